@@ -1,0 +1,44 @@
+"""Waiting for a condition with a deadline, never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from kvmlab.errors import KvmlabError
+
+T = TypeVar("T")
+
+
+def until(
+    condition: Callable[[], T | None],
+    *,
+    timeout_sec: float,
+    what: str,
+    every_sec: float = 0.1,
+    error: type[KvmlabError] = KvmlabError,
+    evidence: Callable[[], str] | None = None,
+    todo: str = "",
+) -> T:
+    """Ask ``condition`` every ``every_sec`` seconds until it answers something true; return that.
+
+    ``what`` completes the sentence "… did not happen within N s". ``evidence`` is asked once,
+    after the deadline.
+
+    Raises:
+        error: the deadline passed.
+    """
+    deadline = time.monotonic() + timeout_sec
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise error(
+                f"{what} did not happen within {timeout_sec:g} s.",
+                todo=todo,
+                evidence=evidence() if evidence else "",
+            )
+        time.sleep(min(every_sec, left))
