@@ -1,0 +1,61 @@
+"""Fixtures of every room, and the order of a test run.
+
+Tests marked `host` share one embedded host. They run last, so that what needs seconds speaks before
+what needs minutes, and they never run next to `./lab test --quick`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kvmlab.domain import TestVM
+    from kvmlab.hosts import Host
+    from kvmlab.lab import Lab
+
+HOST_TEST_TIMEOUT_SEC = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that need the embedded host last, and give them time for its first start."""
+    for item in items:
+        if item.get_closest_marker("host") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(HOST_TEST_TIMEOUT_SEC))
+    items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The directory that holds pyproject.toml."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Recorded tool output and golden XML; a room's own are in `data / "<room>"`."""
+    return Path(__file__).resolve().parent / "data"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The embedded host, opened once for all tests marked `host`."""
+    from kvmlab import open_lab
+
+    with open_lab("embedded") as opened:
+        yield opened
+
+
+@pytest.fixture
+def host(lab: Lab) -> Host:
+    """The embedded host's door: libvirt and a command runner."""
+    return lab.host
+
+
+@pytest.fixture
+def vm(lab: Lab) -> TestVM:
+    """The test VM on the embedded host, running, its agent answering."""
+    return lab.vm
