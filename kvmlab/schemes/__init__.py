@@ -1,0 +1,7 @@
+"""Schemes: the ways to give the test VM a network interface, one file each."""
+
+from kvmlab.schemes.base import Scheme
+from kvmlab.schemes.full_emulation import FullEmulation
+from kvmlab.schemes.virtio import Virtio
+
+__all__ = ["FullEmulation", "Scheme", "Virtio"]

@@ -1,0 +1,34 @@
+"""Full emulation: QEMU imitates an Intel card register by register (the article's first scheme)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kvmlab.schemes.base import Scheme
+
+
+@dataclass(frozen=True)
+class FullEmulation(Scheme):
+    """A card that exists in silicon, imitated by QEMU; any guest has a driver for it.
+
+    ``model`` is "e1000" (82540EM, conventional PCI, what the article names) or "e1000e" (82574L,
+    PCI Express).
+    """
+
+    model: Literal["e1000", "e1000e"] = "e1000"
+
+    @property
+    def id(self) -> str:
+        """The model itself."""
+        return self.model
+
+    @property
+    def label(self) -> str:
+        """The name for figures."""
+        return f"{self.model}, fully emulated"
+
+    @property
+    def backend(self) -> str:
+        """QEMU moves every packet."""
+        return "qemu"
