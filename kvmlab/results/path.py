@@ -60,9 +60,9 @@ class Path:
 
     def __str__(self) -> str:
         """One line a hop, as a person reads a route."""
-        lines = [
+        return "\n".join(
             f"{hop.at_us:>10.1f} µs  {hop.leg:<7}  {hop.side:<5}  {hop.direction:<3}  "
-            f"{hop.device:<10}  {hop.kind:<10}  {hop.carrier}{'  (inferred)' if hop.inferred else ''}"
+            f"{hop.device:<10}  {hop.kind:<10}  {hop.carrier}"
+            f"{'  (inferred)' if hop.inferred else ''}"
             for hop in self.hops
-        ]
-        return "\n".join(lines)
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path as FilePath
@@ -38,7 +37,7 @@ def save(results: Sequence[Result], folder: FilePath) -> FilePath:
         table = tidy(results)
         _write(folder / CSV, table.to_csv(index=False).encode())
         table.to_parquet(folder / f"{PARQUET}.part", engine="pyarrow", index=False)
-        os.replace(folder / f"{PARQUET}.part", folder / PARQUET)
+        (folder / f"{PARQUET}.part").replace(folder / PARQUET)
         document = {"format": FORMAT, "results": [_to_json(result) for result in results]}
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
         _write(folder / RESULTS, text.encode())
@@ -95,7 +94,7 @@ def _write_raw(folder: FilePath, raw: Sequence[Raw]) -> None:
 def _write(path: FilePath, data: bytes) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _to_json(result: Result) -> dict[str, Any]:
