@@ -1,0 +1,146 @@
+"""One host: a command runner, a libvirt connection and what is known about the machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kvmlab.clock import Clock
+from kvmlab.hosts import libvirt_door
+from kvmlab.hosts.local import LocalRunner
+from kvmlab.hosts.runner import Runner
+from kvmlab.hosts.ssh import SshRunner
+from kvmlab.hosts.target import SshTarget, Wire
+from kvmlab.hosts.uri import HostKind, libvirt_ssh_uri, parse_uri
+from kvmlab.process import Completed
+
+if TYPE_CHECKING:
+    import libvirt
+
+
+class Host:
+    """A machine that runs VMs. ``emulated`` says how, where it is not real hardware."""
+
+    def __init__(
+        self,
+        *,
+        spec: str,
+        kind: HostKind,
+        label: str,
+        runner: Runner,
+        libvirt_uri: str,
+        clock: Clock = Clock.WALL,
+        emulated: str | None = None,
+        wire: Wire | None = None,
+        deadline_sec: float = 10.0,
+    ) -> None:
+        self.spec = spec
+        self.kind = kind
+        self.label = label
+        self.runner = runner
+        self.libvirt_uri = libvirt_uri
+        self.clock = clock
+        self.emulated = emulated
+        self.wire = wire
+        self._deadline_sec = deadline_sec
+        self._connection: libvirt.virConnect | None = None
+        self._opening = threading.Lock()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_sec: float,
+        input_text: str | None = None,
+        check: bool = True,
+        root: bool = False,
+    ) -> Completed:
+        """Run ``argv`` on the host; see :meth:`kvmlab.hosts.Runner.run`."""
+        return self.runner.run(
+            argv, timeout_sec=timeout_sec, input_text=input_text, check=check, root=root
+        )
+
+    @property
+    def libvirt(self) -> libvirt.virConnect:
+        """The libvirt connection, opened when it is first asked for.
+
+        Raises:
+            HostUnreachable, HostRefused, Unavailable, LibvirtFailed: see
+                :func:`kvmlab.hosts.libvirt_door.open_connection`.
+        """
+        with self._opening:
+            if self._connection is None:
+                self._connection = libvirt_door.open_connection(
+                    self.libvirt_uri, host=self.label, deadline_sec=self._deadline_sec
+                )
+            return self._connection
+
+    def close(self) -> None:
+        """Close the libvirt connection, then the ssh connection that carries it."""
+        try:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                libvirt_door.close_connection(connection)
+        finally:
+            self.runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Host {self.label} ({self.spec})>"
+
+
+def open_host(
+    spec: str,
+    *,
+    ssh: SshTarget | None = None,
+    kind: HostKind | None = None,
+    label: str | None = None,
+    clock: Clock = Clock.WALL,
+    emulated: str | None = None,
+    wire: Wire | None = None,
+    deadline_sec: float = 10.0,
+) -> Host:
+    """Open the host that ``spec`` names: ``qemu:///system`` or ``qemu+ssh://user@host/system``.
+
+    The ssh connection is opened now, libvirt's when it is first used. ``ssh`` says more about
+    the way there (key, pinned host key) than a URI can. ``deadline_sec`` holds for each of the
+    two connections.
+
+    Raises:
+        UsageError: ``spec`` is none of the kinds of host.
+        HostUnreachable: no answer in time.
+        HostRefused: the host key or the login was refused.
+    """
+    uri = parse_uri(spec)
+    runner: Runner
+    if uri.ssh is None:
+        runner = LocalRunner()
+        libvirt_uri = uri.text
+    else:
+        target = ssh or uri.ssh
+        connection = SshRunner(target, name=label, deadline_sec=deadline_sec)
+        libvirt_uri = libvirt_ssh_uri(target, uri.path, str(connection.wrapper))
+        runner = connection
+    return Host(
+        spec=spec,
+        kind=kind or (HostKind.LOCAL if uri.ssh is None else HostKind.SSH),
+        label=label or runner.name,
+        runner=runner,
+        libvirt_uri=libvirt_uri,
+        clock=clock,
+        emulated=emulated,
+        wire=wire,
+        deadline_sec=deadline_sec,
+    )

@@ -1,0 +1,277 @@
+"""Commands on another machine through one multiplexed ssh connection.
+
+The connection is an ssh child process that runs ``cat`` on the host and whose standard input is
+a pipe held by this process. Whichever way this process ends, the pipe closes, ``cat`` ends and
+ssh with it: no master outlives us. Every command, and libvirt, is a client of its socket.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import subprocess
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from kvmlab import process
+from kvmlab.errors import HostError, HostUnreachable
+from kvmlab.hosts.runner import TOOL_PATH, checked, with_root
+from kvmlab.hosts.runtime_dir import RuntimeDir
+from kvmlab.hosts.ssh_errors import ssh_error
+from kvmlab.hosts.target import SshTarget
+from kvmlab.process import Completed
+
+_HELLO: Final = "kvmlab-hello"
+_SSH_FAILED: Final = 255
+
+#: A connection without a sign of life for 30 s is over: emulated hosts stop for a few seconds
+#: now and then (a save of their state), so not less.
+_ALIVE: Final = ("ServerAliveInterval=5", "ServerAliveCountMax=6", "TCPKeepAlive=yes")
+
+#: curve25519 first: on an emulated host it takes a fraction of the time of the post-quantum and
+#: finite-field exchanges that newer versions of ssh prefer.
+_KEX: Final = "KexAlgorithms=^curve25519-sha256,curve25519-sha256@libssh.org"
+
+#: What a user's own configuration may say for interactive logins and what would break ours.
+_PLAIN: Final = (
+    "BatchMode=yes",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+    "PermitLocalCommand=no",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ClearAllForwardings=yes",
+    "EscapeChar=none",
+    "LogLevel=ERROR",
+)
+
+#: A client whose master is gone must not open a connection of its own.
+_CLIENT: Final = (
+    "ControlMaster=no",
+    "BatchMode=yes",
+    "RequestTTY=no",
+    "LogLevel=ERROR",
+    "ProxyCommand=echo the shared connection is gone >&2; exit 1",
+)
+
+
+class SshRunner:
+    """Runs commands on ``target`` through one ssh connection, opened here and now.
+
+    Raises:
+        HostUnreachable: no answer within ``deadline_sec``.
+        HostRefused: the host key or the login was refused; no password is ever asked for.
+    """
+
+    def __init__(
+        self, target: SshTarget, *, name: str | None = None, deadline_sec: float = 10.0
+    ) -> None:
+        self.target = target
+        self.name = name or target.shown
+        self._directory = RuntimeDir()
+        self._socket = self._directory.path / "master"
+        self._log = self._directory.path / "log"
+        try:
+            self._master = self._start(deadline_sec)
+        except OSError as error:
+            self._directory.close()
+            raise HostError(
+                f"ssh could not be started: {error.strerror or error}.",
+                todo="Install the OpenSSH client (Debian: openssh-client).",
+            ) from error
+        # Also runs when the interpreter ends without a close().
+        self._end = weakref.finalize(self, _end, self._master, self._directory)
+        try:
+            self.uid = self._greet(deadline_sec)
+            self.wrapper = self._write_wrapper()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_sec: float,
+        input_text: str | None = None,
+        check: bool = True,
+        root: bool = False,
+    ) -> Completed:
+        """Run ``argv`` there; see :meth:`kvmlab.hosts.Runner.run`.
+
+        When the deadline passes, the channel is closed; a command that neither reads nor writes
+        may go on over there.
+        """
+        if self._master.poll() is not None:
+            raise HostUnreachable(
+                f"The connection to {self.name} has ended.",
+                todo="Open the host again.",
+                evidence=self._logged(),
+            )
+        words = with_root(argv, root=root, uid=self.uid)
+        completed = process.run(
+            (
+                *self._client_argv(),
+                self.target.address,
+                shlex.join(("env", "LC_ALL=C", f"PATH={TOOL_PATH}", *words)),
+            ),
+            timeout_sec=timeout_sec,
+            input_text=input_text,
+            check=False,
+            host=self.name,
+            shown_as=words,
+        )
+        if completed.returncode == _SSH_FAILED:
+            self._raise_if_lost(completed)
+        return checked(completed, check=check)
+
+    def close(self) -> None:
+        """End the connection and remove its files; may be called twice."""
+        self._end()
+
+    def _start(self, deadline_sec: float) -> subprocess.Popen[bytes]:
+        greeting = f"exec /bin/sh -c 'echo {_HELLO} $(id -u); exec cat'"
+        options = (
+            "ControlMaster=yes",
+            f"ControlPath={_escaped(self._socket)}",
+            "ControlPersist=no",
+            f"ConnectTimeout={max(1, round(deadline_sec))}",
+            "ConnectionAttempts=1",
+            _KEX,
+            *_PLAIN,
+            *_ALIVE,
+            *_identity(self.target),
+            *self.target.options,
+        )
+        argv = ["ssh", *_flags(options), "-p", str(self.target.port)]
+        if self.target.known_hosts is not None:
+            argv += ["-F", "none"]
+        if self.target.user is not None:
+            argv += ["-l", self.target.user]
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                [*argv, "--", self.target.address, greeting],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "LC_ALL": "C"},
+                # Ctrl-C on the terminal must not end the connection that undoing needs.
+                process_group=0,
+            )
+
+    def _greet(self, deadline_sec: float) -> int:
+        """Wait for the host's greeting; its answer is the user id over there."""
+        assert self._master.stdout is not None
+        heard = _read_line_with(self._master.stdout, _HELLO, deadline_sec=deadline_sec)
+        if heard is None:
+            timed_out = self._master.poll() is None and not _ended_soon(self._master)
+            raise ssh_error(
+                self._logged(),
+                host=self.name,
+                target=self.target,
+                waited_sec=deadline_sec if timed_out else None,
+            )
+        uid = heard.split()[-1]
+        return int(uid) if uid.isdecimal() else -1
+
+    def _write_wrapper(self) -> Path:
+        """The program that libvirt calls instead of ssh: the same connection, no other."""
+        path = self._directory.path / "ssh"
+        # A session of its own, so that Ctrl-C does not cut libvirt's connection either.
+        path.write_text(f'#!/bin/sh\nexec setsid {shlex.join(self._client_argv())} "$@"\n')
+        path.chmod(0o700)
+        return path
+
+    def _client_argv(self) -> tuple[str, ...]:
+        options = (f"ControlPath={_escaped(self._socket)}", *_CLIENT)
+        return ("ssh", "-F", "none", *_flags(options))
+
+    def _raise_if_lost(self, completed: Completed) -> None:
+        """Exit code 255 is ssh's own where the connection is gone; a command may use it too."""
+        lost = _ended_soon(self._master) or "shared connection is gone" in completed.stderr
+        if lost or completed.stderr.startswith("mux_client"):
+            raise HostUnreachable(
+                f"The connection to {self.name} was lost while `{completed.command}` ran.",
+                todo="Open the host again.",
+                evidence=f"{self._logged()}{completed.stderr}",
+            )
+
+    def _logged(self) -> str:
+        try:
+            return self._log.read_text(errors="replace")
+        except OSError:
+            return ""
+
+
+def _flags(options: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for option in options for word in ("-o", option))
+
+
+def _escaped(path: Path) -> str:
+    """``path`` as an ssh option takes it: quoted, and without expansion of ``%``."""
+    return '"' + str(path).replace("%", "%%") + '"'
+
+
+def _identity(target: SshTarget) -> tuple[str, ...]:
+    options: list[str] = []
+    if target.key_path is not None:
+        options += [
+            f"IdentityFile={_escaped(target.key_path)}",
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "PreferredAuthentications=publickey",
+        ]
+    if target.known_hosts is not None:
+        options += [
+            f"UserKnownHostsFile={_escaped(target.known_hosts)}",
+            "GlobalKnownHostsFile=none",
+            "StrictHostKeyChecking=yes",
+            "UpdateHostKeys=no",
+        ]
+    return tuple(options)
+
+
+def _read_line_with(stream: IO[bytes], word: str, *, deadline_sec: float) -> str | None:
+    """The first line with ``word`` (a login script may print lines of its own before), or None."""
+    deadline = time.monotonic() + deadline_sec
+    heard = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                continue
+            chunk = os.read(stream.fileno(), 4096)
+            if not chunk:
+                return None
+            heard += chunk
+            for line in heard.split(b"\n")[:-1]:
+                if word.encode() in line:
+                    return line.decode(errors="replace")
+    return None
+
+
+def _ended_soon(master: subprocess.Popen[bytes]) -> bool:
+    """Whether the master ends within a moment: its clients hear of a loss a little before."""
+    try:
+        master.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(master: subprocess.Popen[bytes], directory: RuntimeDir) -> None:
+    for stream in (master.stdin, master.stdout):
+        if stream is not None:
+            stream.close()
+    # Closing its input would end it, but only once every client has gone.
+    master.terminate()
+    try:
+        master.wait(timeout=2.0)
+    except subprocess.TimeoutExpired:
+        master.kill()
+        master.wait()
+    directory.close()

@@ -1,0 +1,83 @@
+"""The names a user can give a host, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import quote, urlsplit
+
+from kvmlab.errors import UsageError
+from kvmlab.hosts.target import SshTarget
+
+KINDS_SENTENCE = (
+    'Use "embedded" (a KVM host that kvmlab emulates), "qemu:///system" (this machine), or '
+    '"qemu+ssh://user@host/system" (any KVM host; also user@host:port).'
+)
+
+_PATHS = ("/system", "/session")
+
+
+class HostKind(StrEnum):
+    """Where a host comes from."""
+
+    EMBEDDED = "embedded"
+    LOCAL = "local"
+    SSH = "ssh"
+    RECORDED = "recorded"
+
+
+@dataclass(frozen=True)
+class HostUri:
+    """A libvirt URI that kvmlab can open; ``ssh`` is None on this machine."""
+
+    text: str
+    path: str
+    ssh: SshTarget | None
+
+
+def parse_uri(spec: str) -> HostUri:
+    """What ``spec`` names.
+
+    >>> parse_uri("qemu+ssh://root@kvm1:2222/system").ssh
+    SshTarget(address='kvm1', port=2222, user='root', key_path=None, known_hosts=None, options=())
+
+    Raises:
+        UsageError: no such kind of host; the message lists those there are.
+    """
+    try:
+        parts = urlsplit(spec)
+        port = parts.port
+    except ValueError as error:
+        raise _unusable(spec, f"{error}") from error
+    if parts.scheme not in ("qemu", "qemu+ssh"):
+        raise _unusable(spec, "it is none of the kinds of host")
+    if parts.path not in _PATHS:
+        raise _unusable(spec, 'it must end in "/system" or "/session"')
+    if parts.query or parts.fragment:
+        raise _unusable(spec, "kvmlab sets the parameters of the connection itself")
+    if parts.password is not None:
+        raise _unusable(spec, "kvmlab takes no passwords; set up an ssh key")
+    if parts.scheme == "qemu":
+        if parts.netloc:
+            raise _unusable(spec, "for another machine it must begin with qemu+ssh://")
+        return HostUri(spec, parts.path, None)
+    if not parts.hostname or not re.fullmatch(r"[\w.:%-]+", parts.hostname):
+        raise _unusable(spec, "it names no host")
+    if parts.hostname.startswith("-") or (parts.username or "").startswith("-"):
+        raise _unusable(spec, "a name may not begin with a dash")
+    target = SshTarget(address=parts.hostname, port=port or 22, user=parts.username or None)
+    return HostUri(spec, parts.path, target)
+
+
+def libvirt_ssh_uri(target: SshTarget, path: str, command: str) -> str:
+    """The URI by which libvirt reaches ``target`` with ``command`` in the place of ssh."""
+    who = f"{quote(target.user, safe='')}@" if target.user else ""
+    where = f"[{target.address}]" if ":" in target.address else target.address
+    return (
+        f"qemu+ssh://{who}{where}:{target.port}{path}?command={quote(command, safe='/')}&no_tty=1"
+    )
+
+
+def _unusable(spec: str, why: str) -> UsageError:
+    return UsageError(f'"{spec}" cannot be used as a host: {why}.', todo=KINDS_SENTENCE)
