@@ -86,10 +86,15 @@ def links(
 
 
 def parse_tree(text: str) -> dict[str, str]:
-    """What ``grep -sHZ ''`` printed: one line a line, its path and a NUL byte before it::
+    r"""Files by path, from what ``grep -sHZ ''`` printed.
 
-    /sys/class/net/eth0/mtu\\01500
-    /sys/class/net/eth0/speed\\01000
+    Each line has its path and a NUL byte before it::
+
+        /sys/class/net/eth0/mtu\01500
+        /sys/class/net/eth0/speed\01000
+
+    Raises:
+        OutputError: a line has no path.
     """
     found: dict[str, list[str]] = {}
     for line in text.split("\n"):
@@ -103,9 +108,14 @@ def parse_tree(text: str) -> dict[str, str]:
 
 
 def parse_links(text: str) -> dict[str, str]:
-    """What ``find -printf '%p\\0%l\\n'`` printed::
+    r"""Links by path, from what ``find -printf`` printed: path, NUL byte, where it points to.
 
-    /sys/class/net/eth0/device\\0../../../0000:0b:00.0
+    ::
+
+        /sys/class/net/eth0/device\0../../../0000:0b:00.0
+
+    Raises:
+        OutputError: a line has no path or no goal.
     """
     found = {}
     for line in text.split("\n"):
