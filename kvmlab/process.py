@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from kvmlab.errors import CommandFailed, CommandTimeout, HostError
 
@@ -35,6 +38,9 @@ def run(
     *,
     timeout_sec: float,
     input_text: str | None = None,
+    input_path: Path | None = None,
+    output_path: Path | None = None,
+    on_stderr_line: Callable[[str], None] | None = None,
     check: bool = True,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -43,9 +49,11 @@ def run(
 ) -> Completed:
     """Run ``argv`` on this machine and wait for it, at most ``timeout_sec`` seconds.
 
-    The locale is C, so that parsers see one language. ``env`` adds to the environment.
-    ``shown_as`` replaces the argv in results and messages (a command that travels through ssh
-    is shown as the command that was meant).
+    The locale is C, so that parsers see one language. ``env`` adds to the environment. Standard
+    input is ``input_text``, or the file ``input_path``, or nothing; standard output is captured, or
+    written to ``output_path``. ``on_stderr_line`` hears each line of standard error as it comes
+    (in another thread). ``shown_as`` replaces the argv in results and messages (a command that
+    travels through ssh is shown as the command that was meant).
 
     Raises:
         CommandFailed: the exit code is not zero and ``check`` is set.
@@ -55,35 +63,24 @@ def run(
     words = tuple(str(word) for word in argv)
     shown = tuple(shown_as) if shown_as is not None else words
     started = time.monotonic()
+    with ExitStack() as files:
+        stdin: IO[bytes] | int = subprocess.PIPE if input_text is not None else subprocess.DEVNULL
+        if input_path is not None:
+            stdin = files.enter_context(input_path.open("rb"))
+        stdout: IO[bytes] | int = subprocess.PIPE
+        if output_path is not None:
+            stdout = files.enter_context(output_path.open("wb"))
+        process = _start(words, stdin, stdout, env, cwd, host)
     try:
-        # A group of its own: on a timeout the helpers that the program started die with it, and
-        # Ctrl-C reaches the caller first, who decides.
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE if input_text is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C", **(env or {})},
-            cwd=cwd,
-            process_group=0,
-        )
-    except OSError as error:
-        raise HostError(
-            f"`{shlex.join(words)}` could not be started on {host}: {error.strerror or error}.",
-            todo=f"Install `{words[0]}` or check the path.",
-        ) from error
-    try:
-        out, err = process.communicate(
-            input_text.encode() if input_text is not None else None, timeout=timeout_sec
-        )
+        out, err = _talk(process, input_text, on_stderr_line, timeout_sec)
     except BaseException as error:
         _kill_group(process)
-        out, err = process.communicate()
+        process.wait()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
         raise CommandTimeout(
             f"`{shlex.join(shown)}` on {host} did not end within {timeout_sec:g} s and was killed.",
-            evidence=_text(err or out)[-4000:],
+            evidence=_text(error.stderr or error.stdout or b"")[-4000:],
         ) from error
     completed = Completed(
         argv=shown,
@@ -98,6 +95,63 @@ def run(
     return completed
 
 
+def _start(
+    words: tuple[str, ...],
+    stdin: IO[bytes] | int,
+    stdout: IO[bytes] | int,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    host: str,
+) -> subprocess.Popen[bytes]:
+    try:
+        # A group of its own: on a timeout the helpers that the program started die with it, and
+        # Ctrl-C reaches the caller first, who decides.
+        return subprocess.Popen(
+            words,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C", **(env or {})},
+            cwd=cwd,
+            process_group=0,
+        )
+    except OSError as error:
+        raise HostError(
+            f"`{shlex.join(words)}` could not be started on {host}: {error.strerror or error}.",
+            todo=f"Install `{words[0]}` or check the path.",
+        ) from error
+
+
+def _talk(
+    process: subprocess.Popen[bytes],
+    input_text: str | None,
+    on_stderr_line: Callable[[str], None] | None,
+    timeout_sec: float,
+) -> tuple[bytes, bytes]:
+    if on_stderr_line is None:
+        given = input_text.encode() if input_text is not None else None
+        return process.communicate(given, timeout=timeout_sec)
+    heard: list[bytes] = []
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            heard.append(line)
+            on_stderr_line(_text(line).rstrip())
+
+    # communicate() would read standard error itself, so the listener takes the pipe alone; what
+    # has a listener writes its output to a file or prints little.
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        process.wait(timeout_sec)
+    except subprocess.TimeoutExpired as error:
+        error.stderr = b"".join(heard)
+        raise
+    listener.join(5)
+    return process.stdout.read() if process.stdout else b"", b"".join(heard)
+
+
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(process.pid, 9)
@@ -105,5 +159,5 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
+def _text(raw: bytes | str) -> str:
+    return raw if isinstance(raw, str) else raw.decode(errors="replace")

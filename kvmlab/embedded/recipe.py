@@ -1,0 +1,62 @@
+"""What the image of the embedded host is made of, and the hash that names it."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import as_file, files
+from pathlib import Path
+
+SUITE = "trixie"
+"""Debian 13: its QEMU 10.0.13 is the first stable one whose 82576 VFs answer (docs/embedded-host.md)."""
+
+PACKAGES = (
+    "linux-image-amd64",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-daemon-driver-network",
+    "libvirt-daemon-driver-nodedev",
+    "libvirt-daemon-driver-interface",
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "qemu-system-x86",
+    "qemu-utils",
+    "ipxe-qemu",
+    "seabios",
+    "iproute2",
+    "iputils-ping",
+    "ethtool",
+    "pciutils",
+    "kmod",
+    "iperf3",
+    "sockperf",
+    "tcpdump",
+    "procps",
+    "util-linux",
+    "openssh-server",
+    "netcat-openbsd",
+    "busybox-static",
+    "qemu-guest-agent",
+    "xz-utils",
+)
+
+FORMAT = 1
+"""Raised when the layout of the image directory changes."""
+
+
+def files_dir() -> Path:
+    """The scripts and settings that go into the image, as shipped with kvmlab."""
+    with as_file(files("kvmlab.embedded") / "files") as path:
+        return path
+
+
+def recipe_hash() -> str:
+    """Sixteen hex digits that change whenever anything of the recipe does.
+
+    Package versions do not count: a rebuilt image may hold newer ones, and its manifest names them.
+    """
+    digest = hashlib.sha256(f"{FORMAT}\n{SUITE}\n{' '.join(PACKAGES)}\n".encode())
+    root = files_dir()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(root)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
