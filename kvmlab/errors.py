@@ -110,7 +110,8 @@ class CommandFailed(HostError):
 
     def __init__(self, completed: Completed, message: str = "", *, todo: str = "") -> None:
         text = message or (
-            f"`{completed.command}` on {completed.host} ended with exit code {completed.returncode}."
+            f"`{completed.command}` on {completed.host} ended with "
+            f"exit code {completed.returncode}."
         )
         super().__init__(text, todo=todo, evidence=(completed.stderr or completed.stdout)[-4000:])
         self.completed = completed

@@ -1,4 +1,4 @@
-"""The image of the embedded host: found in the cache, or built from Debian packages without root."""
+"""The image of the embedded host: found in the cache, or built from Debian packages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,9 @@ QEMU_PARTS = (
     "usr/share/qemu/*",
     "usr/share/seabios/*",
 )
+# Reading a compressed root would cost emulated instructions at every boot.
+UNCOMPRESSED = ("-noI", "-noD", "-noF", "-noX")
+QUIET = ("-noappend", "-quiet", "-no-progress")
 NO_NETWORK_SIGNS = ("resolving", "Could not connect", "Unable to connect", "Failed to fetch")
 
 
@@ -162,8 +165,7 @@ def _fill(work: Path, name: str, tmp: Path, progress: Progress) -> None:
     _bootstrap(tar, tmp, progress)
     progress("packing the root file system")
     _tool(
-        ["mksquashfs", "-", work / "rootfs.sqfs", "-tar", "-noI", "-noD", "-noF", "-noX"]
-        + ["-noappend", "-quiet", "-no-progress"],
+        ("mksquashfs", "-", work / "rootfs.sqfs", "-tar", *UNCOMPRESSED, *QUIET),
         input_path=tar,
     )
     progress("unpacking the kernel and QEMU")
@@ -190,12 +192,19 @@ def _bootstrap(tar: Path, tmp: Path, progress: Progress) -> None:
         for path in [files, *files.rglob("*")]:
             path.chmod(0o755)
         _tool(
-            ["mmdebstrap", "--variant=minbase", "--format=tar"]
-            + [f"--include={','.join(recipe.PACKAGES)}"]
-            + ["--dpkgopt=path-exclude=/usr/share/man/*"]
-            + ["--dpkgopt=path-exclude=/usr/share/locale/*"]
-            + ['--aptopt=APT::Install-Recommends "false"', "--aptopt=Acquire::Retries 3"]
-            + [f"--customize-hook={files / 'customize.sh'}", recipe.SUITE, "-"],
+            (
+                "mmdebstrap",
+                "--variant=minbase",
+                "--format=tar",
+                f"--include={','.join(recipe.PACKAGES)}",
+                "--dpkgopt=path-exclude=/usr/share/man/*",
+                "--dpkgopt=path-exclude=/usr/share/locale/*",
+                '--aptopt=APT::Install-Recommends "false"',
+                "--aptopt=Acquire::Retries 3",
+                f"--customize-hook={files / 'customize.sh'}",
+                recipe.SUITE,
+                "-",
+            ),
             output_path=tar,
             on_stderr_line=lambda line: progress(line[3:]) if line.startswith("I: ") else None,
             # INITRD=No: the lab host has an initrd of its own, so none is made at installation.
@@ -204,7 +213,7 @@ def _bootstrap(tar: Path, tmp: Path, progress: Progress) -> None:
 
 
 def _tool(
-    argv: list[str | Path],
+    argv: Sequence[str | Path],
     *,
     input_path: Path | None = None,
     output_path: Path | None = None,
@@ -228,9 +237,7 @@ def _build_failed(tool: str, error: CommandFailed | CommandTimeout) -> ImageBuil
     text = error.evidence
     todo = "Its own last words follow; mend the cause and run `kvmlab host build` again."
     if "No space left" in text or "Write failed" in text:
-        todo = (
-            f"The disk is full: free {NEEDED_MIB} MiB, or point TMPDIR, XDG_CACHE_HOME elsewhere."
-        )
+        todo = f"The disk is full: free {NEEDED_MIB} MiB (or set TMPDIR, XDG_CACHE_HOME)."
     elif any(sign in text for sign in NO_NETWORK_SIGNS):
         todo = "The Debian mirror was not reached: check the network (or http_proxy) and try again."
     elif "newuidmap" in text or "unshare" in text or "subuid" in text:

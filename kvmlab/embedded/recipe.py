@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 SUITE = "trixie"
-"""Debian 13: its QEMU 10.0.13 is the first stable one whose 82576 VFs answer (docs/embedded-host.md)."""
+"""Debian 13: its QEMU 10.0.13 has an 82576 whose VFs answer; earlier releases do not."""
 
 PACKAGES = (
     "linux-image-amd64",
