@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kvmlab import errors as errors
     from kvmlab.clock import Clock as Clock
     from kvmlab.errors import KvmlabError as KvmlabError
 
