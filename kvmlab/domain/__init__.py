@@ -1,7 +1,25 @@
 """The test VM: declared XML, lifecycle, hot-plug, guest agent."""
 
 from kvmlab.domain.agent import GuestAgent
+from kvmlab.domain.description import LAB_NAMESPACE, LAB_VM_NAME, Domain, LabVm
+from kvmlab.domain.diff import diff_of_attaching, unified
+from kvmlab.domain.interface import Interface, PciAddress, alias_for
+from kvmlab.domain.schema import validate
 from kvmlab.domain.threads import VmThreads
-from kvmlab.domain.vm import LAB_VM_NAME, TestVM
+from kvmlab.domain.vm import TestVM
 
-__all__ = ["LAB_VM_NAME", "GuestAgent", "TestVM", "VmThreads"]
+__all__ = [
+    "LAB_NAMESPACE",
+    "LAB_VM_NAME",
+    "Domain",
+    "GuestAgent",
+    "Interface",
+    "LabVm",
+    "PciAddress",
+    "TestVM",
+    "VmThreads",
+    "alias_for",
+    "diff_of_attaching",
+    "unified",
+    "validate",
+]

@@ -1,0 +1,94 @@
+"""The interface of a VM as declared XML: <interface> in all the forms that schemes use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from kvmlab.domain.declared import Element, Number, Text, YesNo
+from kvmlab.errors import UsageError
+
+
+@dataclass(frozen=True)
+class PciAddress:
+    """Where a PCI function sits: 0000:0b:00.1."""
+
+    domain: int
+    bus: int
+    slot: int
+    function: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``0000:0b:00.1``.
+
+        Raises:
+            UsageError: not a PCI address.
+        """
+        try:
+            domain, bus, rest = text.split(":")
+            slot, function = rest.split(".")
+            return cls(int(domain, 16), int(bus, 16), int(slot, 16), int(function, 16))
+        except ValueError as error:
+            raise UsageError(f"{text!r} is not a PCI address such as 0000:0b:00.1.") from error
+
+    def __str__(self) -> str:
+        return f"{self.domain:04x}:{self.bus:02x}:{self.slot:02x}.{self.function:x}"
+
+
+class Interface(Element):
+    """An <interface>. Everything that is not declared here is kept."""
+
+    tag = "interface"
+    type = Text("@type")
+    managed = YesNo("@managed")
+    trust_guest_filters = YesNo("@trustGuestRxFilters")
+    mac = Text("mac/@address")
+    source_bridge = Text("source/@bridge")
+    source_network = Text("source/@network")
+    source_dev = Text("source/@dev")
+    source_mode = Text("source/@mode")
+    source_pci_domain = Number("source/address[@type='pci']/@domain")
+    source_pci_bus = Number("source/address[@type='pci']/@bus")
+    source_pci_slot = Number("source/address[@type='pci']/@slot")
+    source_pci_function = Number("source/address[@type='pci']/@function")
+    target_dev = Text("target/@dev")
+    model = Text("model/@type")
+    driver = Text("driver/@name")
+    queues = Number("driver/@queues")
+    alias = Text("alias/@name")
+    pci_bus = Number("address[@type='pci']/@bus")
+    pci_slot = Number("address[@type='pci']/@slot")
+
+    @classmethod
+    def on_bridge(
+        cls, bridge: str, *, mac: str, model: str, driver: str | None = None, queues: int = 1
+    ) -> Self:
+        """A tap on a host bridge. ``driver`` is the back end: "qemu", "vhost" or libvirt's own."""
+        made = cls()
+        made.type = "bridge"
+        made.mac = mac
+        made.source_bridge = bridge
+        made.model = model
+        made.driver = driver
+        made.queues = queues if queues > 1 else None
+        return made
+
+    @property
+    def source_pci(self) -> PciAddress | None:
+        """The host's PCI function that is handed over; None where none is."""
+        parts = (
+            self.source_pci_domain or 0,
+            self.source_pci_bus,
+            self.source_pci_slot,
+            self.source_pci_function,
+        )
+        domain, bus, slot, function = parts
+        if bus is None or slot is None or function is None:
+            return None
+        return PciAddress(domain, bus, slot, function)
+
+
+def alias_for(mac: str) -> str:
+    """The alias that kvmlab gives the interface with this MAC; libvirt wants the prefix "ua-"."""
+    return "ua-kvmlab-" + mac.replace(":", "").lower()
