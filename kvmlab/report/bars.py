@@ -1,0 +1,284 @@
+"""Schemes side by side in one metric or in several: bars, every trial, and its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+
+from kvmlab.errors import UsageError
+from kvmlab.report import names, style
+from kvmlab.results import Better, Result, Summary
+
+ROW_PX = 54
+# What `overview` shows where it was measured: throughput both ways, latency, then the costs.
+OVERVIEW = (
+    ("tcp_up_mbps", None),
+    ("tcp_down_mbps", None),
+    ("rtt_p50_us", None),
+    ("vm_exits_per_packet", "tcp_up"),
+    ("cpu_us_per_packet", "tcp_up"),
+)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One metric of all results, in one unit."""
+
+    metric: str
+    workload: str | None
+    unit: str
+    divisor: float
+    better: Better
+    summaries: tuple[Summary | None, ...]
+
+    @property
+    def heading(self) -> str:
+        name = names.metric(self.metric, None)
+        return f"{name}, {self.unit.partition('/')[0]}" if "CPU time" in name else name
+
+    @property
+    def where(self) -> str:
+        return names.WORKLOADS.get(self.workload or "", self.workload or "")
+
+    @property
+    def sense(self) -> str:
+        return "more is better" if self.better == "higher" else "less is better"
+
+
+def compare(*results: Result, metric: str, workload: str | None = None) -> go.Figure:
+    """Bars of one metric, a row for each result: the median, its interval, and every trial.
+
+    Cost metrics (``vm_exits_per_packet``) need the ``workload`` they were counted in as well.
+
+    Raises:
+        UsageError: no result, unlike clocks, or a metric that a result does not have.
+    """
+    lines = style.notice(results)
+    panel = _panel(results, metric, workload)
+    figure = go.Figure()
+    _rows(figure, panel, results, column=1, domain=(0.0, 1.0), labelled=True)
+    about = names.metric(metric, workload)
+    figure.update_xaxes(title={"text": f"{panel.unit} ({panel.sense})"})
+    return style.finish(
+        figure,
+        title=f"{about}: {_versus(results)}",
+        lines=lines,
+        plot_px=ROW_PX * len(results),
+        head_px=0,
+    )
+
+
+def overview(*results: Result, metrics: Sequence[tuple[str, str | None]] = OVERVIEW) -> go.Figure:
+    """Throughput, latency and cost side by side: one column a metric, one row a result.
+
+    A metric that none of the results has is left out; a result without it leaves its row empty.
+
+    Raises:
+        UsageError: no result, unlike clocks, or none of the metrics was measured.
+    """
+    lines = style.notice(results)
+    panels = [
+        _panel(results, metric, workload)
+        for metric, workload in metrics
+        if any(_has(result, metric, workload) for result in results)
+    ]
+    if not panels:
+        wanted = ", ".join(metric for metric, _ in metrics)
+        raise UsageError(f"None of the results has any of these metrics: {wanted}.")
+    figure = go.Figure()
+    gap = 0.035
+    width = (1 - gap * (len(panels) - 1)) / len(panels)
+    for number, panel in enumerate(panels):
+        start = number * (width + gap)
+        _rows(
+            figure,
+            panel,
+            results,
+            column=number + 1,
+            domain=(start, min(1.0, start + width)),
+            labelled=number == 0,
+        )
+        _column_heading(figure, panel, number + 1)
+    return style.finish(
+        figure,
+        title=f"Throughput, latency and cost: {_versus(results)}",
+        lines=lines,
+        plot_px=ROW_PX * len(results),
+        head_px=62,
+        bottom_px=30,
+    )
+
+
+def _versus(results: Sequence[Result]) -> str:
+    return " against ".join(result.label for result in results)
+
+
+def _has(result: Result, metric: str, workload: str | None) -> bool:
+    return any(
+        found.name == metric
+        for trial in result.trials
+        if workload is None or trial.workload == workload
+        for found in trial.every_metric()
+    )
+
+
+def _panel(results: Sequence[Result], metric: str, workload: str | None) -> _Panel:
+    summaries: list[Summary | None] = []
+    kinds: set[tuple[str, Better]] = set()
+    for result in results:
+        if not _has(result, metric, workload) and len(results) > 1:
+            summaries.append(None)
+            continue
+        kinds |= {(m.unit, m.better) for m in result.metrics(metric, workload)}
+        summaries.append(result.summary(metric, workload))
+    if len(kinds) != 1:
+        told = ", ".join(sorted(unit for unit, _ in kinds)) or "none at all"
+        raise UsageError(f"The metric `{metric}` needs one unit in all results; found: {told}.")
+    unit, better = kinds.pop()
+    largest = max(max(summary.values) for summary in summaries if summary)
+    shown, divisor = names.scaled(unit, largest)
+    return _Panel(metric, workload, shown, divisor, better, tuple(summaries))
+
+
+def _rows(
+    figure: go.Figure,
+    panel: _Panel,
+    results: Sequence[Result],
+    *,
+    column: int,
+    domain: tuple[float, float],
+    labelled: bool,
+) -> None:
+    """One column of bars, with axes of its own."""
+    axes = {
+        "xaxis": "x" if column == 1 else f"x{column}",
+        "yaxis": "y" if column == 1 else f"y{column}",
+    }
+    reach = 0.0
+    for row, (result, summary) in enumerate(zip(results, panel.summaries, strict=True)):
+        if summary is None:
+            continue
+        tint = style.colour(result.scheme, row)
+        for trace in _traces(panel, summary, result, row, tint):
+            figure.add_trace(trace.update(axes))
+        reach = max(reach, *(value / panel.divisor for value in summary.values))
+        if math.isfinite(summary.high):
+            reach = max(reach, min(summary.high / panel.divisor, 1.4 * reach))
+    number = "" if column == 1 else str(column)
+    figure.update_layout(
+        {
+            f"xaxis{number}": {
+                "domain": list(domain),
+                "anchor": axes["yaxis"],
+                "range": [0, reach * 1.08 or 1],
+                "nticks": 5,
+                "fixedrange": True,
+            },
+            f"yaxis{number}": {
+                "anchor": axes["xaxis"],
+                "range": [len(results) - 0.45, -0.55],
+                "tickvals": list(range(len(results))),
+                "ticktext": [style.wrapped(result.label) for result in results],
+                "showticklabels": labelled,
+                "tickfont": {"size": 13, "color": style.INK},
+                "showgrid": False,
+                "fixedrange": True,
+            },
+        }
+    )
+
+
+def _traces(
+    panel: _Panel, summary: Summary, result: Result, row: int, tint: str
+) -> list[go.Bar | go.Scatter]:
+    """The bar of the median with its label above it, the interval, and the trials."""
+    median = summary.median / panel.divisor
+    values = [value / panel.divisor for value in summary.values]
+    interval = (
+        f"95 % interval {names.number(summary.low / panel.divisor)} … "
+        f"{names.number(summary.high / panel.divisor)}"
+        if summary.count > 1
+        else "one trial: no interval"
+    )
+    told = f"{escape(result.label)}<br>median {names.number(median)} {panel.unit}<br>{interval}"
+    bar = go.Bar(
+        x=[median],
+        y=[row],
+        orientation="h",
+        width=0.3,
+        marker={"color": tint, "opacity": 0.55},
+        name=result.label,
+        hovertemplate=f"{told}<extra></extra>",
+        showlegend=False,
+    )
+    label = go.Scatter(
+        x=[0],
+        y=[row - 0.32],
+        mode="text",
+        text=[f"<b>{names.number(median)}</b>"],
+        textposition="middle right",
+        textfont={"size": 13, "color": style.INK},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    points = go.Scatter(
+        x=values,
+        y=[row] * len(values),
+        mode="markers",
+        marker={
+            "color": "white",
+            "size": 7,
+            "line": {"color": style.INK, "width": 1.2},
+            "symbol": "circle",
+        },
+        name=f"trials of {result.label}",
+        hovertemplate=f"one trial: %{{x:.4g}} {panel.unit}<extra></extra>",
+        showlegend=False,
+    )
+    return [bar, label, *_whisker(panel, summary, row), points]
+
+
+def _whisker(panel: _Panel, summary: Summary, row: int) -> list[go.Scatter]:
+    """The interval as a line under the trials; nothing for a single trial, which has none."""
+    if summary.count < 2:
+        return []
+    low, high = max(0.0, summary.low / panel.divisor), summary.high / panel.divisor
+    return [
+        go.Scatter(
+            x=[low, high],
+            y=[row, row],
+            mode="lines+markers",
+            line={"color": style.INK, "width": 1.6},
+            marker={"symbol": "line-ns", "size": 10, "line": {"width": 1.6, "color": style.INK}},
+            name="interval",
+            hoverinfo="skip",
+            showlegend=False,
+            cliponaxis=True,
+        )
+    ]
+
+
+def _column_heading(figure: go.Figure, panel: _Panel, column: int) -> None:
+    axis = "x domain" if column == 1 else f"x{column} domain"
+    # A cost carries its unit in its name; what has to be said is the traffic it was counted in.
+    second = panel.where if panel.where else panel.unit
+    lines = (panel.heading, second, panel.sense)
+    figure.add_annotation(
+        text="<br>".join(escape(line) for line in lines).replace(
+            escape(panel.heading), "<b>" + escape(panel.heading) + "</b>", 1
+        ),
+        xref=axis,
+        yref="paper",
+        x=0,
+        y=1,
+        xanchor="left",
+        yanchor="bottom",
+        align="left",
+        showarrow=False,
+        font={"size": 12},
+        yshift=4,
+    )

@@ -1,0 +1,9 @@
+"""The figures of the lab, each a plotly figure that needs nothing but results."""
+
+from __future__ import annotations
+
+from kvmlab.report.bars import compare, overview
+from kvmlab.report.drawing import path
+from kvmlab.report.stacked import costs
+
+__all__ = ["compare", "costs", "overview", "path"]

@@ -1,0 +1,81 @@
+"""What people read instead of the names in the data: metrics, workloads, costs, numbers."""
+
+from __future__ import annotations
+
+import math
+
+# The name in the data -> what a figure or a sentence calls it.
+METRICS = {
+    "tcp_up_mbps": "TCP from the VM",
+    "tcp_down_mbps": "TCP to the VM",
+    "rtt_p50_us": "Round trip, median",
+    "rtt_p90_us": "Round trip, 90th percentile",
+    "rtt_p99_us": "Round trip, 99th percentile",
+    "udp_sent_pps": "UDP packets sent",
+    "udp_received_pps": "UDP packets received",
+    "udp_loss_percent": "UDP packets lost",
+}
+WORKLOADS = {
+    "tcp_up": "TCP from the VM",
+    "tcp_down": "TCP to the VM",
+    "latency": "round trips",
+    "pps": "small UDP packets",
+}
+COSTS = {
+    "vm_exits": "VM exits",
+    "userspace_exits": "Exits to QEMU",
+    "context_switches": "Context switches",
+    "cpu_us": "CPU time",
+    "softirq_us": "CPU time in softirqs",
+    "interrupts": "Interrupts",
+    "softirqs": "Softirqs",
+    "steal_us": "CPU time stolen",
+}
+PER = {"packet": "a packet", "megabyte": "a megabyte", "second": "a second", "trial": "a trial"}
+
+
+def metric(name: str, workload: str | None = None) -> str:
+    """``vm_exits_per_packet`` in ``tcp_up`` -> "VM exits a packet, TCP from the VM"."""
+    if name in METRICS:
+        return METRICS[name]
+    for suffix, per in (("_per_packet", "a packet"), ("_per_mb", "a megabyte")):
+        if name.endswith(suffix):
+            stem = name.removesuffix(suffix)
+            told = f"{cost(stem)} {per}"
+            return f"{told}, {WORKLOADS.get(workload, workload)}" if workload else told
+    return name.replace("_", " ")
+
+
+def cost(name: str) -> str:
+    """``vm_exits`` -> "VM exits"."""
+    return COSTS.get(name, name.replace("_", " "))
+
+
+def number(value: float) -> str:
+    """Three significant digits, as a person writes them: 0.0123, 1.94, 25.1, 1,140."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    rounded = round(value, digits)
+    if abs(value) >= 100:
+        return f"{round(value, -max(0, math.floor(math.log10(abs(value))) - 2)):,.0f}"
+    return f"{rounded:.{digits}f}".replace("-", "−")
+
+
+def scaled(unit: str, largest: float) -> tuple[str, float]:
+    """A unit in which ``largest`` reads well, and the divisor that leads to it."""
+    if unit == "µs" and largest >= 1e6:
+        return "s", 1e6
+    if unit == "µs" and largest >= 1e3:
+        return "ms", 1e3
+    if unit == "packets/s" and largest >= 1e5:
+        return "thousand packets/s", 1e3
+    return unit, 1.0
+
+
+def duration(us: float) -> str:
+    """A time in µs with the unit that reads well: "84 µs", "1.94 ms"."""
+    unit, divisor = scaled("µs", abs(us))
+    return f"{number(us / divisor)} {unit}"

@@ -1,0 +1,224 @@
+"""What a packet costs, stacked by who paid: the article's layers, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+
+from kvmlab.errors import UsageError
+from kvmlab.report import names, style
+from kvmlab.results import CostSummary, Per, Result
+
+ROW_PX = 46
+PANEL_HEAD_PX = 58
+# The costs that one figure shows, one panel each, where they were counted.
+SHOWN = ("cpu_us", "vm_exits", "userspace_exits", "context_switches")
+# Parts beyond these are drawn as one: a stack of twenty slivers says nothing.
+LARGEST = 5
+OTHERS = "others"
+# Who pays CPU time keeps one colour in every figure.
+ROLES = {
+    "vCPU": style.SKY,
+    "QEMU main loop": style.ORANGE,
+    "vhost worker": style.GREEN,
+}
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """One cost of one result: its parts, largest first, and their sum."""
+
+    parts: tuple[CostSummary, ...]
+
+    def of(self, part: str) -> float:
+        return sum(each.summary.median for each in self.parts if each.part == part)
+
+    @property
+    def total(self) -> float:
+        return sum(each.summary.median for each in self.parts)
+
+
+def costs(
+    *results: Result,
+    workload: str = "tcp_up",
+    per: Per = "packet",
+    shown: Sequence[str] = SHOWN,
+) -> go.Figure:
+    """Stacked bars of what each packet (or megabyte) cost, a panel for each kind of cost.
+
+    Every part is the median of its trials; the figure at the end of a bar is the sum of its
+    parts. Costs that no result counted are left out.
+
+    Raises:
+        UsageError: no result, unlike clocks, a workload that was not run, or no cost counted.
+    """
+    lines = style.notice(results)
+    stacks = {
+        name: [_Stack(result.costs(workload, per=per, name=name)) for result in results]
+        for name in shown
+    }
+    stacks = {name: found for name, found in stacks.items() if any(s.parts for s in found)}
+    if not stacks:
+        raise UsageError(
+            f"None of the costs {', '.join(shown)} was counted in the workload `{workload}`."
+        )
+    figure = go.Figure()
+    panel_px = PANEL_HEAD_PX + ROW_PX * len(results)
+    plot_px = panel_px * len(stacks)
+    for number, (name, found) in enumerate(stacks.items()):
+        top = 1 - number * panel_px / plot_px
+        domain = (top - panel_px / plot_px, top - PANEL_HEAD_PX / plot_px)
+        _panel(figure, name, found, results, number + 1, (max(0.0, domain[0]), domain[1]), per)
+    traffic = names.WORKLOADS.get(workload, workload)
+    return style.finish(
+        figure,
+        title=f"What {names.PER[per]} costs ({traffic})",
+        lines=lines,
+        plot_px=plot_px,
+        head_px=0,
+        bottom_px=16,
+    )
+
+
+def _panel(
+    figure: go.Figure,
+    name: str,
+    stacks: Sequence[_Stack],
+    results: Sequence[Result],
+    number: int,
+    domain: tuple[float, float],
+    per: Per,
+) -> None:
+    """One cost: its heading, its legend, a stacked bar for each result."""
+    suffix = "" if number == 1 else str(number)
+    reach = max(stack.total for stack in stacks) or 1.0
+    parts = _parts(stacks)
+    unit = next(each.unit for stack in stacks for each in stack.parts)
+    for index, part in enumerate(parts):
+        kept = set(parts) - {OTHERS}
+        values = [
+            sum(p.summary.median for p in stack.parts if p.part not in kept)
+            if part == OTHERS
+            else stack.of(part)
+            for stack in stacks
+        ]
+        figure.add_trace(_bar(part, values, results, index, suffix, unit))
+    figure.add_trace(
+        go.Scatter(
+            x=[stack.total for stack in stacks],
+            y=list(range(len(results))),
+            mode="text",
+            text=[
+                f" <b>{names.number(s.total)}</b>" if s.parts else " not counted" for s in stacks
+            ],
+            textposition="middle right",
+            textfont={"size": 13},
+            hoverinfo="skip",
+            showlegend=False,
+            cliponaxis=False,
+            xaxis=f"x{suffix}",
+            yaxis=f"y{suffix}",
+        )
+    )
+    _axes(figure, suffix, domain, reach, results)
+    figure.add_annotation(
+        text=f"<b>{escape(names.cost(name))}</b> <span style='color:{style.QUIET}'>"
+        f"{escape(unit)}</span>",
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=domain[1],
+        xanchor="left",
+        yanchor="bottom",
+        yshift=26,
+        showarrow=False,
+        font={"size": 13},
+    )
+
+
+def _axes(
+    figure: go.Figure,
+    suffix: str,
+    domain: tuple[float, float],
+    reach: float,
+    results: Sequence[Result],
+) -> None:
+    figure.update_layout(
+        {
+            f"xaxis{suffix}": {
+                "anchor": f"y{suffix}",
+                "range": [0, reach * 1.12],
+                "showticklabels": False,
+                "showgrid": False,
+                "fixedrange": True,
+            },
+            f"yaxis{suffix}": {
+                "anchor": f"x{suffix}",
+                "domain": list(domain),
+                "range": [len(results) - 0.5, -0.5],
+                "tickvals": list(range(len(results))),
+                "ticktext": [style.wrapped(result.label) for result in results],
+                "tickfont": {"size": 13, "color": style.INK},
+                "showgrid": False,
+                "fixedrange": True,
+            },
+            f"legend{suffix}": {
+                "orientation": "h",
+                "x": 0,
+                "y": domain[1],
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "traceorder": "normal",
+                "font": {"size": 12},
+                "itemclick": False,
+                "itemdoubleclick": False,
+            },
+            "barmode": "stack",
+        }
+    )
+
+
+def _bar(
+    part: str,
+    values: Sequence[float],
+    results: Sequence[Result],
+    index: int,
+    suffix: str,
+    unit: str,
+) -> go.Bar:
+    tint = ROLES.get(part) or (style.GREY if part == OTHERS else _spare(index))
+    return go.Bar(
+        x=list(values),
+        y=list(range(len(results))),
+        orientation="h",
+        width=0.62,
+        name=part or "all",
+        marker={"color": tint, "line": {"color": "white", "width": 1}},
+        customdata=[result.label for result in results],
+        hovertemplate=f"%{{customdata}}<br>{escape(part)}: %{{x:.4g}} {unit}<extra></extra>",
+        legend=f"legend{suffix}",
+        xaxis=f"x{suffix}",
+        yaxis=f"y{suffix}",
+        showlegend=True,
+    )
+
+
+def _spare(index: int) -> str:
+    """A colour for a part that is no role; roles keep theirs for themselves in their panels."""
+    return style.PALETTE[index % (len(style.PALETTE) - 1)]
+
+
+def _parts(stacks: Sequence[_Stack]) -> list[str]:
+    """The parts worth a colour over all results, the largest first, and one for the rest."""
+    weight: dict[str, float] = {}
+    for stack in stacks:
+        for each in stack.parts:
+            share = each.summary.median / (stack.total or 1.0)
+            weight[each.part] = max(weight.get(each.part, 0.0), share)
+    ordered = sorted((p for p in weight if weight[p] > 0), key=lambda p: -weight[p])
+    if len(ordered) <= LARGEST + 1:
+        return ordered
+    return [*ordered[:LARGEST], OTHERS]

@@ -1,0 +1,95 @@
+"""Tables of results, as pandas frames that a notebook shows and a reader can copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmlab.report import names
+from kvmlab.results import Comparison, Result, Summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def summary(*results: Result) -> pd.DataFrame:
+    """One row a metric, one column a result: the median and its interval, with units.
+
+    Costs stand once for each workload they were counted in.
+    """
+    import pandas as pd
+
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for result in results:
+        for workload in result.workloads:
+            for name in _metrics(result, workload):
+                found = result.summary(name, workload)
+                about = (names.WORKLOADS.get(workload, workload), names.metric(name))
+                rows.setdefault(about, {})[result.label] = told(found)
+    frame = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    frame.index = pd.MultiIndex.from_tuples(list(rows), names=("workload", "metric"))
+    return frame
+
+
+def comparisons(*found: Comparison) -> pd.DataFrame:
+    """One row a comparison: both medians, the ratio with its interval, the verdict."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "metric": names.metric(each.metric, each.workload),
+                each.baseline_label: told(each.baseline),
+                each.current_label: told(each.current),
+                "ratio": names.number(each.ratio),
+                "95 % interval": f"{names.number(each.low)} … {names.number(each.high)}",
+                "verdict": each.verdict,
+            }
+            for each in found
+        ]
+    ).set_index("metric")
+
+
+def hops(result: Result) -> pd.DataFrame:
+    """The traced path as a table: one row a hop, in order of time.
+
+    Raises:
+        UsageError: the result has no traced path.
+    """
+    import pandas as pd
+
+    from kvmlab.errors import UsageError
+
+    if result.path is None:
+        raise UsageError(f"The result of {result.label} has no traced path.")
+    return pd.DataFrame(
+        [
+            {
+                "after": names.duration(hop.at_us - result.path.hops[0].at_us),
+                "leg": hop.leg,
+                "where": hop.side,
+                "device": hop.device,
+                "kind": hop.kind,
+                "moved by": hop.carrier,
+                "seen in": hop.note if hop.inferred else hop.event,
+            }
+            for hop in result.path.hops
+        ]
+    )
+
+
+def told(found: Summary) -> str:
+    """``689 [623 … 701] Mbit/s``: a median, its interval and its unit."""
+    unit, divisor = names.scaled(found.unit, max(abs(value) for value in found.values))
+    middle = names.number(found.median / divisor)
+    if found.count < 2:
+        return f"{middle} {unit}".rstrip()
+    low, high = names.number(found.low / divisor), names.number(found.high / divisor)
+    return f"{middle} [{low} … {high}] {unit}".rstrip()
+
+
+def _metrics(result: Result, workload: str) -> list[str]:
+    return list(
+        dict.fromkeys(
+            metric.name for trial in result.of(workload) for metric in trial.every_metric()
+        )
+    )
