@@ -1,0 +1,30 @@
+"""`python -m bench [NAME…] [--count N]`: run benchmarks one after another."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Run the named benchmarks, or all; 1 if one failed."""
+    here = Path(__file__).resolve().parent
+    known = sorted(path.stem for path in here.glob("[a-z]*.py"))
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
+    parser.add_argument("--count", type=int, help="samples of each kind")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(known))
+    if unknown:
+        parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(known)}")
+    count = [] if arguments.count is None else ["--count", str(arguments.count)]
+    for name in arguments.names or known:
+        print(f"== {name}", file=sys.stderr, flush=True)
+        importlib.import_module(f"bench.{name}").main(count)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
