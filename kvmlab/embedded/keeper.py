@@ -1,0 +1,303 @@
+"""The keeper: the process that owns a lab host's QEMU (``python -m kvmlab.embedded.keeper DIR``).
+
+It stands between the host and its clients so that nothing a client does, dying included, leaves a
+QEMU, a lock or a file behind:
+
+- QEMU dies with the keeper, by the kernel's doing.
+- The keeper ends with its owner, the process that started it, which holds its standard input;
+  unless the owner detaches it. Then it ends by ``stop`` or after a long time without a client.
+- One client at a time leases the host; its open connection is the lease. A client that goes away
+  without releasing leaves the host dirty, and the next one gets it from its saved state.
+
+Descriptors handed over by the owner: 0, the owner's pipe; and by number in the arguments, the
+listening control socket and the lock on the run directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvmlab.embedded import messages
+from kvmlab.embedded.holding import HeldHost
+from kvmlab.embedded.spec import PROTOCOL, Spec
+from kvmlab.errors import EmbeddedError, HostBusy, KvmlabError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The client that leases the host."""
+
+    pid: int
+    command: str
+    since: float
+
+    def sentence(self) -> str:
+        """Who it is and since when."""
+        minutes = (time.time() - self.since) / 60
+        since = time.strftime("%H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} (`{self.command}`) since {since}, {minutes:.0f} min ago"
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.pid = _peer_pid(writer)
+        self.gone = asyncio.Event()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message; a client that has gone is noticed elsewhere."""
+        with contextlib.suppress(ConnectionError):
+            self.writer.write(messages.encode(message))
+
+    def say(self, text: str) -> None:
+        """Send one line of progress."""
+        self.send({"say": text})
+
+
+class Keeper:
+    """The control socket, the leases and the end of one lab host."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.host = HeldHost(spec)
+        self.holder: Holder | None = None
+        self.held_by: Client | None = None
+        self.detached = False
+        self.dirty = False
+        self.started = time.time()
+        self.last_use = time.monotonic()
+        self.stopping = asyncio.Event()
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until stopped, then leave nothing behind."""
+        self._watch_owner()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stopping.set)
+        server = await asyncio.start_unix_server(
+            self._connected, sock=listener, limit=messages.LINE_LIMIT
+        )
+        idle = asyncio.create_task(self._watch_idle())
+        try:
+            await self.stopping.wait()
+        finally:
+            server.close()
+            idle.cancel()
+            for task in self._clients:
+                task.cancel()
+            await asyncio.gather(*self._clients, idle, return_exceptions=True)
+            await self.host.close()
+
+    def _watch_owner(self) -> None:
+        """Stop when the owner closes its end or dies; a forked child of it may keep the end."""
+        loop = asyncio.get_running_loop()
+
+        def ended(descriptor: int) -> None:
+            loop.remove_reader(descriptor)
+            if not self.detached:
+                self.stopping.set()
+
+        loop.add_reader(sys.stdin.fileno(), ended, sys.stdin.fileno())
+        try:
+            owner = os.pidfd_open(self.spec.owner_pid)
+        except ProcessLookupError:
+            self.stopping.set()
+            return
+        loop.add_reader(owner, ended, owner)
+
+    async def _watch_idle(self) -> None:
+        """Stop a detached host that nobody has used for long."""
+        limit = self.spec.settings.idle_sec
+        while True:
+            idle = time.monotonic() - self.last_use
+            if self.detached and self.holder is None and idle >= limit:
+                print(f"no client for {idle:.0f} s: ending", flush=True)
+                self.stopping.set()
+                return
+            await asyncio.sleep(min(30.0, max(0.2, limit - idle)))
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._clients.add(task)
+            task.add_done_callback(self._clients.discard)
+        client = Client(writer)
+        loop = asyncio.get_running_loop()
+        # A forked child may keep the connection open; the client's own death ends it as well.
+        try:
+            watched = os.pidfd_open(client.pid)
+        except ProcessLookupError:
+            writer.close()
+            return
+        loop.add_reader(watched, client.gone.set)
+        try:
+            await self._serve(client, reader)
+        except ConnectionError:
+            pass  # The client went away in the middle; `_left` takes it from here.
+        finally:
+            loop.remove_reader(watched)
+            os.close(watched)
+            self._left(client)
+            writer.close()
+
+    async def _serve(self, client: Client, reader: asyncio.StreamReader) -> None:
+        gone = asyncio.create_task(client.gone.wait())
+        try:
+            while True:
+                line = asyncio.create_task(reader.readline())
+                await _first_of(line, gone)
+                if not line.done() or not line.result():
+                    line.cancel()
+                    return
+                # Clients do not talk before they are answered: whatever comes now is their end.
+                answer = asyncio.create_task(self._answer(client, line.result()))
+                hangup = asyncio.create_task(reader.read(1))
+                await _first_of(answer, hangup, gone)
+                finished = answer.done()
+                for task in (answer, hangup):
+                    task.cancel()
+                await asyncio.gather(answer, hangup, return_exceptions=True)
+                if not finished or client.gone.is_set():
+                    return
+                await client.writer.drain()
+        finally:
+            gone.cancel()
+
+    def _left(self, client: Client) -> None:
+        if self.held_by is client:
+            self._let_go(clean=False)
+
+    def _let_go(self, *, clean: bool) -> None:
+        self.dirty = self.dirty or not clean
+        self.holder, self.held_by = None, None
+        self.last_use = time.monotonic()
+
+    async def _answer(self, client: Client, line: bytes) -> None:
+        try:
+            request = messages.decode(line)
+            action = {
+                "status": self._status,
+                "lease": self._lease,
+                "save": self._save,
+                "release": self._release,
+                "detach": self._detach,
+                "stop": self._stop,
+            }.get(str(request.get("do")))
+            if action is None:
+                raise EmbeddedError(f"The keeper knows no request {request.get('do')!r}.")
+            client.send({"ok": await action(client, request)})
+        except (KvmlabError, OSError, RuntimeError, ValueError, LookupError) as error:
+            # The one place where a keeper's failure of any expected kind turns into an answer.
+            print(f"request failed: {error!r}", flush=True)
+            client.send(messages.error_message(error))
+
+    async def _status(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        death = self.host.death()
+        return {
+            "protocol": PROTOCOL,
+            "keeper_pid": os.getpid(),
+            "started": self.started,
+            "detached": self.detached,
+            "dirty": self.dirty,
+            "holder": self.holder.sentence() if self.holder else None,
+            "idle_sec": time.monotonic() - self.last_use,
+            "died": messages.error_message(death)["error"] if death else None,
+            **self.host.coordinates(),
+        }
+
+    async def _lease(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        if self.holder is not None:
+            raise HostBusy(
+                f"The embedded host is in use by {self.holder.sentence()}; one client at a time "
+                "can have it.",
+                todo="Close that one (a notebook: shut its kernel down), or end the host with "
+                "`kvmlab host down`.",
+            )
+        # Noted before the host is brought up, so that a second client is told at once.
+        self.holder = Holder(client.pid, str(request.get("command", "")), time.time())
+        self.held_by = client
+        try:
+            if self.dirty or not self.host.alive:
+                self.dirty = True
+                await self.host.bring_up(client.say)
+                self.dirty = False
+        except BaseException:
+            self._let_go(clean=False)
+            raise
+        return self.host.coordinates()
+
+    async def _save(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        self._must_hold(client)
+        await self.host.save(client.say)
+        return self.host.coordinates()
+
+    async def _release(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        self._must_hold(client)
+        self._let_go(clean=bool(request.get("clean")))
+        return {}
+
+    async def _detach(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        self.detached = True
+        return {}
+
+    async def _stop(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        self.stopping.set()
+        return {}
+
+    def _must_hold(self, client: Client) -> None:
+        if self.held_by is not client:
+            raise EmbeddedError("Only the client that has leased the host may do that.")
+
+
+async def _first_of(*tasks: asyncio.Task[Any]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _peer_pid(writer: asyncio.StreamWriter) -> int:
+    connection: socket.socket = writer.get_extra_info("socket")
+    size = struct.calcsize("3i")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid
+
+
+def main() -> int:
+    """Keep the host of the run directory given in the arguments until it is to end."""
+    parser = argparse.ArgumentParser(prog="kvmlab.embedded.keeper")
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--listener", type=int, required=True)
+    parser.add_argument("--lock", type=int, required=True)
+    given = parser.parse_args()
+    os.set_inheritable(given.lock, False)
+    os.set_inheritable(given.listener, False)
+    try:
+        spec = Spec.read(given.run_dir)
+        with socket.socket(fileno=given.listener) as listener:
+            listener.setblocking(False)
+            asyncio.run(Keeper(spec).run(listener))
+    finally:
+        # The lock goes with this process, after the directory: nobody mistakes it for a leftover.
+        shutil.rmtree(given.run_dir, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
