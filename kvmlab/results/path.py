@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["guest", "host", "peer"]
-Direction = Literal["out", "in"]
+Direction = Literal["out", "in", "through"]
 Leg = Literal["request", "reply"]
 
 
@@ -15,10 +15,10 @@ class Hop:
     """One device that one packet went through.
 
     ``direction`` is the device's own: "in" where the kernel receives the packet from the device,
-    "out" where the kernel hands the packet to the device. (What the VM sends comes *in* from its
-    tap.) ``carrier`` says who moved the packet there: a thread's role ("vhost worker", "QEMU main
-    loop"), "softirq", or the name of another program. An ``inferred`` hop was not seen in a
-    tracepoint; ``note`` says what it was concluded from.
+    "out" where the kernel hands the packet to the device, "through" for a bridge. (What the VM
+    sends comes *in* from its tap.) ``carrier`` says who moved the packet there: the role of a
+    thread ("vhost worker", "QEMU main loop"), "softirq", or the name of another program. An
+    ``inferred`` hop was not seen in a tracepoint; ``note`` says what it was concluded from.
     """
 
     leg: Leg

@@ -1,0 +1,88 @@
+"""What stands beside every result: kernel, tools, settings that matter, on host and in the VM."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files as resource_files
+from typing import TYPE_CHECKING, Any
+
+from kvmlab.hosts import run_script
+from kvmlab.measure.meters import patience, wire_of
+from kvmlab.measure.sections import files, sections
+
+if TYPE_CHECKING:
+    from kvmlab.changes import Nic
+    from kvmlab.domain import TestVM, VmThreads
+    from kvmlab.hosts import Host
+
+
+def host_metadata(host: Host, threads: VmThreads) -> dict[str, Any]:
+    """Kernel, tools, QEMU and sysctls of the host, in one round trip, as plain JSON values."""
+    completed = run_script(
+        host.runner,
+        "kvmlab.measure",
+        "host_meta.sh",
+        str(threads.pid),
+        wire_of(host).port,
+        timeout_sec=patience(host, 10),
+        root=True,
+    )
+    return {
+        "label": host.label,
+        "spec": host.spec,
+        "kind": str(host.kind),
+        "clock": host.clock.value,
+        "emulated": host.emulated,
+        **parse_metadata(completed.stdout),
+    }
+
+
+def guest_metadata(host: Host, vm: TestVM, nic: Nic) -> dict[str, Any]:
+    """Kernel, tools, driver and offloads inside the VM, as plain JSON values."""
+    script = (
+        resource_files("kvmlab.measure").joinpath("scripts", "guest_meta.sh").read_text("utf-8")
+    )
+    completed = vm.agent.run(
+        ("sh", "-s", "--", nic.guest_interface),
+        timeout_sec=patience(host, 20),
+        input_text=script,
+        check=False,
+    )
+    return {"name": vm.name, **parse_metadata(completed.stdout)}
+
+
+def parse_metadata(text: str) -> dict[str, Any]:
+    """The sections of ``host_meta.sh`` or ``guest_meta.sh``.
+
+    ::
+
+        === kernel
+        Linux 6.12.48+deb13-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20) x86_64
+        === tools
+        iperf 3.18 (cJSON 1.7.15)
+        sockperf: == version #3.10-0.git68e42a75ac0a ==
+        === files
+        ==> /proc/sys/net/core/rmem_max <==
+        212992
+        === end
+
+    Raises:
+        OutputError: it broke off.
+    """
+    found: dict[str, Any] = {}
+    for name, body in sections(text):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", body).strip()
+        if name == "files":
+            found["files"] = {path: content.strip() for path, content in files(body).items()}
+        elif name in ("driver", "offloads"):
+            pairs = (line.partition(":") for line in plain.splitlines())
+            found[name] = {key.strip(): value.strip() for key, _, value in pairs}
+        elif name == "tools":
+            found[name] = {_tool(line): line for line in plain.splitlines() if line}
+        elif name != "end":
+            found[name] = plain
+    return found
+
+
+def _tool(line: str) -> str:
+    return "sockperf" if line.startswith("sockperf") else "iperf3"

@@ -1,0 +1,186 @@
+"""The meters of one trial: counters on the host, the server at the other end of the cable."""
+
+from __future__ import annotations
+
+import secrets
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kvmlab.clock import Clock
+from kvmlab.errors import CommandFailed, MeasureError
+from kvmlab.hosts import run_script
+from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
+from kvmlab.measure.workloads import holder
+
+if TYPE_CHECKING:
+    from kvmlab.changes import Nic
+    from kvmlab.domain import VmThreads
+    from kvmlab.hosts import Host, Wire
+    from kvmlab.process import Completed
+
+_SCRIPT = "meters.sh"
+_PACKAGE = "kvmlab.measure"
+_TRIP_SEC = 60.0
+_TRAFFIC_WAIT_SEC = 15
+_HELD_SEC = 1200
+# One second of an emulated host's virtual time takes many seconds of ours.
+_VIRTUAL_FACTOR = 40
+
+
+def patience(host: Host, seconds: float) -> float:
+    """How many seconds of our own to wait for what takes ``seconds`` of the host's."""
+    return seconds * (_VIRTUAL_FACTOR if host.clock is Clock.VIRTUAL else 2) + _TRIP_SEC
+
+
+def wire_of(host: Host) -> Wire:
+    """The cable under test.
+
+    Raises:
+        MeasureError: this host has none.
+    """
+    if host.wire is None:
+        raise MeasureError(
+            f"{host.label} has no cable under test, so there is no peer to send to.",
+            todo="Open the host with a wire: its port, the two addresses and the peer.",
+        )
+    return host.wire
+
+
+class Meters:
+    """Counters and server around one trial; a context manager that takes both away again."""
+
+    def __init__(self, host: Host, threads: VmThreads, nic: Nic) -> None:
+        self._host = host
+        self._threads = threads
+        self._wire = wire_of(host)
+        self._nic = nic
+        self._name = f"kvmlab-{secrets.token_hex(4)}"
+        self._open = False
+        self.server_log = ""
+
+    @property
+    def roles(self) -> Roles:
+        """Which of the host's threads is what."""
+        return Roles(self._threads.pid, frozenset(self._threads.vcpus))
+
+    @property
+    def peer_is_elsewhere(self) -> bool:
+        """The other end is another machine: nothing can be started there."""
+        return self._wire.peer_netns is None
+
+    @property
+    def device(self) -> str:
+        """Where packets are counted: the peer's port, or ours where the peer is elsewhere."""
+        wire = self._wire
+        return wire.peer_port if wire.peer_netns and wire.peer_port else wire.port
+
+    @property
+    def counted_at(self) -> str:
+        """The same in words."""
+        netns = self._wire.peer_netns
+        return f"{self.device} in namespace {netns}" if netns else self.device
+
+    @property
+    def interrupt_devices(self) -> tuple[str, ...]:
+        """The host's devices whose interrupts belong to the scheme: not the peer's."""
+        return tuple(filter(None, (self._wire.port, self._nic.host_device)))
+
+    def prepare(self, server: tuple[str, ...], listens: str, port: int) -> None:
+        """Set the counters, start the server and see it listen.
+
+        Raises:
+            MeasureError: the kernel's tracing or the server cannot be used; the message says why.
+        """
+        tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
+        self._open = True
+        if self.peer_is_elsewhere:
+            server, listens, port = holder(_HELD_SEC), "none", 0
+        argv = self._wire.on_peer(server)
+        try:
+            self._run("prepare", tasks, listens, f"{port:04X}", *argv)
+        except CommandFailed as error:
+            raise MeasureError(
+                f"The meters cannot be set up on {self._host.label}: {_reason(error)}.",
+                todo=(
+                    "Needed: root, tracefs (`mount -t tracefs nodev /sys/kernel/tracing`), a "
+                    f"kernel with hist triggers, and `{server[0]} {server[1]} ...` on the peer."
+                ),
+                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
+            ) from error
+
+    def read(self, label: str) -> Snapshot:
+        """One snapshot now."""
+        completed = self._run("read", *self._place, label)
+        return parse_snapshots(completed.stdout)[0]
+
+    def window(self, warmup_sec: float, seconds: float) -> tuple[Snapshot, Snapshot] | None:
+        """Wait for traffic and ``warmup_sec``, then count for ``seconds`` of the host's clock.
+
+        None where no traffic came.
+        """
+        completed = self._run(
+            "window",
+            *self._place,
+            str(_TRAFFIC_WAIT_SEC),
+            f"{warmup_sec:g}",
+            f"{seconds:g}",
+            takes_sec=_TRAFFIC_WAIT_SEC + warmup_sec + seconds,
+        )
+        if "=== no traffic" in completed.stdout:
+            return None
+        begin, end = parse_snapshots(completed.stdout)
+        return begin, end
+
+    def finish(self) -> None:
+        """End the server and remove the counters; a second call does nothing.
+
+        Raises:
+            MeasureError: something stayed behind.
+        """
+        if not self._open:
+            return
+        self._open = False
+        completed = self._run("finish", check=False)
+        self.server_log = completed.stdout.partition("=== server\n")[2]
+        if completed.returncode != 0:
+            raise MeasureError(
+                f"The meters could not be removed from {self._host.label}.",
+                todo=f"Look for {self._name} in /sys/kernel/tracing/instances there.",
+                evidence=completed.stdout[-2000:] + completed.stderr[-2000:],
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    @property
+    def _place(self) -> tuple[str, ...]:
+        workers = ",".join(map(str, self._threads.vhost)) or "0"
+        return (str(self._threads.pid), workers, self.device)
+
+    def _run(
+        self, action: str, *args: str, takes_sec: float = 0.0, check: bool = True
+    ) -> Completed:
+        return run_script(
+            self._host.runner,
+            _PACKAGE,
+            _SCRIPT,
+            action,
+            self._name,
+            *args,
+            timeout_sec=patience(self._host, takes_sec),
+            check=check,
+            root=True,
+        )
+
+
+def _reason(error: CommandFailed) -> str:
+    lines = [line for line in error.completed.stdout.splitlines() if line.startswith("=== ")]
+    return lines[-1].removeprefix("=== ") if lines else f"exit code {error.completed.returncode}"

@@ -1,0 +1,13 @@
+# What may explain a figure, seen from inside the test VM. Run: sh -s -- INTERFACE
+echo "=== kernel"
+uname -srvm
+echo "=== tools"
+iperf3 --version 2>/dev/null | head -n 1
+sockperf --version 2>/dev/null | head -n 1
+echo "=== cpu"
+grep -c '^processor' /proc/cpuinfo
+echo "=== driver"
+ethtool -i "$1" 2>/dev/null
+echo "=== offloads"
+ethtool -k "$1" 2>/dev/null | grep -E '^(rx-checksumming|tx-checksumming|tcp-segmentation-offload|generic-segmentation-offload|generic-receive-offload|large-receive-offload):'
+echo "=== end"

@@ -1,0 +1,150 @@
+# The meters of one trial on the host, and the server that the VM's client talks to.
+# Arguments only, nothing is composed. Run as root: sh -s -- ACTION INSTANCE ...
+#
+#   prepare INSTANCE FILTER PROTOCOL PORT_HEX SERVER...   counters on, server up and listening
+#   read    INSTANCE PID WORKERS DEVICE LABEL             one snapshot
+#   window  INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS  wait for traffic, snapshot, wait, snapshot
+#   finish  INSTANCE                                      server ended, counters removed
+#
+# FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2", or 0.
+# DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
+# which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
+
+T=/sys/kernel/tracing
+[ -d $T/instances ] || T=/sys/kernel/debug/tracing
+RUN=/run/kvmlab-meters
+action=$1
+name=$2
+I=$T/instances/$name
+shift 2
+
+cleanup_server() { # $1: file with its process id
+    [ -f "$1" ] || return 0
+    read -r server < "$1"
+    # The group: the server runs under `timeout` in a session of its own.
+    kill -TERM "-$server" 2>/dev/null
+    rm -f "$1"
+}
+
+remove_instance() { # $1: directory
+    for trigger in "$1"/events/kvm/kvm_exit/trigger "$1"/events/kvm/kvm_userspace_exit/trigger \
+        "$1"/events/kvm/kvm_inj_virq/trigger; do
+        # A trigger that is still set would keep the directory busy.
+        while read -r line; do
+            case $line in hist:*) echo "!$line" > "$trigger" 2>/dev/null ;; esac
+        done 2>/dev/null < "$trigger"
+    done
+    rmdir "$1" 2>/dev/null
+}
+
+listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
+    while read -r _ local remote state _; do
+        case $1:$local:$state in
+            tcp:*:$2:0A | udp:*:$2:07) return 0 ;;
+        esac
+    done < "/proc/$server/net/$1"
+    return 1
+} 2>/dev/null
+
+packets() { # sets $rx from the counters of $device
+    rx=0
+    while read -r interface value rest; do
+        if [ "$interface" = "$device:" ]; then
+            set -- $rest
+            rx=$1
+            return
+        fi
+    done < "/proc/$server/net/dev"
+} 2>/dev/null
+
+snapshot() { # $1: label
+    echo "=== snapshot $1"
+    date +%s.%N
+    echo "=== wire"
+    cat "/proc/$server/net/dev"
+    echo "=== host"
+    tail -v -n +1 /proc/stat /proc/softirqs /proc/loadavg \
+        /proc/$pid/task/*/stat /proc/$pid/task/*/schedstat /proc/$pid/task/*/status 2>/dev/null
+    IFS=,
+    for worker in $workers; do
+        # Since Linux 6.4 a vhost worker is a thread of QEMU and was printed with the others.
+        [ -d /proc/$pid/task/$worker ] || tail -v -n +1 /proc/$worker/task/*/stat \
+            /proc/$worker/task/*/schedstat /proc/$worker/task/*/status 2>/dev/null
+    done
+    unset IFS
+    echo "=== interrupts"
+    cat /proc/interrupts
+    echo "=== exits"
+    tail -v -n +1 $I/events/kvm/kvm_exit/hist $I/events/kvm/kvm_userspace_exit/hist \
+        $I/events/kvm/kvm_inj_virq/hist
+    echo "=== end"
+}
+
+case $action in
+prepare)
+    filter=$1
+    protocol=$2
+    port=$3
+    shift 3
+    mkdir -p -m 700 $RUN
+    # What a killed run left: one lab at a time works on a host.
+    for stale in $RUN/*.pid; do cleanup_server "$stale"; done
+    for stale in $T/instances/kvmlab-*; do [ -d "$stale" ] && remove_instance "$stale"; done
+    mkdir $I || { echo "=== no tracefs"; exit 3; }
+    # Nobody reads its ring buffer: hist triggers count without one.
+    echo 1 > $I/buffer_size_kb
+    echo "hist:keys=isa,exit_reason if $filter" > $I/events/kvm/kvm_exit/trigger &&
+        echo "hist:keys=reason,errno if $filter" > $I/events/kvm/kvm_userspace_exit/trigger &&
+        echo "hist:keys=vector if $filter" > $I/events/kvm/kvm_inj_virq/trigger ||
+        { echo "=== no triggers"; cat $T/error_log; exit 3; }
+    setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
+    server=$!
+    echo $server > $RUN/$name.pid
+    left=200
+    while [ "$protocol" != none ] && ! listening "$protocol" "$port"; do
+        left=$((left - 1))
+        if [ $left = 0 ] || [ ! -d /proc/$server ]; then
+            echo "=== no server"
+            cat $RUN/$name.log
+            exit 4
+        fi
+        sleep 0.05
+    done
+    echo "=== ready"
+    ;;
+read | window)
+    pid=$1
+    workers=$2
+    device=$3
+    read -r server < $RUN/$name.pid
+    if [ $action = read ]; then
+        snapshot "$4"
+        exit
+    fi
+    left=$(($4 * 20))
+    packets
+    first=$rx
+    # A handful of packets is ARP and the handshake, or a straggler of the trial before.
+    while [ $((rx - first)) -lt 12 ]; do
+        left=$((left - 1))
+        if [ $left = 0 ] || [ ! -d /proc/$server ]; then
+            echo "=== no traffic"
+            exit 0
+        fi
+        sleep 0.05
+        packets
+    done
+    sleep "$5"
+    snapshot begin
+    sleep "$6"
+    snapshot end
+    ;;
+finish)
+    cleanup_server $RUN/$name.pid
+    remove_instance $I
+    echo "=== server"
+    tail -n 40 $RUN/$name.log 2>/dev/null
+    rm -f $RUN/$name.log
+    [ ! -d $I ] || { echo "=== left behind $I"; exit 5; }
+    ;;
+esac

@@ -1,0 +1,77 @@
+"""What to run, how often and for how long: checked at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kvmlab.errors import UsageError
+
+WORKLOADS = ("tcp_up", "tcp_down", "latency", "pps")
+"""TCP from the VM to the peer, TCP back, round trips, small UDP datagrams from the VM."""
+
+_MOST_SECONDS = 600
+_MOST_TRIALS = 100
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The settings of a measurement.
+
+    ``count`` trials of each of ``workloads``, each ``seconds`` long after ``warmup_sec`` that are
+    left out (whole seconds: iperf3 and sockperf know no others; seconds of the host's clock).
+    ``seed`` decides the order in which compared schemes take turns. ``trace_path`` follows one
+    packet through the host as well.
+
+    Raises:
+        UsageError: a setting cannot be used; the message says which and why.
+    """
+
+    count: int = 3
+    seconds: float = 2
+    warmup_sec: float = 1
+    workloads: Sequence[str] = WORKLOADS
+    seed: int = 1
+    trace_path: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.workloads, str):
+            raise UsageError(
+                f"The workloads are the text `{self.workloads}`; a list of names is needed.",
+                todo=f"Write for example workloads=({self.workloads!r},).",
+            )
+        object.__setattr__(self, "workloads", tuple(self.workloads))
+        _whole("count", self.count, 1, _MOST_TRIALS)
+        _whole("seconds", self.seconds, 1, _MOST_SECONDS)
+        _whole("warmup_sec", self.warmup_sec, 0, 60)
+        _whole("seed", self.seed, 0, 2**32 - 1)
+        unknown = [name for name in self.workloads if name not in WORKLOADS]
+        if unknown or not self.workloads or len(set(self.workloads)) < len(self.workloads):
+            raise UsageError(
+                f"The workloads {list(self.workloads)!r} cannot be run"
+                f"{f': {unknown[0]!r} is unknown' if unknown else ''}.",
+                todo=f"Name each of those you want once; there are {', '.join(WORKLOADS)}.",
+            )
+
+    @property
+    def total_sec(self) -> int:
+        """How long one client runs: warm-up and measurement."""
+        return int(self.warmup_sec) + int(self.seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, ready for JSON."""
+        return {**asdict(self), "workloads": list(self.workloads)}
+
+
+def _whole(name: str, value: float, least: int, most: int) -> None:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or value != value // 1
+        or not least <= value <= most
+    ):
+        raise UsageError(
+            f"The trial setting `{name}` is {value!r}; a whole number from {least} to {most} is "
+            "needed."
+        )

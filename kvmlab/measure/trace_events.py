@@ -1,0 +1,216 @@
+"""From the kernel's trace of one echo to the hops it took: pure, text in, a path out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kvmlab.errors import MeasureError, OutputError
+from kvmlab.measure.sections import sections
+from kvmlab.results import Direction, Hop, Leg, Path, Side
+
+ECHO_DATA_BYTES = 1003
+"""An odd size that nothing else on a quiet host has."""
+
+_LINE = re.compile(
+    r"^\s*(?P<comm>.+)-(?P<tid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<at>\d+\.\d+): "
+    r"(?P<event>\w+): (?P<rest>.*)$",
+    re.MULTILINE,
+)
+_DIRECTION: dict[str, Direction] = {"net_dev_start_xmit": "out", "netif_receive_skb": "in"}
+_BRIDGE_EVENT = "bridge_forward"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the trace."""
+
+    name: str
+    device: str
+    packet: int  # the address of the packet's buffer, the same while one kernel handles it
+    at_us: float
+    comm: str
+    tid: int
+    in_softirq: bool
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network device of the host: what it is, and whose port."""
+
+    kind: str
+    master: str | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What ``path.sh stop`` printed."""
+
+    events: tuple[Event, ...]
+    links: dict[str, Link]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What is known before: the devices at the ends, and the VM's threads."""
+
+    guest_interface: str
+    port: str
+    peer_port: str | None
+    host_device: str | None
+    pid: int
+    vcpus: frozenset[int]
+    vhost: frozenset[int]
+
+    def side(self, device: str) -> Side:
+        """Only the peer's port lies in its namespace; everything else seen is the host's."""
+        return "peer" if device == self.peer_port else "host"
+
+    def carrier(self, event: Event) -> str:
+        """Who moved the packet: a thread of the VM, an interrupt's second half, another program."""
+        if event.in_softirq:
+            # The thread named then is whichever was interrupted: it did not do the work.
+            return "softirq"
+        if event.tid in self.vcpus:
+            return "vCPU thread of QEMU"
+        if event.tid in self.vhost or event.comm.startswith("vhost-"):
+            return "vhost worker"
+        return "QEMU main loop" if event.tid == self.pid else event.comm
+
+
+def parse_trace(text: str) -> Trace:
+    """Events in order of time, and the host's devices.
+
+    ::
+
+        === trace
+        # tracer: nop
+        #           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
+         qemu-system-x86-712     [001] b..1.   401.226210: netif_receive_skb: dev=vnet0 \
+    skbaddr=ffff8880054b6900 len=1031
+         qemu-system-x86-712     [001] b..1.   401.226312: bridge_forward: (br_forward+0x4/0x1c0) \
+    skbaddr=0xffff8880054b6900
+         qemu-system-x86-712     [001] b..2.   401.226401: net_dev_start_xmit: dev=p2p1 \
+    queue_mapping=0 skbaddr=ffff8880054b6900 ... len=1045 ...
+        === links
+        br-kvmlab bridge -
+        p2p1 port br-kvmlab
+        === end
+
+    Raises:
+        OutputError: it broke off.
+    """
+    parts = dict(sections(text))
+    if "trace" not in parts or "links" not in parts:
+        raise OutputError("The trace of a packet broke off.", evidence=text[-400:])
+    links = {}
+    for line in parts["links"].splitlines():
+        words = line.split()
+        if len(words) != 3:
+            raise OutputError("The list of network devices broke off.", evidence=line)
+        links[words[0]] = Link(words[1], None if words[2] == "-" else words[2])
+    events = [_event(line) for line in _LINE.finditer(parts["trace"])]
+    return Trace(tuple(sorted(events, key=lambda event: event.at_us)), links)
+
+
+def _event(line: re.Match[str]) -> Event:
+    device = re.search(r"\bdev=(\S+)", line["rest"])
+    packet = re.search(r"\bskbaddr=(?:0x)?([0-9a-f]+)", line["rest"])
+    if packet is None:
+        raise OutputError("A line of the trace names no packet.", evidence=line[0])
+    return Event(
+        name=line["event"],
+        device=device[1] if device else "",
+        packet=int(packet[1], 16),
+        at_us=float(line["at"]) * 1e6,
+        comm=line["comm"].strip(),
+        tid=int(line["tid"]),
+        in_softirq=line["flags"][2:3] in ("s", "h", "H"),
+    )
+
+
+def build_path(trace: Trace, ends: Ends) -> Path:
+    """The hops of one echo, there and back, from its events and what is known of the devices.
+
+    What no tracepoint shows (the guest's own interface, a bridge without its probe) is put in as
+    ``inferred``.
+
+    Raises:
+        MeasureError: no event belongs to the echo.
+    """
+    net = [event for event in trace.events if event.name in _DIRECTION and event.device != "lo"]
+    if not net:
+        raise MeasureError(
+            "The echo was answered, and no tracepoint of the host saw it.",
+            todo="Is the peer's end on this host? Without one, only the host's devices show.",
+        )
+    start = net[0].at_us
+    turn = _turning_point(net, ends)
+    probes = [event for event in trace.events if event.name == _BRIDGE_EVENT]
+    hops: list[Hop] = []
+    for index, event in enumerate(net):
+        leg: Leg = "request" if index <= turn else "reply"
+        hop = _hop(event, leg, trace, ends, start)
+        hops.append(hop)
+        hops.extend(_bridge(event, hop, trace, probes, ends, start))
+    first, last = hops[0], hops[-1]
+    guest = Hop("request", "guest", ends.guest_interface, "guest NIC", "out", 0.0, "guest kernel")
+    guest = replace(guest, inferred=True, note="the echo was sent from here")
+    back = replace(guest, leg="reply", direction="in", at_us=last.at_us, note="and came back here")
+    notes = () if first.side == "host" else ("No device of the host saw the packet.",)
+    return Path((guest, *hops, back), ECHO_DATA_BYTES, last.at_us, notes)
+
+
+def _turning_point(events: Sequence[Event], ends: Ends) -> int:
+    """The index of the last event of the request."""
+    for index, event in enumerate(events):
+        direction = _DIRECTION[event.name]
+        if ends.peer_port and event.device == ends.peer_port and direction == "in":
+            return index
+        if not ends.peer_port and event.device == ends.port and direction == "out":
+            return index
+    return len(events) - 1
+
+
+def _hop(event: Event, leg: Leg, trace: Trace, ends: Ends, start: float) -> Hop:
+    side = ends.side(event.device)
+    known = trace.links.get(event.device)
+    kind = "port" if side == "peer" or known is None else known.kind
+    return Hop(
+        leg=leg,
+        side=side,
+        device=event.device,
+        kind=kind,
+        direction=_DIRECTION[event.name],
+        at_us=event.at_us - start,
+        carrier=ends.carrier(event),
+        comm=event.comm,
+        tid=event.tid,
+        event=f"net:{event.name}",
+    )
+
+
+def _bridge(
+    event: Event, hop: Hop, trace: Trace, probes: Sequence[Event], ends: Ends, start: float
+) -> list[Hop]:
+    """The bridge behind a port that received the packet, if it has one."""
+    known = trace.links.get(event.device)
+    bridge = known.master if known and hop.direction == "in" and hop.side == "host" else None
+    if not bridge or trace.links.get(bridge, Link("", None)).kind != "bridge":
+        return []
+    through = replace(hop, device=bridge, kind="bridge", direction="through")
+    for probe in probes:
+        if probe.packet == event.packet and probe.at_us >= event.at_us:
+            return [
+                replace(
+                    through,
+                    at_us=probe.at_us - start,
+                    carrier=ends.carrier(probe),
+                    comm=probe.comm,
+                    tid=probe.tid,
+                    event="kprobe:br_forward",
+                )
+            ]
+    note = f"{event.device} is a port of {bridge}; the bridge has no tracepoint of its own"
+    return [replace(through, event="", inferred=True, note=note)]

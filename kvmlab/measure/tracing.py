@@ -1,0 +1,76 @@
+"""The way of one packet: an echo of an unusual size, seen by the kernel's tracepoints."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from kvmlab.errors import CommandFailed, MeasureError
+from kvmlab.hosts import run_script
+from kvmlab.measure.meters import patience, wire_of
+from kvmlab.measure.trace_events import ECHO_DATA_BYTES, Ends, build_path, parse_trace
+from kvmlab.results import Path, Raw
+
+if TYPE_CHECKING:
+    from kvmlab.changes import Nic
+    from kvmlab.domain import TestVM, VmThreads
+    from kvmlab.hosts import Host
+    from kvmlab.process import Completed
+
+# An IP packet with that echo, and the same with its Ethernet header and a VLAN tag.
+_LEAST = ECHO_DATA_BYTES + 8 + 20
+_MOST = _LEAST + 14 + 4
+
+
+def trace_path(host: Host, vm: TestVM, nic: Nic, threads: VmThreads) -> tuple[Path, Raw]:
+    """Send one echo from the VM to the peer and tell every device it went through, both ways.
+
+    The events are filtered by the echo's unusual size, in a tracefs instance of their own.
+
+    Raises:
+        MeasureError: tracing cannot be used, no answer came, or no trace of the echo was seen.
+    """
+    wire = wire_of(host)
+    name = f"kvmlab-path-{secrets.token_hex(4)}"
+    ends = Ends(
+        guest_interface=nic.guest_interface,
+        port=wire.port,
+        peer_port=wire.peer_port if wire.peer_netns else None,
+        host_device=nic.host_device,
+        pid=threads.pid,
+        vcpus=frozenset(threads.vcpus),
+        vhost=frozenset(threads.vhost),
+    )
+    try:
+        _run(host, "start", name, str(_LEAST), str(_MOST))
+        argv = ("ping", "-c", "1", "-s", str(ECHO_DATA_BYTES), nic.peer_ip)
+        echo = vm.agent.run(argv, timeout_sec=patience(host, 15), check=False)
+    except CommandFailed as error:
+        raise MeasureError(
+            f"The path of a packet cannot be traced on {host.label}.",
+            todo="Needed: root, tracefs, and the events net_dev_start_xmit and netif_receive_skb.",
+            evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
+        ) from error
+    finally:
+        seen = _run(host, "stop", name, check=False)
+    if echo.returncode != 0 or seen.returncode != 0:
+        raise MeasureError(
+            f"The echo whose path was traced on {host.label} was not answered, or its trace was "
+            "not read.",
+            todo="Does the VM reach the peer through the interface under test?",
+            evidence=(echo.stdout + seen.stderr + seen.stdout)[-2000:],
+        )
+    return build_path(parse_trace(seen.stdout), ends), Raw("path-trace.txt", seen.stdout)
+
+
+def _run(host: Host, action: str, *args: str, check: bool = True) -> Completed:
+    return run_script(
+        host.runner,
+        "kvmlab.measure",
+        "path.sh",
+        action,
+        *args,
+        timeout_sec=patience(host, 10),
+        check=check,
+        root=True,
+    )
