@@ -1,0 +1,252 @@
+"""./lab: what it asks for, what it says when something is missing, and that it does nothing twice.
+
+The script runs for real, in a clone that holds only what it reads, with a PATH of chosen programs:
+links to this machine's, and small stand-ins for apt-get, sudo, pip and Python.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+LINKED = (
+    *("awk", "basename", "bash", "cat", "chmod", "cp", "cut", "dirname", "env", "flock", "grep"),
+    *("head", "mkdir", "readlink", "rm", "sed", "sh", "sha256sum", "tail", "tee", "touch", "tr"),
+)
+PYTHON = """\
+#!/bin/sh
+case "$1 $2" in
+    "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip") echo "$*" >>"$CALLS"; echo "$PIP_SAYS"; exit "${PIP_ENDS:-0}" ;;
+    "-m kvmlab") shift 2; echo "kvmlab: $*" ;;
+    "-V ") echo "Python 3.11.9" ;;
+esac
+"""
+
+
+@dataclass
+class Clone:
+    """A clone with programs of its own."""
+
+    directory: Path
+    programs: Path
+    calls: Path
+
+    def program(self, name: str, text: str = "#!/bin/sh\n") -> None:
+        """Put a stand-in into the PATH."""
+        (self.programs / name).unlink(missing_ok=True)
+        (self.programs / name).write_text(text)
+        (self.programs / name).chmod(0o755)
+
+    def lab(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ./lab with a plain environment and no terminal."""
+        return subprocess.run(
+            self.command(words),
+            env=self.environment(environment),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """The argv of ./lab."""
+        return [str(self.programs / "bash"), str(self.directory / "lab"), *words]
+
+    def environment(self, more: dict[str, str]) -> dict[str, str]:
+        """An environment that names nothing of this machine but the chosen programs."""
+        plain = {"PATH": str(self.programs), "HOME": str(self.directory.parent)}
+        plain |= {"CALLS": str(self.calls), "KVMLAB_PYTHON": str(self.programs / "python-whole")}
+        return plain | more
+
+
+@pytest.fixture
+def clone(tmp_path: Path, repository: Path) -> Clone:
+    """A clone on a machine that has everything and an ordinary user."""
+    directory, programs = tmp_path / "clone", tmp_path / "programs"
+    directory.mkdir()
+    programs.mkdir()
+    for name in ("lab", "pyproject.toml", "requirements.lock", "requirements-test.lock"):
+        shutil.copy(repository / name, directory / name)
+    for name in LINKED:
+        found = shutil.which(name)
+        assert found, f"{name} is not on this machine"
+        (programs / name).symlink_to(found)
+    made = Clone(directory, programs, tmp_path / "calls")
+    made.program("id", '#!/bin/sh\necho "${USER_ID:-1000}"\n')
+    made.program("df", '#!/bin/sh\nprintf "h\\n/dev/x 1 1 ${FREE_KIB:-99999999} 1%% /\\n"\n')
+    made.program("python-whole", PYTHON)
+    for name in ("gcc", "pkg-config", "ssh", "apt-get", "sudo"):
+        made.program(name)
+    return made
+
+
+def pip_calls(clone: Clone) -> int:
+    return len(clone.calls.read_text().splitlines()) if clone.calls.exists() else 0
+
+
+def test_script_is_sound(repository: Path) -> None:
+    checker = ["shellcheck"] if shutil.which("shellcheck") else ["bash", "-n"]
+    for name in ("lab", ".ci/run", ".ci/lock"):
+        done = subprocess.run(
+            [*checker, str(repository / name)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert os.access(repository / name, os.X_OK), f"{name} is not executable"
+
+
+def test_sets_up_once_and_passes_words_on(clone: Clone) -> None:
+    first = clone.lab("status", "two words")
+    assert (first.returncode, first.stdout) == (0, "kvmlab: status two words\n"), first.stderr
+    assert "Making the Python environment" in first.stderr
+    assert pip_calls(clone) == 3  # setuptools, all packages, kvmlab itself
+    assert "--require-hashes" in clone.calls.read_text()
+
+    again = clone.lab("status")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert pip_calls(clone) == 3
+
+
+def test_new_lock_or_python_or_place_makes_a_new_environment(clone: Clone) -> None:
+    clone.lab("status")
+    with (clone.directory / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+    assert "Making the Python environment" in clone.lab("status").stderr
+    python = clone.directory / ".venv" / "bin" / "python"
+    python.write_text(python.read_text().replace("3.11.9", "3.13.1"))
+    assert "Making the Python environment" in clone.lab("status").stderr
+    moved = clone.directory.rename(clone.directory.with_name("moved"))
+    elsewhere = Clone(moved, clone.programs, clone.calls)
+    assert "Making the Python environment" in elsewhere.lab("status").stderr
+
+
+def test_changed_pyproject_only_reinstalls_kvmlab(clone: Clone) -> None:
+    clone.lab("status")
+    with (clone.directory / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    again = clone.lab("status")
+    assert again.returncode == 0
+    assert "Making" not in again.stderr
+    assert pip_calls(clone) == 4
+
+
+def test_failed_set_up_is_done_anew(clone: Clone) -> None:
+    failed = clone.lab("status", PIP_SAYS="OSError: [Errno 28] No space left", PIP_ENDS="1")
+    assert failed.returncode == 1
+    assert "the disk is full" in failed.stderr
+    mended = clone.lab("status")
+    assert mended.returncode == 0
+    assert "Making the Python environment" in mended.stderr
+
+
+@pytest.mark.parametrize(
+    ("pip_says", "sentence"),
+    [
+        ("<urlopen error: Temporary failure in name resolution>", "index does not answer"),
+        ("ERROR: No matching distribution (from versions: none)", "index does not answer"),
+        ("THESE PACKAGES DO NOT MATCH THE HASHES FROM", "not the one that was locked"),
+        ("error: command 'gcc' failed", "All that pip said is in"),
+    ],
+)
+def test_failure_of_pip_is_a_sentence(clone: Clone, pip_says: str, sentence: str) -> None:
+    done = clone.lab("status", PIP_SAYS=pip_says, PIP_ENDS="1")
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert f"lab:   | {pip_says}" in done.stderr
+
+
+def test_missing_package_without_a_way_to_ask(clone: Clone) -> None:
+    (clone.programs / "ssh").unlink()
+    clone.program("sudo", "#!/bin/sh\nexit 1\n")
+    done = clone.lab("status")
+    assert done.returncode == 2
+    assert "openssh-client           reaches hosts" in done.stderr
+    assert "apt-get install -y --no-install-recommends openssh-client\n" in done.stderr
+    assert not (clone.directory / ".venv").exists()
+
+
+def test_missing_packages_are_installed_as_root(clone: Clone) -> None:
+    (clone.programs / "ssh").unlink()
+    clone.program("apt-get", '#!/bin/sh\necho "apt-get $*" >>"$CALLS"\n')
+    done = clone.lab("status", USER_ID="0")
+    assert done.returncode == 0, done.stderr
+    update, install, *_ = clone.calls.read_text().splitlines()
+    assert update == "apt-get -qq update"
+    assert install.startswith("apt-get install -y --no-install-recommends openssh-client -qq")
+
+
+def test_root_is_never_asked_for_when_nothing_is_missing(clone: Clone) -> None:
+    for name in ("sudo", "apt-get"):
+        clone.program(name, '#!/bin/sh\ntouch "$CALLS.asked"\nexit 1\n')
+    assert clone.lab("status").returncode == 0
+    assert not clone.calls.with_suffix(".asked").exists()
+
+
+def test_failing_apt_shows_its_last_words(clone: Clone) -> None:
+    (clone.programs / "ssh").unlink()
+    clone.program("apt-get", "#!/bin/sh\necho 'E: Failed to fetch it' >&2\nexit 100\n")
+    done = clone.lab("status", USER_ID="0")
+    assert done.returncode == 2
+    assert "lab:   | E: Failed to fetch it" in done.stderr
+    assert "install them by hand" in done.stderr
+
+
+def test_machine_without_apt(clone: Clone) -> None:
+    for name in ("ssh", "apt-get"):
+        (clone.programs / name).unlink()
+    done = clone.lab("status", USER_ID="0")
+    assert done.returncode == 2
+    assert "has no apt-get" in done.stderr
+
+
+def test_full_disk_is_noticed_first(clone: Clone) -> None:
+    done = clone.lab("status", FREE_KIB="102400")
+    assert done.returncode == 1
+    assert "where 100 MiB are free" in done.stderr
+    assert pip_calls(clone) == 0
+
+
+def test_python_that_was_named_must_be_whole(clone: Clone) -> None:
+    done = clone.lab("status", KVMLAB_PYTHON="/nonexistent/python")
+    assert done.returncode == 2
+    assert "KVMLAB_PYTHON=/nonexistent/python" in done.stderr
+
+
+def test_second_set_up_waits_for_the_first(clone: Clone) -> None:
+    with (clone.directory / "lab").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(
+            clone.command(["status"]),
+            env=clone.environment({}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stderr is not None
+        assert "Another ./lab is setting this clone up" in waiting.stderr.readline()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        out, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, out) == (0, "kvmlab: status\n")
+
+
+def test_embedded_host_is_built_only_where_it_is_used(clone: Clone) -> None:
+    clone.lab("status")
+    for name in ("mmdebstrap", "mksquashfs"):
+        assert not (clone.programs / name).exists()
+    clone.program("sudo", "#!/bin/sh\nexit 1\n")
+    asked = clone.lab("run")
+    assert asked.returncode == 2
+    assert "mmdebstrap" in asked.stderr
+    for words in (["run", "--host", "qemu:///system"], ["run", "--host=qemu:///system"]):
+        assert clone.lab(*words).returncode == 0
+    assert clone.lab("run", "--help").returncode == 0
