@@ -6,6 +6,8 @@ what needs minutes, and they never run next to `./lab test --quick`.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from kvmlab.domain import TestVM
     from kvmlab.hosts import Host
     from kvmlab.lab import Lab
 
 HOST_TEST_TIMEOUT_SEC = 900
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,3 +64,17 @@ def host(lab: Lab) -> Host:
 def vm(lab: Lab) -> TestVM:
     """The test VM on the embedded host, running, its agent answering."""
     return lab.vm
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window: the machine's own, or the one that Playwright keeps."""
+    from playwright.sync_api import sync_playwright
+
+    own = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    # Chromium's sandbox refuses to run as root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=own, args=arguments)
+        yield started
+        started.close()
