@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvmlab.lab import Lab
 
 HOST_TEST_TIMEOUT_SEC = 900
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

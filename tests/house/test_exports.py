@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ import kvmlab
 from tests.house.tree import PACKAGE
 
 PUBLIC = [name for name in kvmlab.__all__ if not name.startswith("__")]
+
+
+def test_version_is_that_of_pyproject(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert kvmlab.__version__ == project["version"]
 
 
 def test_all_is_sorted() -> None:
