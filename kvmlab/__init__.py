@@ -11,8 +11,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kvmlab import errors as errors
+    from kvmlab.changes import Plan as Plan
     from kvmlab.clock import Clock as Clock
+    from kvmlab.domain import TestVM as TestVM
     from kvmlab.errors import KvmlabError as KvmlabError
+    from kvmlab.facts import HostFacts as HostFacts
+    from kvmlab.lab import Lab as Lab
+    from kvmlab.lab import open_lab as open_lab
+    from kvmlab.measure import Trials as Trials
+    from kvmlab.report import figures as figures
+    from kvmlab.report import sentences as sentences
+    from kvmlab.report import tables as tables
+    from kvmlab.results import Comparison as Comparison
+    from kvmlab.results import Result as Result
+    from kvmlab.results import compare as compare
+    from kvmlab.results import tidy as tidy
+    from kvmlab.schemes import FullEmulation as FullEmulation
+    from kvmlab.schemes import Virtio as Virtio
 
 __version__ = "0.1.0"
 
@@ -20,19 +35,49 @@ __version__ = "0.1.0"
 # imports above and __all__ in agreement.
 _HOMES = {
     "Clock": "kvmlab.clock",
+    "Comparison": "kvmlab.results",
+    "FullEmulation": "kvmlab.schemes",
+    "HostFacts": "kvmlab.facts",
     "KvmlabError": "kvmlab.errors",
+    "Lab": "kvmlab.lab",
+    "Plan": "kvmlab.changes",
+    "Result": "kvmlab.results",
+    "TestVM": "kvmlab.domain",
+    "Trials": "kvmlab.measure",
+    "Virtio": "kvmlab.schemes",
+    "compare": "kvmlab.results",
+    "open_lab": "kvmlab.lab",
+    "tidy": "kvmlab.results",
 }
 
 # Public modules, used as `kvmlab.figures.compare(…)`: the name -> where the module lives.
-_MODULES: dict[str, str] = {
+_MODULES = {
     "errors": "kvmlab.errors",
+    "figures": "kvmlab.report.figures",
+    "sentences": "kvmlab.report.sentences",
+    "tables": "kvmlab.report.tables",
 }
 
 __all__ = [
     "Clock",
+    "Comparison",
+    "FullEmulation",
+    "HostFacts",
     "KvmlabError",
+    "Lab",
+    "Plan",
+    "Result",
+    "TestVM",
+    "Trials",
+    "Virtio",
     "__version__",
+    "compare",
     "errors",
+    "figures",
+    "open_lab",
+    "sentences",
+    "tables",
+    "tidy",
 ]
 
 
