@@ -18,6 +18,7 @@ from kvmlab.embedded.lease import (
     acquire,
     down,
     hold,
+    ssh_argv,
     status,
     up,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "down",
     "find_image",
     "hold",
+    "ssh_argv",
     "status",
     "up",
 ]

@@ -20,7 +20,8 @@ from kvmlab.embedded.image import Image, build_image
 from kvmlab.embedded.messages import to_error
 from kvmlab.embedded.qemu import find_qemu
 from kvmlab.embedded.settings import Settings, available_memory_mib
-from kvmlab.embedded.spec import Spec
+from kvmlab.embedded.spec import KNOWN_HOSTS, Spec
+from kvmlab.embedded.sshkeys import Keys
 from kvmlab.errors import (
     EmbeddedError,
     HostError,
@@ -105,7 +106,7 @@ class Lease:
 
     def ssh_argv(self, *command: str) -> tuple[str, ...]:
         """The ssh command line that reaches the host, for people and for one-off commands."""
-        return ssh_argv(self._kept.spec, self.port, *command)
+        return ssh_argv(self.run_dir, self.port, *command)
 
     def release(self, *, clean: bool = True) -> None:
         """Let go of the host; one's own host ends with that. Twice is no error.
@@ -262,17 +263,18 @@ def up(
     return describe(owned.kept)
 
 
-def down() -> bool:
-    """End the shared host; False where there was none.
+def down(*, everything: bool = False) -> list[str]:
+    """End the shared host, or ``everything``; returns the run directories of those that ended.
 
     Raises:
-        EmbeddedError: it did not end.
+        EmbeddedError: one did not end.
     """
+    ended = []
     for kept in client.running_hosts():
-        if kept.shared:
+        if kept.shared or everything:
             end(kept)
-            return True
-    return False
+            ended.append(str(kept.run_dir))
+    return ended
 
 
 def end(kept: KeptHost) -> None:
@@ -323,20 +325,20 @@ def describe(kept: KeptHost) -> dict[str, Any]:
     }
 
 
-def ssh_argv(spec: Spec, port: int, *command: str) -> tuple[str, ...]:
-    """Reach the lab host of ``spec`` by ssh: its key only, its host key pinned, no question."""
+def ssh_argv(run_dir: Path, port: int, *command: str) -> tuple[str, ...]:
+    """Reach the host of ``run_dir`` by ssh: with its key only, its host key pinned, no question."""
     options = {
         "IdentitiesOnly": "yes",
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": f'"{spec.known_hosts}"',
+        "UserKnownHostsFile": f'"{run_dir / KNOWN_HOSTS}"',
         "GlobalKnownHostsFile": "/dev/null",
         "ConnectTimeout": "20",
         "LogLevel": "ERROR",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     target = f"{Lease.user}@{Lease.address}"
-    start = ("ssh", "-F", "none", "-i", str(spec.keys.client), "-p", str(port))
+    start = ("ssh", "-F", "none", "-i", str(Keys(run_dir).client), "-p", str(port))
     return (*start, *words, target, *command)
 
 

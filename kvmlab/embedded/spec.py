@@ -18,6 +18,7 @@ from kvmlab.embedded.topology import Hardware, machine_identity
 
 # A client and a keeper of different versions do not understand each other.
 PROTOCOL = 1
+KNOWN_HOSTS = "known_hosts"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Spec:
     @property
     def known_hosts(self) -> Path:
         """Pins the lab host's key."""
-        return self.run_dir / "known_hosts"
+        return self.run_dir / KNOWN_HOSTS
 
     @property
     def label(self) -> str:
