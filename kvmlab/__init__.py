@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvmlab.domain import TestVM as TestVM
     from kvmlab.errors import KvmlabError as KvmlabError
     from kvmlab.facts import HostFacts as HostFacts
+    from kvmlab.hosts import Wire as Wire
     from kvmlab.lab import Lab as Lab
     from kvmlab.lab import open_lab as open_lab
     from kvmlab.measure import Trials as Trials
@@ -45,6 +46,7 @@ _HOMES = {
     "TestVM": "kvmlab.domain",
     "Trials": "kvmlab.measure",
     "Virtio": "kvmlab.schemes",
+    "Wire": "kvmlab.hosts",
     "compare": "kvmlab.results",
     "open_lab": "kvmlab.lab",
     "tidy": "kvmlab.results",
@@ -70,6 +72,7 @@ __all__ = [
     "TestVM",
     "Trials",
     "Virtio",
+    "Wire",
     "__version__",
     "compare",
     "errors",

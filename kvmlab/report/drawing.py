@@ -104,18 +104,17 @@ def _bands(figure: go.Figure, found: Sequence[Station]) -> None:
 def _box(figure: go.Figure, station: Station) -> None:
     """One station: its name, its kind, and when the packet was there."""
     x, y = station.column, _LANES[station.lane]
-    thread = station.kind == "thread"
     figure.add_shape(
         type="rect",
         x0=x - _HALF_WIDTH,
         x1=x + _HALF_WIDTH,
         y0=y - _HALF_HEIGHT,
         y1=y + _HALF_HEIGHT,
-        fillcolor="#fff3e6" if thread else "white",
+        fillcolor="#fff3e6" if station.mover else "white",
         line={"color": style.INK, "width": 1.4, "dash": "dash" if station.inferred else "solid"},
     )
     name = "<br>".join(escape(word) for word in _two_lines(station.name))
-    kind = "" if thread or station.kind in ("", station.name) else station.kind
+    kind = "" if station.kind == station.name else station.kind
     below = f"<br><span style='color:{style.QUIET}'>{escape(kind)}</span>" if kind else ""
     _text(figure, x, y, f"<b>{name}</b>{below}")
     times = []
@@ -176,7 +175,7 @@ def _told(station: Station) -> str:
     lines = [f"<b>{escape(station.name)}</b> {escape(station.kind)}"]
     for hop in station.hops:
         seen = f"concluded: {hop.note}" if hop.inferred else f"{hop.event} by {hop.carrier}"
-        device = f"{hop.device}: " if station.kind == "thread" else ""
+        device = f"{hop.device}: " if station.mover else ""
         lines.append(f"{device}{escape(hop.leg)} {escape(hop.direction)}, {escape(seen)}")
     return "<br>".join(lines)
 

@@ -10,6 +10,8 @@ from kvmlab.results import Hop, Path, Side
 
 Lane = Literal["user space", "kernel"]
 
+QEMU = "QEMU"
+
 
 @dataclass(frozen=True)
 class Station:
@@ -17,6 +19,7 @@ class Station:
 
     ``request_us``/``reply_us`` are times since the first hop of the request; None where the
     station was not seen on that leg. ``inferred``: no tracepoint saw it on either leg.
+    ``mover``: a process or thread, not a device.
     """
 
     side: Side
@@ -28,13 +31,14 @@ class Station:
     reply_us: float | None
     inferred: bool
     hops: tuple[Hop, ...]
+    mover: bool = False
 
 
 def stations(path: Path) -> tuple[Station, ...]:
     """The stations in the order in which the request passed them.
 
-    A thread that moved the packet (QEMU's main loop, a vhost worker) is a station of its own
-    between the devices: it is the layer that a scheme adds or takes away.
+    Who moves the packet between the VM and the host's devices (QEMU, a vhost worker) is a station
+    of its own: it is the layer that a scheme adds or takes away.
     """
     keys: list[tuple[Side, str]] = []
     for hop in path.leg("request"):
@@ -52,14 +56,15 @@ def stations(path: Path) -> tuple[Station, ...]:
 
 
 def _mover(hop: Hop) -> str | None:
-    """The thread that brought the packet to this hop, where it is a layer of its own."""
+    """Who brought the packet from the VM to this hop, where that is a layer of its own.
+
+    Of QEMU the process counts: the thread that sends need not be the one that receives.
+    """
     if hop.side != "host" or hop.direction != "in":
         return None
-    return hop.carrier if _is_thread(hop.carrier) else None
-
-
-def _is_thread(carrier: str) -> bool:
-    return any(word in carrier for word in ("QEMU", "vhost", "vCPU"))
+    if "QEMU" in hop.carrier:
+        return QEMU
+    return hop.carrier if "vhost" in hop.carrier else None
 
 
 def _before(keys: Sequence[tuple[Side, str]], hop: Hop) -> int:
@@ -78,10 +83,12 @@ def _ends(keys: list[tuple[Side, str]]) -> None:
 
 def _station(path: Path, key: tuple[Side, str], column: int, start: float) -> Station:
     side, name = key
-    if side == "host" and _is_thread(name):
-        carried = tuple(hop for hop in path.hops if hop.carrier == name)
-        lane: Lane = "user space" if "vhost" not in name else "kernel"
-        return Station(side, lane, name, "thread", column, None, None, False, carried)
+    carried = tuple(hop for hop in path.hops if _mover(hop) == name) if side == "host" else ()
+    if carried:
+        lane: Lane = "user space" if name == QEMU else "kernel"
+        thread = carried[0].carrier.replace(f"of {QEMU}", "").replace(QEMU, "").strip()
+        kind = thread if name == QEMU else "kernel thread"
+        return Station(side, lane, name, kind, column, None, None, False, carried, mover=True)
     hops = tuple(hop for hop in path.hops if (hop.side, hop.device) == key)
     return Station(
         side,

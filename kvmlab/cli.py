@@ -1,0 +1,193 @@
+"""The command line: the same names as in the notebooks, for the terminal and for scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from kvmlab import __version__
+from kvmlab.cli_host import app as host_app
+from kvmlab.errors import EXIT_OK, KvmlabError
+
+app = typer.Typer(
+    name="kvmlab",
+    help="A guided lab about the network of KVM virtual machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(host_app, name="host")
+
+_out = Console()
+_err = Console(stderr=True)
+
+Host = Annotated[
+    str,
+    typer.Option("--host", help='"embedded", "qemu:///system" or "qemu+ssh://user@host/system".'),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"kvmlab {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """A guided lab about the network of KVM virtual machines."""
+
+
+@app.command()
+def run(
+    notebooks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names (00, packet-path, 00-packet-path) or paths; all without any."),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="The host to work on, as the parameter HOST."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the run; by default runs/DATE-TIME.")
+    ] = None,
+) -> None:
+    """Execute notebooks, write their data and one report that needs no network."""
+    from kvmlab import runbook
+    from kvmlab.runbook import parse
+
+    pairs = [*(parameter or []), *([f"HOST={host}"] if host is not None else [])]
+    try:
+        outcome = runbook.run(notebooks or [], given=parse(pairs), out=out, console=_out)
+    except (KeyboardInterrupt, SystemExit):
+        _err.print("Interrupted. What had been changed on the host is put back.")
+        raise
+    _out.print(f"Report: {escape(str(outcome.report))}", highlight=False, soft_wrap=True)
+    _out.print(
+        f"Data, executed notebooks and raw output: {escape(str(outcome.folder))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command("notebooks")
+def list_notebooks(as_json: AsJson = False) -> None:
+    """List the notebooks with their parameters."""
+    from kvmlab.runbook import everything
+
+    found = everything()
+    if as_json:
+        _print_json([book.to_dict() for book in found])
+        return
+    for book in found:
+        _out.print(f"[bold]{escape(book.name)}[/bold]  {escape(book.title)}", highlight=False)
+        for parameter in book.parameters:
+            _out.print(f"    {escape(parameter.line)}", highlight=False)
+
+
+@app.command()
+def inspect(host: Host = "embedded", as_json: AsJson = False) -> None:
+    """Read a host: CPU, modules, libvirt, IOMMU, network cards. Changes nothing."""
+    from kvmlab.lab import open_lab
+
+    with open_lab(host, progress=_tell) as lab:
+        facts = lab.inspect()
+    if as_json:
+        _print_json(facts.to_dict())
+    else:
+        _out.print(str(facts), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def restore(host: Host = "embedded") -> None:
+    """Put back what a run that died left on a host."""
+    from kvmlab import changes
+    from kvmlab.lab import open_lab
+
+    with open_lab(host, progress=_tell) as lab:
+        done = changes.restore(lab.host)
+    for sentence in done:
+        _out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if not done:
+        _out.print("Nothing was left behind.")
+
+
+@app.command("lab")
+def open_jupyter(
+    notebook: Annotated[str, typer.Argument(help="The notebook to open.")] = "00",
+    port: Annotated[
+        int, typer.Option(help="Port on 127.0.0.1; a free one near it is taken.")
+    ] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> NoReturn:
+    """Open JupyterLab on a notebook: on this machine only, with a token."""
+    from kvmlab.runbook import find
+
+    book = find([notebook])[0]
+    words = [
+        sys.executable, "-m", "jupyterlab",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        f"--ServerApp.root_dir={book.path.parent}",
+        f"--LabApp.default_url=/lab/tree/{book.path.name}",
+        *([] if browser else ["--no-browser"]),
+        *(["--allow-root"] if os.geteuid() == 0 else []),
+    ]  # fmt: skip
+    sys.stdout.flush()
+    os.execv(sys.executable, words)
+
+
+def _tell(text: str) -> None:
+    """Progress goes to stderr: stdout is for what was asked for."""
+    _err.print(f"[dim]{escape(text)}[/dim]", highlight=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """End as on Ctrl-C: what was changed is put back first."""
+    raise SystemExit(128 + number)
+
+
+def _show(error: KvmlabError) -> None:
+    """An error as sentences: what was found, what to do, and the evidence."""
+    _err.print(f"[bold red]{escape(error.message)}[/bold red]", highlight=False, soft_wrap=True)
+    if error.todo:
+        _err.print(error.todo, markup=False, highlight=False, soft_wrap=True)
+    for text in error.evidence.rstrip().splitlines():
+        _err.print(f"  [dim]|[/dim] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def main() -> NoReturn:
+    """Run the command line; errors are sentences on stderr, and the exit code says their kind."""
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    try:
+        app()
+    except KvmlabError as error:
+        if "--debug" in sys.argv:
+            raise
+        _show(error)
+        sys.exit(error.exit_code)
+    sys.exit(EXIT_OK)

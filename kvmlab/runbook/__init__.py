@@ -1,0 +1,7 @@
+"""papermill over the lab's notebooks, in order: executed copies, one table, one report."""
+
+from kvmlab.runbook.notebooks import Notebook, everything, find
+from kvmlab.runbook.parameters import parse
+from kvmlab.runbook.running import Outcome, run
+
+__all__ = ["Notebook", "Outcome", "everything", "find", "parse", "run"]

@@ -1,0 +1,182 @@
+"""Running one notebook: papermill with our own engine.
+
+The engine adds three things to papermill's: every cell is told to a listener as it starts and
+ends, the kernel gets an environment of its own, and Ctrl-C first interrupts the running cell, so
+that its ``with`` blocks put the host back before the kernel ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.exceptions import DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+from papermill.execute import execute_notebook
+
+from kvmlab.errors import RunFailed, UsageError
+from kvmlab.runbook.notebooks import Notebook, section_titles
+from kvmlab.runbook.parameters import Value
+
+ENGINE = "kvmlab"
+INTERRUPT_DEADLINE_SEC = 90
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Listener(Protocol):
+    """What wants to know how far a notebook is."""
+
+    def cell(self, index: int, total: int, section: str, source: str) -> None:
+        """Cell ``index`` (from 0) of ``total`` starts; ``section`` is the heading above it."""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A notebook that ran to its end."""
+
+    notebook: Notebook
+    path: Path
+    elapsed_sec: float
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """papermill's client, which on Ctrl-C or SIGTERM lets the running cell clean up first."""
+
+    def papermill_execute_cells(self) -> None:
+        try:
+            super().papermill_execute_cells()
+        except (KeyboardInterrupt, SystemExit):
+            self._end_cell()
+            raise
+
+    def _end_cell(self) -> None:
+        """Interrupt the running cell and wait until the kernel is idle again."""
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            self.km.interrupt_kernel()
+            self.kc.kernel_info(reply=True, timeout=INTERRUPT_DEADLINE_SEC)
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]
+    """One execution; ``listener`` and ``kernel_env`` come through papermill's keywords."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        log_output: bool = False,
+        start_timeout: int = 60,
+        listener: Listener | None = None,
+        kernel_env: Mapping[str, str] | None = None,
+        **_unused: object,
+    ) -> object:
+        if listener is not None:
+            _tell(nb_man, listener)
+        client = _Client(
+            nb_man,
+            timeout=None,
+            startup_timeout=start_timeout,
+            kernel_name=kernel_name,
+            log_output=log_output,
+        )
+        return client.execute(env={**os.environ, **(kernel_env or {})})
+
+
+papermill_engines.register(ENGINE, _Engine)
+
+
+def _tell(nb_man: Any, listener: Listener) -> None:
+    titles = section_titles(nb_man.nb.cells)
+    papermills_own = nb_man.cell_start
+
+    def cell_start(cell: Any, cell_index: int = 0, **keywords: object) -> None:
+        listener.cell(cell_index, len(titles), titles[cell_index], cell["source"])
+        papermills_own(cell, cell_index, **keywords)
+
+    nb_man.cell_start = cell_start
+
+
+def check_kernel(notebook: Notebook) -> None:
+    """See that the notebook's kernel is there and runs the Python that kvmlab is installed in.
+
+    Raises:
+        UsageError: it is not, with what to install.
+    """
+    wanted = notebook.kernel or "none"
+    specs = KernelSpecManager().find_kernel_specs()
+    if wanted not in specs:
+        raise UsageError(
+            f"{notebook.name} asks for the Jupyter kernel {wanted!r}, and this environment has "
+            f"{', '.join(sorted(specs)) or 'none at all'}.",
+            todo="Install ipykernel into the environment of kvmlab, or set the notebook's kernel "
+            "to python3.",
+        )
+
+
+def execute(
+    notebook: Notebook,
+    output: Path,
+    parameters: Mapping[str, Value],
+    *,
+    listener: Listener | None = None,
+    kernel_env: Mapping[str, str] | None = None,
+) -> Executed:
+    """Run ``notebook`` and write the executed copy to ``output``, cell by cell.
+
+    Raises:
+        RunFailed: a cell failed or the kernel died; the copy holds what ran until then, and the
+            evidence is the failing cell and its error.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    position = _Position(listener)
+    try:
+        execute_notebook(
+            str(notebook.path),
+            str(output),
+            parameters=dict(parameters),
+            engine_name=ENGINE,
+            progress_bar=False,
+            cwd=str(output.parent),
+            listener=position,
+            # The debugger's advice about frozen modules would be the first line of every log.
+            kernel_env={"PYDEVD_DISABLE_FILE_VALIDATION": "1", **(kernel_env or {})},
+        )
+    except PapermillExecutionError as error:
+        raise RunFailed(
+            f"{notebook.name} stopped at cell [{error.exec_count}], under “{position.section}”.",
+            todo=f"All that ran until then is in {output}.",
+            evidence=f"{error.source.strip()}\n\n{error.ename}: {_ANSI.sub('', error.evalue)}",
+        ) from error
+    except DeadKernelError as error:
+        raise RunFailed(
+            f"The kernel of {notebook.name} died under “{position.section}”.",
+            todo="Something outside the notebook ended it: look for a lack of memory (`dmesg`) "
+            f"or a kill. All that ran until then is in {output}.",
+            evidence=position.source,
+        ) from error
+    return Executed(notebook, output, time.monotonic() - started)
+
+
+class _Position:
+    """Remembers which cell is running, and passes the news on."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+        self.section = ""
+        self.source = ""
+
+    def cell(self, index: int, total: int, section: str, source: str) -> None:
+        self.section = section
+        self.source = source.strip()
+        if self._listener is not None:
+            self._listener.cell(index, total, section, source)

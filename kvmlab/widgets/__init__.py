@@ -1,0 +1,6 @@
+"""Live parts of notebooks. Each shows the same without a browser, from the same functions."""
+
+from kvmlab.widgets.cards import card
+from kvmlab.widgets.ticker import Ticker
+
+__all__ = ["Ticker", "card"]
