@@ -1,12 +1,16 @@
 """Changes to a host: plans, steps with their undo, the journal, the guard. Nothing else writes."""
 
 from kvmlab.changes.change import Change
+from kvmlab.changes.guard import Refusal, check, protected_interfaces
+from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.plan import Plan
-from kvmlab.changes.recovery import Leftover, leftovers, restore
+from kvmlab.changes.recovery import BRIDGE_MAC_PREFIX, Leftover, leftovers, restore
+from kvmlab.changes.sharing import common_steps, prepared
 from kvmlab.changes.steps import AttachInterface, Command, ConfigureGuest, HostStep, Setting, Step
 
 __all__ = [
+    "BRIDGE_MAC_PREFIX",
     "AttachInterface",
     "Change",
     "Command",
@@ -15,8 +19,14 @@ __all__ = [
     "Leftover",
     "Nic",
     "Plan",
+    "Refusal",
     "Setting",
     "Step",
+    "check",
+    "common_steps",
     "leftovers",
+    "locked",
+    "prepared",
+    "protected_interfaces",
     "restore",
 ]

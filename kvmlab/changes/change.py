@@ -2,15 +2,81 @@
 
 from __future__ import annotations
 
+import atexit
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from kvmlab.changes import guest, host_steps
+from kvmlab.changes.journal import Journal, dead_journals, read_journal
+from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
-from kvmlab.changes.plan import Plan
+from kvmlab.changes.steps import AttachInterface, ConfigureGuest, HostStep, Step
+from kvmlab.changes.undoing import revert_failed, undo_all, uninterrupted
+from kvmlab.errors import KvmlabError, Refused, StepFailed
+
+if TYPE_CHECKING:
+    from kvmlab.changes.plan import Plan
+    from kvmlab.domain import TestVM
+
+#: Steps of the host that `prepared` holds, by the host's spec: plans inside find them made.
+held_steps: dict[str, tuple[Step, ...]] = {}
 
 
-class Change:
-    """A plan applied. Its ``nic`` is configured and answered; `revert` puts everything back."""
+class MadeSteps:
+    """Steps made on a host, in order, each journalled before; `revert` undoes them."""
 
-    plan: Plan
-    nic: Nic
+    def __init__(self, vm: TestVM, steps: Sequence[Step], *, scheme: str) -> None:
+        self._vm = vm
+        self._host = vm.host
+        held = held_steps.get(vm.host.spec, ())
+        self._steps = tuple(step for step in steps if step not in held)
+        self._scheme = scheme
+        self._made: list[tuple[int, Step]] = []
+        self._journal: Journal | None = None
+        self._lock = ExitStack()
+        self._found: guest.GuestInterface | None = None
+        self.attach_sec = 0.0
+        self.configure_sec = 0.0
+
+    @property
+    def guest_interface(self) -> guest.GuestInterface:
+        """What the VM said about its new interface.
+
+        Raises:
+            StepFailed: the plan had no step that configures it.
+        """
+        if self._found is None:
+            raise StepFailed(f"The plan {self._scheme} configures no interface inside the VM.")
+        return self._found
+
+    def make(self) -> None:
+        """Make all steps.
+
+        Raises: as `Plan.apply`.
+        """
+        self._lock.enter_context(locked(self._host, purpose=f"scheme {self._scheme}"))
+        try:
+            self._refuse_leftovers()
+            hosts = [step for step in self._steps if isinstance(step, HostStep)]
+            settings = host_steps.check_unchanged(hosts, self._host.runner)
+            self._journal = Journal.begin(self._host, scheme=self._scheme, domain=self._vm.name)
+        except BaseException:
+            self._lock.close()
+            raise
+        atexit.register(self.revert)
+        try:
+            self._make_steps(settings)
+        except BaseException as error:
+            self.revert()
+            if isinstance(error, KvmlabError) and not isinstance(error, StepFailed):
+                raise StepFailed(
+                    f"{error.message} What had been changed before is put back.",
+                    todo=error.todo,
+                    evidence=error.evidence,
+                ) from error
+            raise
 
     def revert(self) -> None:
         """Undo every step, last first. A second call does nothing.
@@ -19,4 +85,78 @@ class Change:
             RevertFailed: something could not be put back; the message names it and says what to
                 do by hand. Everything that could be undone has been.
         """
-        raise NotImplementedError
+        journal, self._journal = self._journal, None
+        if journal is None:
+            return
+        with uninterrupted(), self._lock:
+            atexit.unregister(self.revert)
+            failed = undo_all(self._made, self._host, self._vm, journal).failed
+            if failed:
+                journal.abandon()
+                raise revert_failed(self._host, failed) from failed[0].error
+            journal.finish()
+
+    def _make_steps(self, settings: dict[str, str | None]) -> None:
+        numbered = list(enumerate(self._steps))
+        hosts = [(n, step) for n, step in numbered if isinstance(step, HostStep)]
+        if hosts:
+            # Noted together, made together: a step that was noted and not made is harmless,
+            # since undoing reads the setting first.
+            self._note(hosts)
+            host_steps.make([step for _, step in hosts], self._host.runner, settings)
+        for number, step in numbered:
+            started = time.monotonic()
+            if isinstance(step, AttachInterface):
+                self._note([(number, step)])
+                self._vm.attach(step.interface_xml)
+                self.attach_sec = time.monotonic() - started
+            elif isinstance(step, ConfigureGuest):
+                self._note([(number, step)])
+                self._found = guest.configure(step, self._vm)
+                self.configure_sec = time.monotonic() - started
+
+    def _note(self, steps: Sequence[tuple[int, Step]]) -> None:
+        assert self._journal is not None
+        self._journal.making([step for _, step in steps], [number for number, _ in steps])
+        self._made.extend(steps)
+
+    def _refuse_leftovers(self) -> None:
+        for path in dead_journals(self._host):
+            record = read_journal(path)
+            if record.open_steps:
+                raise Refused(
+                    f"A run that died on {self._host.label} ({record.scheme}, process "
+                    f"{record.pid}, {record.at}) left changes behind.",
+                    rule="leftovers",
+                    todo="Put them back first: `kvmlab restore`, or kvmlab.restore(host).",
+                )
+
+
+class Change(MadeSteps):
+    """A plan applied: its ``nic`` is configured and its peer answers."""
+
+    def __init__(self, plan: Plan, vm: TestVM) -> None:
+        super().__init__(vm, plan.steps, scheme=plan.scheme)
+        self.plan = plan
+        self._nic: Nic | None = None
+
+    @property
+    def nic(self) -> Nic:
+        """The interface under test."""
+        if self._nic is None:
+            interface = self._vm.interface(self.plan.mac)
+            self._nic = Nic(
+                scheme=self.plan.scheme,
+                label=self.plan.label,
+                backend=self.plan.backend,
+                mac=self.plan.mac,
+                guest_interface=self.guest_interface.name,
+                guest_driver=self.guest_interface.driver,
+                host_device=interface.target_dev if interface is not None else None,
+                vm_address=self.plan.vm_address,
+                peer_address=self.plan.peer_address,
+                queues=self.plan.queues,
+                attach_sec=self.attach_sec,
+                configure_sec=self.configure_sec,
+            )
+        return self._nic

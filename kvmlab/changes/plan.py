@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kvmlab.changes import display
+from kvmlab.changes.change import Change
+from kvmlab.changes.guard import Refusal, refuse
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.steps import Step
 
 if TYPE_CHECKING:
-    from kvmlab.changes.change import Change
     from kvmlab.domain import TestVM
 
 
@@ -26,7 +28,6 @@ class Plan:
     scheme: str
     label: str
     backend: str
-    title: str
     steps: tuple[Step, ...]
     interface_xml: str
     """The <interface> or <hostdev> element that is attached."""
@@ -38,17 +39,28 @@ class Plan:
     queues: int = 1
     notes: tuple[str, ...] = ()
     """Sentences a reader should know before applying, such as an address that will not answer."""
+    refusals: tuple[Refusal, ...] = ()
+    """What the guard has against this plan; with any of them it cannot be applied."""
+
+    @property
+    def title(self) -> str:
+        """One line that names the plan."""
+        return f"Plan: give the test VM an interface, {self.label}"
 
     def apply(self, vm: TestVM) -> Change:
         """Make the change; the caller reverts it: ``change.revert()`` (again at exit of Python).
 
         Raises:
-            Refused: the guard would not let it happen; nothing was changed.
+            Refused: the guard would not let it happen, or an earlier run left something behind;
+                nothing was changed.
             HostBusy: another lab holds the host.
             StepFailed: a step failed; the steps before it have been undone.
             RevertFailed: a step failed, and something could not be put back.
         """
-        raise NotImplementedError
+        refuse(self.refusals)
+        change = Change(self, vm)
+        change.make()
+        return change
 
     @contextmanager
     def applied(self, vm: TestVM) -> Iterator[Nic]:
@@ -56,8 +68,40 @@ class Plan:
 
         Raises: as `apply`, and RevertFailed at the end of the block.
         """
-        raise NotImplementedError
-        yield
+        change = self.apply(vm)
+        try:
+            yield change.nic
+        finally:
+            change.revert()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan, ready for JSON."""
+        return {
+            "scheme": self.scheme,
+            "label": self.label,
+            "backend": self.backend,
+            "steps": [
+                {
+                    "what": step.what,
+                    "before": step.before,
+                    "after": step.after,
+                    "do": step.do_text,
+                    "undo": step.undo_text,
+                }
+                for step in self.steps
+            ],
+            "interface_xml": self.interface_xml,
+            "domain_diff": self.domain_diff,
+            "mac": self.mac,
+            "vm_address": self.vm_address,
+            "peer_address": self.peer_address,
+            "queues": self.queues,
+            "notes": self.notes,
+            "refusals": [{"rule": r.rule, "message": r.message} for r in self.refusals],
+        }
+
+    def __str__(self) -> str:
+        return display.as_text(self)
 
     def _repr_html_(self) -> str:
-        raise NotImplementedError
+        return display.as_html(self)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from kvmlab.changes.journal import Journal, dead_journals, read_journal
+from kvmlab.changes.lock import is_locked, locked
+from kvmlab.changes.undoing import NotUndone, revert_failed, undo_all, uninterrupted
+from kvmlab.hosts import read_tree
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
+
+#: The first three bytes of the MAC of every bridge that kvmlab makes (locally administered).
+BRIDGE_MAC_PREFIX: Final = "02:6b:76"
 
 
 @dataclass(frozen=True)
@@ -24,9 +32,21 @@ class Leftover:
 def leftovers(host: Host) -> tuple[Leftover, ...]:
     """What earlier runs left on ``host``: open journals, and traces on the host without one.
 
-    Reads only. The changes of a run that is alive are not leftovers.
+    Reads only. The changes of a run that is alive on this machine are not leftovers.
     """
-    raise NotImplementedError
+    found = [
+        Leftover(record.scheme, step.what, record.path)
+        for record in map(read_journal, dead_journals(host))
+        for _, step in record.open_steps
+    ]
+    if not found and not is_locked(host):
+        addresses = read_tree(host.runner, "/sys/class/net/kvmlab*/address")
+        found += [
+            Leftover("", f"The bridge {path.split('/')[4]} was made by a kvmlab.", None)
+            for path, mac in addresses.items()
+            if mac.startswith(BRIDGE_MAC_PREFIX)
+        ]
+    return tuple(found)
 
 
 def restore(host: Host) -> tuple[str, ...]:
@@ -38,4 +58,22 @@ def restore(host: Host) -> tuple[str, ...]:
         HostBusy: a run that is alive holds the host.
         RevertFailed: something could not be put back; the message says what to do by hand.
     """
-    raise NotImplementedError
+    done: list[str] = []
+    failed: list[NotUndone] = []
+    with locked(host, purpose="restore"), uninterrupted():
+        # The newest first: what was changed last is put back first.
+        for path in reversed(dead_journals(host)):
+            journal = Journal.resume(path)
+            if journal is None:
+                continue
+            record = read_journal(path)
+            result = undo_all(record.open_steps, host, None, journal)
+            done += [f"Undone ({record.scheme}): {step.what}" for step in result.undone]
+            failed += result.failed
+            if result.failed:
+                journal.abandon()
+            else:
+                journal.finish()
+    if failed:
+        raise revert_failed(host, failed)
+    return tuple(done)

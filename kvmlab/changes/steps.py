@@ -8,43 +8,57 @@ lets `restore` work from a journal after a crash.
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Final, Self
 
 from kvmlab.errors import OutputError
-
-if TYPE_CHECKING:
-    from kvmlab.domain import TestVM
-    from kvmlab.hosts import Host
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command of a step: an argv, and what it reads from its standard input."""
-
-    argv: tuple[str, ...]
-    input_text: str | None = None
-
-    @property
-    def shown(self) -> str:
-        """The command as a person would type it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Setting:
     """Something of a host that reads as one short text, and what a step makes of it.
 
-    ``path`` is a file or a link under /sys; a link reads as the last part of its target, a
-    directory as "present", a network device's ``flags`` as "up" or "down" and what is missing
-    as None.
+    ``path`` is a file or a link; a link reads as the last part of its target, a directory as
+    "present", a network device's ``flags`` as "up" or "down" and what is missing as None.
     """
 
     path: str
     before: str | None
     after: str | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a step: an argv, and what it reads from its standard input.
+
+    ``only_when`` is a path and what it must read for the command to be needed at all.
+    """
+
+    argv: tuple[str, ...]
+    input_text: str | None = None
+    only_when: tuple[str, str] | None = None
+
+    @property
+    def shown(self) -> str:
+        """The command as a person would type it."""
+        text = shlex.join(self.argv)
+        if self.argv[0] == "tee" and self.input_text is not None:
+            return f"echo {shlex.quote(self.input_text.strip())} > {shlex.quote(self.argv[-1])}"
+        return text
+
+    @classmethod
+    def write(cls, path: str, text: str, *, only_when: tuple[str, str] | None = None) -> Self:
+        """Write a text into a file of the host, as root."""
+        return cls(("tee", path), text + "\n", only_when)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a command from a journal."""
+        when = data["only_when"]
+        return cls(tuple(data["argv"]), data["input_text"], tuple(when) if when else None)
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,11 @@ class Step(ABC):
         """The step as JSON, for the journal; `step_from_dict` reads it."""
         return {"kind": self.kind, **asdict(self)}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a step of this kind from a journal."""
+        return cls(**data)
+
 
 @dataclass(frozen=True)
 class HostStep(Step):
@@ -93,6 +112,37 @@ class HostStep(Step):
     undo: tuple[Command, ...]
     touches: tuple[str, ...] = ()
 
+    @property
+    def before(self) -> str:
+        """What the setting read."""
+        return _words(self.setting.before)
+
+    @property
+    def after(self) -> str:
+        """What it will read."""
+        return _words(self.setting.after)
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """The commands, in order."""
+        return tuple(command.shown for command in self.do)
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """The commands, in order."""
+        return tuple(command.shown for command in self.undo)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a step of this kind from a journal."""
+        return cls(
+            what=data["what"],
+            setting=Setting(**data["setting"]),
+            do=tuple(Command.from_dict(command) for command in data["do"]),
+            undo=tuple(Command.from_dict(command) for command in data["undo"]),
+            touches=tuple(data["touches"]),
+        )
+
 
 @dataclass(frozen=True)
 class AttachInterface(Step):
@@ -100,8 +150,31 @@ class AttachInterface(Step):
 
     kind: ClassVar[str] = "attach"
     domain: str
-    interface_xml: str
     mac: str
+    interface_xml: str
+
+    @property
+    def before(self) -> str:
+        """The VM has no such interface."""
+        return "absent"
+
+    @property
+    def after(self) -> str:
+        """The VM has it."""
+        return f"interface {self.mac}"
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """Virsh's words for it; the XML is in the plan."""
+        return (f"virsh attach-device {shlex.quote(self.domain)} interface.xml --live",)
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """Virsh's words for it."""
+        return (
+            f"virsh detach-interface {shlex.quote(self.domain)} --type network "
+            f"--mac {self.mac} --live",
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +188,37 @@ class ConfigureGuest(Step):
     mac: str
     vm_address: str
     peer_address: str
-    timeout_sec: float
+    timeout_sec: int
+
+    @property
+    def before(self) -> str:
+        """A new interface has no address."""
+        return "no address"
+
+    @property
+    def after(self) -> str:
+        """The address that it gets."""
+        return self.vm_address
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """What the guest agent is asked to do; the name is known once the card is there."""
+        peer = self.peer_address.partition("/")[0]
+        return (
+            f"in the VM: ip address replace {self.vm_address} dev ethN",
+            "in the VM: ip link set dev ethN up",
+            f"in the VM: ping -c 1 {peer}   (until it answers)",
+        )
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """Nothing: the address goes with the interface."""
+        return ()
+
+
+_KINDS: Final[dict[str, type[Step]]] = {
+    kind.kind: kind for kind in (HostStep, AttachInterface, ConfigureGuest)
+}
 
 
 def step_from_dict(data: Mapping[str, Any]) -> Step:
@@ -124,4 +227,18 @@ def step_from_dict(data: Mapping[str, Any]) -> Step:
     Raises:
         OutputError: the journal was written by a kvmlab that knew other steps.
     """
-    raise NotImplementedError
+    fields = {name: value for name, value in data.items() if name != "kind"}
+    try:
+        return _KINDS[data["kind"]].from_dict(fields)
+    except (KeyError, TypeError) as error:
+        raise OutputError(
+            "A journal holds a step that this version of kvmlab does not know.",
+            todo="Restore with the version that wrote it.",
+            evidence=str(data)[:2000],
+        ) from error
+
+
+def _words(value: str | None) -> str:
+    if value is None:
+        return "absent"
+    return value or "empty"

@@ -117,8 +117,9 @@ class LabVm:
     console: str = "/var/log/libvirt/qemu/kvmlab-vm.console"
     accelerator: str = "kvm"
     """libvirt's domain type: "kvm", or "qemu" for a host without KVM."""
-    spare_ports: int = 6
-    """Root ports kept free for hot-plug."""
+    root_ports: int = 8
+    """PCI Express root ports; two are taken by the agent's channel and the PCI bridge, the others
+    are kept free for hot-plug."""
 
     def domain(self) -> Domain:
         """The VM as a domain: no disk, no interface, an agent, and ports to plug cards into."""
@@ -148,9 +149,9 @@ class LabVm:
         return made
 
     def _add_devices(self, made: Domain) -> None:
-        for _ in range(self.spare_ports):
-            made.add("devices", _controller("pci", "pcie-root-port"))
-        made.add("devices", _controller("pci", "pcie-to-pci-bridge"))
+        buses = ("pcie-root", *["pcie-root-port"] * self.root_ports, "pcie-to-pci-bridge")
+        for index, model in enumerate(buses):
+            made.add("devices", _controller("pci", model, index))
         # Said explicitly, since libvirt adds what is left out: a VM that does nothing must cost
         # nothing.
         made.add("devices", _controller("usb", "none"))
@@ -179,8 +180,9 @@ def _mark(domain: Domain) -> None:
     mark.set("made-by", "kvmlab")
 
 
-def _controller(kind: str, model: str) -> Controller:
+def _controller(kind: str, model: str, index: int | None = None) -> Controller:
     made = Controller()
     made.type = kind
+    made.index = index
     made.model = model
     return made

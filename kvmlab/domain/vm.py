@@ -188,22 +188,24 @@ class TestVM:
         hotplug.attach(self, text, name, timeout_sec=timeout_sec)
         return name
 
-    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60) -> None:
-        """Unplug a device and wait until it is gone; nothing where it is gone already.
+    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60) -> bool:
+        """Unplug a device and wait until it is gone; False where it was gone already.
 
         Raises:
             HotplugFailed: the guest refused, or no event came in time.
         """
         if self.state in ("shut off", "crashed"):
-            return
+            return False
         alias: str | None = mac_or_alias
         if ":" in mac_or_alias:
             interface = self.interface(mac_or_alias)
             alias = interface.alias if interface is not None else None
         elif not self.has_device(mac_or_alias):
-            return
-        if alias is not None:
-            hotplug.detach(self, alias, timeout_sec=timeout_sec)
+            return False
+        if alias is None:
+            return False
+        hotplug.detach(self, alias, timeout_sec=timeout_sec)
+        return True
 
     def interface(self, mac: str) -> Interface | None:
         """The interface with this MAC in the running domain."""

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from kvmlab.changes import Plan
+from kvmlab.changes import AttachInterface, ConfigureGuest, HostStep, Plan, check
+from kvmlab.domain import LAB_VM_NAME, Interface, diff_of_attaching
+from kvmlab.errors import UsageError
 
 if TYPE_CHECKING:
     from kvmlab.domain import TestVM
     from kvmlab.facts import HostFacts
     from kvmlab.hosts import Wire
 
+#: An emulated card on an emulated host needs half a minute; nothing needs two.
+_CONFIGURE_SEC: Final = 120
+
 
 class Scheme(ABC):
-    """One way to give the test VM a network interface. Frozen; `plan` reads facts, never a host."""
+    """One way to give the test VM a network interface. Frozen; `plan` reads facts, never a host.
+
+    A scheme of one's own says who it is (`id`, `label`), what the host needs (`host_steps`) and
+    what is plugged into the VM (`interface`); the rest of the plan is the same for all.
+    """
 
     @property
     @abstractmethod
@@ -31,6 +42,27 @@ class Scheme(ABC):
     def backend(self) -> str:
         """Who moves packets on the host: "qemu", "vhost" or "hardware"."""
 
+    @abstractmethod
+    def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
+        """What has to change on the host before the interface is plugged in.
+
+        Raises:
+            Unavailable: this host cannot do that; the rule id says why.
+        """
+
+    @abstractmethod
+    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface:
+        """What is plugged into the VM."""
+
+    def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
+        """Sentences a reader should know before applying."""
+        return ()
+
+    @property
+    def queues(self) -> int:
+        """Queue pairs that the host offers."""
+        return 1
+
     def plan(self, facts: HostFacts, *, wire: Wire | None = None, vm: TestVM | None = None) -> Plan:
         """Say everything that applying this scheme would change, and change nothing.
 
@@ -41,5 +73,57 @@ class Scheme(ABC):
 
         Raises:
             Unavailable: this host cannot do that; the rule id says why.
+            UsageError: no cable was given and the host has none of its own.
         """
-        raise NotImplementedError
+        cable = wire or facts.wire
+        if cable is None:
+            raise UsageError(
+                "This host has no cable under test: the plan needs a port and two addresses.",
+                todo='Give one: wire=Wire(port="eth1", vm_address="192.0.2.10/24", '
+                'peer_address="192.0.2.1/24").',
+            )
+        mac = mac_for(self.id)
+        interface = self.interface(facts, cable, mac)
+        steps = (
+            *self.host_steps(facts, cable),
+            AttachInterface(
+                what=f"Plug the interface into the VM: {self.label}.",
+                domain=vm.name if vm is not None else LAB_VM_NAME,
+                mac=mac,
+                interface_xml=interface.xml(),
+            ),
+            ConfigureGuest(
+                what="Give it its address inside the VM, and wait until the peer answers a ping.",
+                mac=mac,
+                vm_address=cable.vm_address,
+                peer_address=cable.peer_address,
+                timeout_sec=_CONFIGURE_SEC,
+            ),
+        )
+        return Plan(
+            scheme=self.id,
+            label=self.label,
+            backend=self.backend,
+            steps=steps,
+            interface_xml=interface.xml(),
+            domain_diff=diff_of_attaching(vm.xml() if vm is not None else None, interface),
+            mac=mac,
+            vm_address=cable.vm_address,
+            peer_address=cable.peer_address,
+            queues=self.queues,
+            notes=tuple(self.notes(facts, cable)),
+            refusals=check(steps, facts, vm),
+        )
+
+
+def mac_for(scheme: str) -> str:
+    """A MAC in QEMU's range that is always the same for one scheme and differs between them.
+
+    Switches and bridges learn where a MAC lives; a MAC of its own lets no scheme suffer from what
+    they learned from the scheme before.
+
+    >>> mac_for("e1000")
+    '52:54:00:72:57:24'
+    """
+    digest = hashlib.sha256(scheme.encode()).digest()
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in digest[:3])

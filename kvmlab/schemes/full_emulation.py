@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvmlab.schemes.base import Scheme
+from kvmlab.schemes.bridge import BridgeScheme
 
 
 @dataclass(frozen=True)
-class FullEmulation(Scheme):
+class FullEmulation(BridgeScheme):
     """A card that exists in silicon, imitated by QEMU; any guest has a driver for it.
 
     ``model`` is "e1000" (82540EM, conventional PCI, what the article names) or "e1000e" (82574L,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvmlab.schemes.base import Scheme
+from kvmlab.schemes.bridge import BridgeScheme
 
 
 @dataclass(frozen=True)
-class Virtio(Scheme):
+class Virtio(BridgeScheme):
     """A virtio card on the bridge. ``backend`` names who moves the packets on the host.
 
     "qemu" must be written into the XML: libvirt's default is vhost wherever the module exists.
@@ -26,3 +26,13 @@ class Virtio(Scheme):
     def label(self) -> str:
         """The name for figures."""
         return "virtio, QEMU back end"
+
+    @property
+    def model(self) -> str:
+        """Libvirt's word for the card."""
+        return "virtio"
+
+    @property
+    def driver(self) -> str:
+        """The back end, in libvirt's word."""
+        return self.backend

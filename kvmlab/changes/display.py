@@ -1,0 +1,48 @@
+"""How a plan shows itself: plain text, and HTML through an autoescaping template."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import jinja2
+
+if TYPE_CHECKING:
+    from kvmlab.changes.plan import Plan
+
+_KINDS = {"+++": "head", "---": "head", "@@": "place", "+": "added", "-": "removed"}
+
+
+def as_text(plan: Plan) -> str:
+    """The plan for a terminal."""
+    lines = [plan.title, ""]
+    for number, step in enumerate(plan.steps, 1):
+        lines.append(f"{number}. {step.what}")
+        lines.append(f"   {step.before} -> {step.after}")
+        lines += [f"   do:   {text}" for text in step.do_text]
+        lines += [f"   undo: {text}" for text in step.undo_text]
+    lines += ["", *(f"Note: {note}" for note in plan.notes)]
+    lines += [f"Refused: {refusal.message}" for refusal in plan.refusals]
+    return "\n".join([*lines, "", plan.domain_diff])
+
+
+def as_html(plan: Plan) -> str:
+    """The plan for a notebook: a table of steps and a coloured diff."""
+    diff = [(_line_kind(line), line) for line in plan.domain_diff.splitlines()]
+    return _template().render(plan=plan, diff=diff)
+
+
+def _line_kind(line: str) -> str:
+    return next((kind for start, kind in _KINDS.items() if line.startswith(start)), "same")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kvmlab.changes"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("plan.html.j2")

@@ -1,0 +1,102 @@
+"""One lab at a time on one host: a lock that the kernel drops when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmlab.changes.state_dir import host_key, private_dir, state_dir
+from kvmlab.errors import HostBusy
+
+if TYPE_CHECKING:
+    from kvmlab.hosts import Host
+
+
+@dataclass
+class _Held:
+    descriptor: int
+    times: int
+
+
+_held: dict[Path, _Held] = {}
+_guard = threading.Lock()
+
+
+@contextmanager
+def locked(host: Host, *, purpose: str) -> Iterator[None]:
+    """Hold the host for this process. May be nested.
+
+    Raises:
+        HostBusy: another process holds it; the message says which, since when and for what.
+    """
+    path = _path(host)
+    with _guard:
+        _take(path, host.label, purpose)
+    try:
+        yield
+    finally:
+        with _guard:
+            _give(path)
+
+
+def is_locked(host: Host) -> bool:
+    """Whether this process or another one on this machine holds the host."""
+    path = _path(host)
+    with _guard:
+        if path in _held:
+            return True
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _path(host: Host) -> Path:
+    return private_dir(state_dir() / "lock") / f"{host_key(host.spec)}.lock"
+
+
+def _take(path: Path, label: str, purpose: str) -> None:
+    if path in _held:
+        _held[path].times += 1
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise HostBusy(
+            f"Another lab works on {label}: {_holder(path)}.",
+            todo="Wait until it has ended, or end it; the lock goes with its process.",
+        ) from error
+    note = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat("T", "seconds")}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({**note, "purpose": purpose}).encode(), 0)
+    _held[path] = _Held(descriptor, 1)
+
+
+def _give(path: Path) -> None:
+    held = _held[path]
+    held.times -= 1
+    if held.times == 0:
+        # The file stays: removing it would let two processes lock two files of one name.
+        os.close(held.descriptor)
+        del _held[path]
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError, ValueError, KeyError):
+        note = json.loads(path.read_text())
+        return f"process {note['pid']}, since {note['since']}, {note['purpose']}"
+    return "a process that left no note"

@@ -1,0 +1,122 @@
+"""Undoing what was made, last first, and going on where something cannot be undone."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from kvmlab.changes import host_steps
+from kvmlab.changes.journal import Journal
+from kvmlab.changes.steps import AttachInterface, HostStep, Step
+from kvmlab.domain import TestVM
+from kvmlab.errors import DomainNotFound, KvmlabError, RevertFailed
+
+if TYPE_CHECKING:
+    from kvmlab.hosts import Host
+
+
+@dataclass(frozen=True)
+class NotUndone:
+    """A step that could not be undone, and why."""
+
+    step: Step
+    error: KvmlabError
+
+
+@dataclass
+class Undoing:
+    """What came of undoing: the steps that had to be and were undone, and those left."""
+
+    undone: list[Step] = field(default_factory=list)
+    failed: list[NotUndone] = field(default_factory=list)
+
+
+def undo_all(
+    steps: Sequence[tuple[int, Step]], host: Host, vm: TestVM | None, journal: Journal
+) -> Undoing:
+    """Undo the steps, last first, those of the VM before those of the host.
+
+    A step that was never made, or is undone already, needs nothing.
+    """
+    result = Undoing()
+    last_first = list(reversed(steps))
+    for number, step in last_first:
+        if isinstance(step, HostStep):
+            continue
+        try:
+            needed = isinstance(step, AttachInterface) and _detach(step, host, vm)
+        except KvmlabError as error:
+            result.failed.append(NotUndone(step, error))
+        else:
+            journal.undone([number])
+            if needed:
+                result.undone.append(step)
+    _undo_host([(n, s) for n, s in last_first if isinstance(s, HostStep)], host, journal, result)
+    return result
+
+
+def _undo_host(
+    steps: Sequence[tuple[int, HostStep]], host: Host, journal: Journal, result: Undoing
+) -> None:
+    if not steps:
+        return
+    every = [step for _, step in steps]
+    try:
+        found = host_steps.settings_of(every, host.runner)
+        now = host_steps.undo_together(every, host.runner, found)
+    except KvmlabError as error:
+        result.failed.extend(NotUndone(step, error) for step in every)
+        return
+    for number, step in steps:
+        try:
+            host_steps.undo(step, host.runner, now)
+        except KvmlabError as error:
+            result.failed.append(NotUndone(step, error))
+        else:
+            journal.undone([number])
+            if found[step.setting.path] != step.setting.before:
+                result.undone.append(step)
+
+
+def _detach(step: AttachInterface, host: Host, vm: TestVM | None) -> bool:
+    """Take the interface out; False where it was not there."""
+    try:
+        machine = vm if vm is not None else TestVM.find(host, step.domain)
+    except DomainNotFound:
+        return False  # a transient domain that ended took its interface along
+    return machine.detach(step.mac)
+
+
+def revert_failed(host: Host, failed: Sequence[NotUndone]) -> RevertFailed:
+    """The error that names everything that is left and says what to do by hand."""
+    left = "\n".join(f"{item.step.what} - {item.error.message}" for item in failed)
+    by_hand = "\n".join(text for item in failed for text in item.step.undo_text)
+    return RevertFailed(
+        f"{len(failed)} of the changes on {host.label} could not be put back:\n{left}",
+        todo="Run `kvmlab restore` when the cause is gone, or do by hand on that host:\n" + by_hand,
+        evidence="\n".join(item.error.evidence for item in failed if item.error.evidence),
+    )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the block has ended: an undo must not stop halfway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[tuple[int, FrameType | None]] = []
+    before: dict[int, Any] = {}
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        before[number] = signal.signal(number, lambda n, frame: pending.append((n, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if pending:
+            signal.raise_signal(pending[0][0])

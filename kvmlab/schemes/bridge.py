@@ -1,0 +1,146 @@
+"""The bridge below several schemes: a tap of the VM and a port of the host, in one switch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from kvmlab.changes import BRIDGE_MAC_PREFIX, Command, HostStep, Setting
+from kvmlab.domain import Interface
+from kvmlab.errors import Unavailable
+from kvmlab.schemes.base import Scheme
+
+if TYPE_CHECKING:
+    from kvmlab.facts import HostFacts
+    from kvmlab.facts.types import Link
+    from kvmlab.hosts import Wire
+
+BRIDGE: Final = "kvmlab0"
+#: Set when the bridge is made: left to itself a bridge takes the lowest MAC among its ports, and
+#: changes it when a tap comes or goes. It also tells this bridge from one of the user's.
+BRIDGE_MAC: Final = f"{BRIDGE_MAC_PREFIX}:6d:6c:00"
+
+
+class BridgeScheme(Scheme):
+    """A scheme whose packets cross a Linux bridge: a card model, and who serves it."""
+
+    @property
+    @abstractmethod
+    def model(self) -> str:
+        """The card the VM sees, in libvirt's word."""
+
+    @property
+    def driver(self) -> str | None:
+        """The back end to write into the XML; None where the card has no choice."""
+        return None
+
+    def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
+        """The bridge, the port in it, the port up: what of it is not so already."""
+        return bridge_steps(facts, wire.port)
+
+    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface:
+        """A tap on the bridge."""
+        return Interface.on_bridge(
+            BRIDGE, mac=mac, model=self.model, driver=self.driver, queues=self.queues
+        )
+
+    def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
+        """Addresses of the port do not answer while it is in a bridge."""
+        port = facts.link(wire.port)
+        if port is None or not port.addresses:
+            return ()
+        return (
+            f"{wire.port} carries {', '.join(port.addresses)}: while the port is in the bridge, "
+            "the host cannot be reached there. The addresses stay and work again afterwards.",
+        )
+
+
+def bridge_steps(facts: HostFacts, port_name: str) -> tuple[HostStep, ...]:
+    """What has to change for ``port_name`` to be in the lab's bridge, and up.
+
+    Raises:
+        Unavailable: no such port; or it has VFs, or belongs to another bridge; or a bridge of the
+            lab's name is somebody else's.
+    """
+    port = _usable_port(facts, port_name)
+    steps = []
+    bridge = facts.link(BRIDGE)
+    if bridge is None:
+        steps.append(_make_bridge())
+    elif bridge.mac != BRIDGE_MAC:
+        raise Unavailable(
+            f"There is a {BRIDGE} on this host already, and kvmlab did not make it.",
+            rule="bridge-name-taken",
+            todo=f"Rename it or remove it: `ip link delete {BRIDGE}`.",
+        )
+    if port.master != BRIDGE:
+        steps.append(_join(port_name))
+    if not port.up:
+        steps.append(_raise(port_name))
+    return tuple(steps)
+
+
+def _usable_port(facts: HostFacts, name: str) -> Link:
+    port = facts.link(name)
+    if port is None:
+        raise Unavailable(
+            f"This host has no interface {name}.",
+            rule="port-missing",
+            todo="`kvmlab inspect` lists the ports there are.",
+        )
+    if port.master not in (None, BRIDGE):
+        raise Unavailable(
+            f"{name} belongs to {port.master}, which is not the lab's.",
+            rule="port-in-use",
+            todo="Choose a port that nothing else uses.",
+        )
+    function = next((f for f in facts.ports if name in f.names and f.netns is None), None)
+    if function is not None and function.sriov_numvfs:
+        raise Unavailable(
+            f"{name} has {function.sriov_numvfs} VFs. A bridge on a port with VFs loses the VM's "
+            "packets: its switch learns the VM's MAC outside and never sends its packets in.",
+            rule="bridge-on-port-with-vfs",
+            todo=f"Take the VFs away first: `echo 0 > /sys/class/net/{name}/device/sriov_numvfs`.",
+        )
+    return port
+
+
+def _make_bridge() -> HostStep:
+    words = ("name", BRIDGE, "address", BRIDGE_MAC, "type", "bridge")
+    # Spanning tree would hold back packets for 30 s; snooping would add queries of its own.
+    quiet = ("stp_state", "0", "forward_delay", "0", "mcast_snooping", "0")
+    ipv6 = "/proc/sys/net/ipv6/conf/{}/disable_ipv6"
+    return HostStep(
+        what=f"Make the bridge {BRIDGE}: a switch in the kernel, without spanning tree.",
+        setting=Setting(f"/sys/class/net/{BRIDGE}/address", None, BRIDGE_MAC),
+        do=(
+            Command(("ip", "link", "add", *words, *quiet)),
+            # Where the host uses IPv6, a router behind the port would give the bridge an address
+            # and the host a second default route.
+            Command.write(ipv6.format(BRIDGE), "1", only_when=(ipv6.format("default"), "0")),
+            Command(("ip", "link", "set", "dev", BRIDGE, "up")),
+        ),
+        undo=(Command(("ip", "link", "delete", "dev", BRIDGE)),),
+        touches=(BRIDGE,),
+    )
+
+
+def _join(port: str) -> HostStep:
+    return HostStep(
+        what=f"Put the port {port} into the bridge.",
+        setting=Setting(f"/sys/class/net/{port}/master", None, BRIDGE),
+        do=(Command(("ip", "link", "set", "dev", port, "master", BRIDGE)),),
+        undo=(Command(("ip", "link", "set", "dev", port, "nomaster")),),
+        touches=(port,),
+    )
+
+
+def _raise(port: str) -> HostStep:
+    return HostStep(
+        what=f"Switch the port {port} on.",
+        setting=Setting(f"/sys/class/net/{port}/flags", "down", "up"),
+        do=(Command(("ip", "link", "set", "dev", port, "up")),),
+        undo=(Command(("ip", "link", "set", "dev", port, "down")),),
+        touches=(port,),
+    )
