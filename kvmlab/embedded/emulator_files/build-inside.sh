@@ -19,10 +19,11 @@ echo "kvmlab: configuring QEMU"
     --disable-debug-info --with-pkgversion="$(dpkg-parsechangelog -l ../debian/changelog -S Version) with kvmlab's SVM cure" \
     >/tmp/configure.log 2>&1 || { tail -n 20 /tmp/configure.log; exit 1; }
 # Of some 1,300 lines every hundredth is told. What ninja ends with is asked of the program itself.
-ninja qemu-system-x86_64 2>&1 | awk '
-    /^\[[0-9]+\/[0-9]+\]/ { if (++n % 100 == 0) print "kvmlab: compiling QEMU " $1; next }
-    { print }
-    { fflush() }'
+ninja qemu-system-x86_64 2>&1 | sed -u -E '
+    /^\[[0-9]+\/[0-9]+\]/ {
+        /^\[[0-9]*00\//!d
+        s/^\[([^]]*)\].*/kvmlab: compiling QEMU, \1/
+    }'
 test -x qemu-system-x86_64
 
 OUT=/kvmlab-out
