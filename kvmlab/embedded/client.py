@@ -27,6 +27,7 @@ from kvmlab.errors import EmbeddedError, HostBusy, HostUnreachable, MachineDied
 Progress = Callable[[str], None]
 
 SHARED = "shared"
+OWN = "own-"
 ANSWER_SEC = 20.0
 # A lease may wait for another process's cold boot, and then do its own.
 LEASE_SEC = 1200.0
@@ -180,9 +181,15 @@ def start_keeper(spec: Spec, *, shared: bool) -> OwnedKeeper:
                 (run_dir / messages.SOCKET).chmod(0o600)
                 listener.listen(16)
                 process = _spawn(run_dir, listener.fileno(), lock.descriptor)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(run_dir, ignore_errors=True)
-            raise
+            if not isinstance(error, OSError):
+                raise
+            raise EmbeddedError(
+                f"The keeper of the embedded host could not be started in {run_dir}: "
+                f"{error.strerror or error}.",
+                todo="See that the directory can be written to and its disk is not full.",
+            ) from error
     return OwnedKeeper(spec, process)
 
 
@@ -222,7 +229,7 @@ def _run_dir(shared: bool) -> Iterator[tuple[Path, FileLock]]:
                     todo="Use it, or end it with `kvmlab host down`.",
                 ) from None
         else:
-            run_dir = Path(tempfile.mkdtemp(dir=runtime, prefix="own-"))
+            run_dir = Path(tempfile.mkdtemp(dir=runtime, prefix=OWN))
         lock = FileLock.take(run_dir / "lock")
         if lock is None:
             raise EmbeddedError(f"Somebody locked {run_dir}, which was just made.")
@@ -237,11 +244,7 @@ def running_hosts() -> tuple[KeptHost, ...]:
     runtime = paths.runtime_dir()
     with held(runtime / "lock", timeout_sec=ANSWER_SEC, what="the directory of running hosts"):
         _sweep(runtime)
-        found = [
-            kept
-            for run_dir in runtime.iterdir()
-            if run_dir.is_dir() and (kept := find_kept(run_dir)) is not None
-        ]
+        found = [kept for run_dir in _run_dirs(runtime) if (kept := find_kept(run_dir))]
     return tuple(sorted(found, key=lambda kept: (not kept.shared, kept.run_dir.name)))
 
 
@@ -255,13 +258,20 @@ def find_kept(run_dir: Path) -> KeptHost | None:
 
 def _sweep(runtime: Path) -> None:
     """Remove run directories whose keeper is gone; the caller holds the lock of ``runtime``."""
-    for run_dir in runtime.iterdir():
-        if not run_dir.is_dir():
-            continue
+    for run_dir in _run_dirs(runtime):
         lock = FileLock.take(run_dir / "lock")
         if lock is not None:
             shutil.rmtree(run_dir, ignore_errors=True)
             lock.close()
+
+
+def _run_dirs(runtime: Path) -> list[Path]:
+    """Run directories of hosts; the connections to hosts keep theirs in the same place."""
+    return [
+        entry
+        for entry in runtime.iterdir()
+        if (entry.name == SHARED or entry.name.startswith(OWN)) and entry.is_dir()
+    ]
 
 
 def command_line() -> str:

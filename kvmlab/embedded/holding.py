@@ -42,6 +42,11 @@ class HeldHost:
         self._up_sec = 0.0
 
     @property
+    def prepared(self) -> bool:
+        """Whether the host is as clients want it: restored, or prepared after a cold boot."""
+        return self.alive and self._prepared
+
+    @property
     def alive(self) -> bool:
         """Whether there is a QEMU that runs."""
         return self._machine is not None and not self._machine.exit.done()
@@ -84,6 +89,11 @@ class HeldHost:
                 await self._boot()
                 self._how = f"cold boot: {reason}"
         self._up_sec = time.monotonic() - started
+
+    async def refresh(self) -> bool:
+        """Get a clean host from the saved state, where there is one; False where there is none."""
+        await self.close()
+        return not await self._restore_if_possible(lambda text: None)
 
     async def save(self, say: Say) -> None:
         """Save the prepared host and go on with it as restored from there.

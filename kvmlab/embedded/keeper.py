@@ -46,11 +46,11 @@ class Holder:
     command: str
     since: float
 
-    def sentence(self) -> str:
+    def sentence(self, asking_pid: int = 0) -> str:
         """Who it is and since when."""
-        minutes = (time.time() - self.since) / 60
         since = time.strftime("%H:%M:%S", time.localtime(self.since))
-        return f"process {self.pid} (`{self.command}`) since {since}, {minutes:.0f} min ago"
+        who = "this very process" if self.pid == asking_pid else f"process {self.pid}"
+        return f"{who} (`{self.command}`) since {since}"
 
 
 class Client:
@@ -85,6 +85,9 @@ class Keeper:
         self.last_use = time.monotonic()
         self.stopping = asyncio.Event()
         self._clients: set[asyncio.Task[None]] = set()
+        # One thing at a time is done to the host.
+        self._turn = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped, then leave nothing behind."""
@@ -100,10 +103,12 @@ class Keeper:
             await self.stopping.wait()
         finally:
             server.close()
-            idle.cancel()
             for task in self._clients:
                 task.cancel()
-            await asyncio.gather(*self._clients, idle, return_exceptions=True)
+            background = [idle] if self._refreshing is None else [idle, self._refreshing]
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*self._clients, *background, return_exceptions=True)
             await self.host.close()
 
     def _watch_owner(self) -> None:
@@ -189,6 +194,22 @@ class Keeper:
         self.dirty = self.dirty or not clean
         self.holder, self.held_by = None, None
         self.last_use = time.monotonic()
+        if self.dirty and not self.stopping.is_set():
+            self._refreshing = asyncio.create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        """Clean up behind a client, before the next one has to wait for it.
+
+        Also ends what the client may have left running, and gives back the right to save a state
+        that it did not get to save.
+        """
+        try:
+            async with self._turn:
+                if self.dirty and self.holder is None and await self.host.refresh():
+                    self.dirty = False
+        except (KvmlabError, OSError) as error:
+            # The next lease tries again and tells its client.
+            print(f"refreshing failed: {error!r}", flush=True)
 
     async def _answer(self, client: Client, line: bytes) -> None:
         try:
@@ -226,8 +247,8 @@ class Keeper:
     async def _lease(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         if self.holder is not None:
             raise HostBusy(
-                f"The embedded host is in use by {self.holder.sentence()}; one client at a time "
-                "can have it.",
+                f"The embedded host is in use by {self.holder.sentence(client.pid)}; one client at "
+                "a time can have it.",
                 todo="Close that one (a notebook: shut its kernel down), or end the host with "
                 "`kvmlab host down`.",
             )
@@ -235,10 +256,11 @@ class Keeper:
         self.holder = Holder(client.pid, str(request.get("command", "")), time.time())
         self.held_by = client
         try:
-            if self.dirty or not self.host.alive:
-                self.dirty = True
-                await self.host.bring_up(client.say)
-                self.dirty = False
+            async with self._turn:
+                if self.dirty or not self.host.prepared:
+                    self.dirty = True
+                    await self.host.bring_up(client.say)
+                    self.dirty = False
         except BaseException:
             self._let_go(clean=False)
             raise
@@ -246,7 +268,8 @@ class Keeper:
 
     async def _save(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         self._must_hold(client)
-        await self.host.save(client.say)
+        async with self._turn:
+            await self.host.save(client.say)
         return self.host.coordinates()
 
     async def _release(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:

@@ -123,9 +123,9 @@ class Lease:
         except MachineDied:
             pass  # A host that has ended needs no release.
         finally:
-            connection.close()
             if self._owned is not None:
                 self._owned.close()
+            connection.close()
 
     def __enter__(self) -> Lease:
         return self
