@@ -17,6 +17,8 @@ def until(
     timeout_sec: float,
     what: str,
     every_sec: float = 0.1,
+    slowing: float = 1.0,
+    quiet_sec: float = 0.0,
     error: type[KvmlabError] = KvmlabError,
     evidence: Callable[[], str] | None = None,
     todo: str = "",
@@ -24,12 +26,15 @@ def until(
     """Ask ``condition`` every ``every_sec`` seconds until it answers something true; return that.
 
     ``what`` completes the sentence "… did not happen within N s". ``evidence`` is asked once,
-    after the deadline.
+    after the deadline. Where asking has a price, ``quiet_sec`` puts the first time off and
+    ``slowing`` makes each pause longer than the one before, up to ten times ``every_sec``.
 
     Raises:
         error: the deadline passed.
     """
     deadline = time.monotonic() + timeout_sec
+    pause = every_sec
+    time.sleep(min(quiet_sec, timeout_sec))
     while True:
         answer = condition()
         if answer:
@@ -41,4 +46,5 @@ def until(
                 todo=todo,
                 evidence=evidence() if evidence else "",
             )
-        time.sleep(min(every_sec, left))
+        time.sleep(min(pause, left))
+        pause = min(pause * slowing, every_sec * 10)

@@ -50,38 +50,26 @@ def check(steps: Iterable[Step], facts: HostFacts, vm: TestVM | None = None) -> 
 def protected_interfaces(facts: HostFacts) -> Mapping[str, str]:
     """Interfaces and PCI addresses that carry the hand that makes changes, each with the reason.
 
-    They are the management interface and those of default routes, what these sit on (the ports
-    of a bridge or bond, the parent of a VLAN), the PCI functions below all of them, and
-    everything in the same IOMMU group.
+    They are the management interface and those of default routes, everything that these need
+    (the ports of a bridge or bond, the parent of a VLAN), the PCI functions below all of them, and
+    what shares an IOMMU group with such a function.
     """
     reasons: dict[str, str] = {}
+    for name in facts.carriers:
+        reasons[name] = f"{name} is needed by {facts.management}, which manages the host."
     for name in facts.default_route_interfaces:
         reasons[name] = f"{name} carries the host's default route."
     if facts.management is not None:
-        reasons[facts.management] = f"{facts.management} carries this connection to the host."
-    _add_below(reasons, facts)
+        reasons[facts.management] = f"{facts.management} carries the connection to the host."
     _add_functions(reasons, facts)
     return reasons
-
-
-def _add_below(reasons: dict[str, str], facts: HostFacts) -> None:
-    waiting = list(reasons)
-    while waiting:
-        upper = waiting.pop()
-        for link in facts.links:
-            below = link.master == upper or (
-                (top := facts.link(upper)) is not None and top.parent == link.name
-            )
-            if below and link.name not in reasons:
-                reasons[link.name] = f"{link.name} is below {upper}: {reasons[upper]}"
-                waiting.append(link.name)
 
 
 def _add_functions(reasons: dict[str, str], facts: HostFacts) -> None:
     carriers = {
         port.address: next(name for name in port.names if name in reasons)
         for port in facts.ports
-        if any(name in reasons for name in port.names)
+        if port.netns is None and any(name in reasons for name in port.names)
     }
     for address, name in carriers.items():
         reasons[address] = f"{address} is {name}: {reasons[name]}"
@@ -91,7 +79,7 @@ def _add_functions(reasons: dict[str, str], facts: HostFacts) -> None:
             reasons.setdefault(
                 member,
                 f"{member} shares IOMMU group {group.number} with {inside}, which is "
-                f"{carriers[str(inside)]}.",
+                f"{carriers[str(inside)]}, and {carriers[str(inside)]} must not be touched.",
             )
 
 

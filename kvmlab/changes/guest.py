@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kvmlab.changes.steps import ConfigureGuest
 from kvmlab.errors import GuestCommandFailed, OutputError, StepFailed
 
 if TYPE_CHECKING:
     from kvmlab.domain import TestVM
+
+_OUR_SECONDS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def configure(step: ConfigureGuest, vm: TestVM) -> GuestInterface:
     try:
         done = vm.agent.run(
             argv,
-            timeout_sec=step.timeout_sec + 15,
+            # Seconds in the VM may last several of ours: on an emulated host, in virtual time.
+            timeout_sec=step.timeout_sec * _OUR_SECONDS + 15,
             input_text=script.read_text(encoding="utf-8"),
         )
     except GuestCommandFailed as error:

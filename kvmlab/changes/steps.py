@@ -181,7 +181,8 @@ class AttachInterface(Step):
 class ConfigureGuest(Step):
     """Gives the interface its address inside the VM and waits until the peer answers a ping.
 
-    It has no undo: what it sets goes with the interface.
+    It has no undo: what it sets goes with the interface. ``timeout_sec`` are seconds of the VM's
+    own clock.
     """
 
     kind: ClassVar[str] = "configure"

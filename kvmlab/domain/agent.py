@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 #: The agent answers in milliseconds on a healthy machine, in a second on a crowded emulated one.
 _ANSWER_SEC: Final = 20
-_FIRST_PAUSE_SEC: Final = 0.03
-_LONGEST_PAUSE_SEC: Final = 0.5
+_PAUSE_SEC: Final = 0.04
 
 
 class GuestAgent:
@@ -74,21 +74,16 @@ class GuestAgent:
     ) -> Completed:
         """Wait for a command that `start` began. Raises as `run` does."""
         started = time.monotonic()
-        deadline = started + timeout_sec
-        time.sleep(min(quiet_sec, timeout_sec))
-        pause = _FIRST_PAUSE_SEC
-        while True:
-            status = read_status(self.command(status_request(handle)))
-            if status is not None:
-                break
-            if time.monotonic() >= deadline:
-                raise AgentTimeout(
-                    f"`{' '.join(argv)}` inside {self._where} did not end within "
-                    f"{timeout_sec:g} s.",
-                    todo="It still runs there; it ends with the VM.",
-                )
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SEC)
+        status = until(
+            lambda: read_status(self.command(status_request(handle))),
+            timeout_sec=timeout_sec,
+            every_sec=_PAUSE_SEC,
+            slowing=1.5,
+            quiet_sec=quiet_sec,
+            what=f"The end of `{shlex.join(argv)}` inside {self._where}",
+            error=AgentTimeout,
+            todo="It still runs there; it ends with the VM.",
+        )
         elapsed = time.monotonic() - started
         done = Completed(
             tuple(argv), status.returncode, status.stdout, status.stderr, self._where, elapsed

@@ -16,6 +16,7 @@ child names, each with at most one condition (``timer[@name='hpet']``), and may 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar, overload
@@ -87,12 +88,13 @@ def _remove(node: etree._Element) -> None:
     parent.remove(node)
 
 
-class _Property(Generic[T]):
+class _Property(ABC, Generic[T]):
     def __init__(self, path: str) -> None:
         self._path = _Path.parse(path)
 
+    @abstractmethod
     def decode(self, text: str) -> T:
-        raise NotImplementedError
+        """The value that the XML's text stands for."""
 
     def encode(self, value: T) -> str:
         return str(value)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kvmlab.facts import HostFacts
     from kvmlab.hosts import Wire
 
-#: An emulated card on an emulated host needs half a minute; nothing needs two.
-_CONFIGURE_SEC: Final = 120
+#: Seconds of the VM's clock: an emulated card on a crowded emulated host needs half of them.
+_CONFIGURE_SEC: Final = 60
 
 
 class Scheme(ABC):
