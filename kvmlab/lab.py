@@ -31,14 +31,15 @@ from kvmlab.embedded import Lease, Preparation, Settings, acquire
 from kvmlab.errors import HostUnreachable, LibvirtFailed, UsageError
 from kvmlab.hosts import Host, HostKind, SshTarget, Wire, open_host
 from kvmlab.process import Completed
+from kvmlab.schemes import FullEmulation, Scheme, Virtio
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic, Plan
     from kvmlab.facts import HostFacts
     from kvmlab.hosts import Runner
-    from kvmlab.measure import Trials
+    from kvmlab.measure import OnProgress, Trials
     from kvmlab.results import Result
-    from kvmlab.schemes import Scheme
+    from kvmlab.widgets import TrialPanel
 
 EMBEDDED = "embedded"
 # The cable of the embedded host: an 82576 port to its sister port in a namespace (RFC 5737).
@@ -49,6 +50,12 @@ EMBEDDED_WIRE = Wire(
     peer_netns="peer",
     peer_port="p2p2",
 )
+# The cards that a panel offers.
+CARDS: dict[str, Scheme] = {
+    "e1000": FullEmulation("e1000"),
+    "e1000e": FullEmulation("e1000e"),
+    "virtio": Virtio(),
+}
 _CONNECT_SEC = 60
 # Raise it when `_prepare` does something else: saved states of the old kind are then left aside.
 _PREPARATION = 1
@@ -191,6 +198,29 @@ class Lab:
         applied = {plan.label: functools.partial(plan.applied, self.vm) for plan in plans}
         with self._watched(), prepared(*plans, vm=self.vm), Ticker() as ticker:
             return interleaved(applied, self.host, self.vm, trials, progress=ticker.show)
+
+    def panel(self, *, model: str = "e1000e", seconds: int = 2) -> TrialPanel:
+        """One short trial with a card, and in a browser a panel to run more with other cards.
+
+        ``model`` is one of the names in :data:`CARDS`; ``seconds`` is the length of a trial in the
+        host's clock.
+
+        Raises:
+            UsageError: there is no such card.
+            ChangeError, MeasureError: the trial failed.
+        """
+        from kvmlab.widgets import TrialPanel
+
+        return TrialPanel(self._one_trial, tuple(CARDS), model=model, seconds=seconds)
+
+    def _one_trial(self, model: str, seconds: int, progress: OnProgress | None) -> Result:
+        from kvmlab.measure import Trials, measure
+
+        settings = Trials(
+            count=1, seconds=seconds, workloads=("tcp_up", "latency"), trace_path=False
+        )
+        with self._watched(), self.plan(CARDS[model]).applied(self.vm) as nic:
+            return measure(self.host, self.vm, nic, settings, progress=progress)
 
     def keep(self, *results: Result) -> Kept:
         """Write results, with their raw output, into a folder of their own under ``out``.

@@ -9,7 +9,8 @@ from typing import Literal
 
 from kvmlab.errors import UsageError
 from kvmlab.report import names
-from kvmlab.results import Comparison
+from kvmlab.report.route import stations
+from kvmlab.results import Comparison, Result
 
 Outcome = Literal["borne out", "not shown", "contradicted"]
 
@@ -94,6 +95,32 @@ def seen(*comparisons: Comparison) -> Paragraph:
     opening = f"**{first.current_label}** against **{first.baseline_label}**: "
     body = "; ".join(_sentence(each) for each in comparisons)
     return Paragraph(f"{opening}{body}. {_trials(comparisons)}{first.clock.meaning}")
+
+
+def layers(result: Result) -> Paragraph:
+    """What lies between the VM and the cable, counted on the traced path.
+
+    Raises:
+        UsageError: the result has no traced path.
+    """
+    if result.path is None:
+        raise UsageError(f"The result of {result.label} has no traced path.")
+    found = [station for station in stations(result.path) if station.side == "host"]
+    if not found:
+        return Paragraph(
+            f"**{result.label}**: nothing of the host lies between the VM and the cable."
+        )
+    told = ", ".join(f"{station.name} ({station.kind})" for station in found)
+    in_user_space = sum(station.lane == "user space" for station in found)
+    borders = (
+        f"{in_user_space} of them in user space, outside the kernel"
+        if in_user_space
+        else "all of them in the kernel"
+    )
+    return Paragraph(
+        f"**{result.label}**: between the VM and the cable the request passed {len(found)} "
+        f"stations of the host, {borders}: {told}."
+    )
 
 
 def _sentence(each: Comparison) -> str:

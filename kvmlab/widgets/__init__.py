@@ -1,6 +1,7 @@
 """Live parts of notebooks. Each shows the same without a browser, from the same functions."""
 
 from kvmlab.widgets.cards import card
+from kvmlab.widgets.panel import TrialPanel
 from kvmlab.widgets.ticker import Ticker
 
-__all__ = ["Ticker", "card"]
+__all__ = ["Ticker", "TrialPanel", "card"]
