@@ -247,6 +247,10 @@ def test_embedded_host_is_built_only_where_it_is_used(clone: Clone) -> None:
     asked = clone.lab("run")
     assert asked.returncode == 2
     assert "mmdebstrap" in asked.stderr
-    for words in (["run", "--host", "qemu:///system"], ["run", "--host=qemu:///system"]):
+    for words in (
+        ["run", "--host", "qemu:///system"],
+        ["run", "--host=qemu:///system"],
+        ["run", "-p", "HOST=qemu:///system"],
+    ):
         assert clone.lab(*words).returncode == 0
     assert clone.lab("run", "--help").returncode == 0

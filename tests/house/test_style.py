@@ -50,11 +50,16 @@ def shell_strings(module: Module) -> Found:
 
 
 def waits_for_a_time(module: Module) -> Found:
-    if module.path.name == "waiting.py":
-        return
+    polls = [function for function in functions(module) if _loops(function)]
+    polled = {id(node) for function in polls for node in ast.walk(function)}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}:
-            yield node, "wait for a condition with kvmlab.waiting.until"
+            if id(node) not in polled:
+                yield node, "wait for a condition with kvmlab.waiting.until, not for a time"
+
+
+def _loops(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(isinstance(node, ast.While) for node in ast.walk(function))
 
 
 def left_for_later(module: Module) -> Found:

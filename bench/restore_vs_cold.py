@@ -1,0 +1,100 @@
+"""From the start of a process to the first answer of the test VM's agent: restored, and cold.
+
+Each sample is a process of its own that opens the embedded host and asks the agent. A cold boot has
+a cache without saved states (image and probes are there); it leaves a state, which the restores
+that follow it use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench._harness import ROOT, Bench, repeats
+from kvmlab.embedded import Lease, Preparation, acquire
+from kvmlab.embedded.paths import cache_dir
+from kvmlab.lab import connect, preparation
+from kvmlab.process import run
+
+RESTORES_PER_BOOT = 3
+SAMPLE_SEC = 900.0
+GOAL_SEC = 10.0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``--count`` cold boots, each followed by restores."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--one"]:
+        _one()
+        return
+    count = repeats(2, words)
+    bench = Bench("restore_vs_cold", "seconds until the agent of the test VM answers")
+    for _ in range(count):
+        with tempfile.TemporaryDirectory(prefix="kvmlab-bench-", dir="/var/tmp") as scratch:
+            places = _cache_without_states(Path(scratch))
+            _sample(bench, "cold boot", places)
+            for _ in range(RESTORES_PER_BOOT):
+                _sample(bench, "restored", places)
+    bench.ratio("cold over restored", "cold boot", "restored", goal="at least 5")
+    bench.notes["goal"] = f"restored within {GOAL_SEC:g} s"
+    bench.finish()
+
+
+def _cache_without_states(scratch: Path) -> dict[str, str]:
+    """Images and probes of the real cache, by link; no states; a runtime directory of its own."""
+    cache = scratch / "cache" / "kvmlab"
+    cache.mkdir(parents=True)
+    for entry in cache_dir().iterdir():
+        if entry.name not in {"states", "run"}:
+            (cache / entry.name).symlink_to(entry)
+    runtime = scratch / "runtime"
+    runtime.mkdir(mode=0o700)
+    return {"XDG_CACHE_HOME": str(cache.parent), "XDG_RUNTIME_DIR": str(runtime)}
+
+
+def _sample(bench: Bench, kind: str, places: dict[str, str]) -> None:
+    begin = time.time()
+    done = run(
+        (sys.executable, "-m", "bench.restore_vs_cold", "--one"),
+        timeout_sec=SAMPLE_SEC,
+        env=places,
+        cwd=ROOT,
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    if told["how"].startswith("restored") != (kind == "restored"):
+        bench.notes[f"wanted {kind}"] = f"came up otherwise: {told['how']}"
+        return
+    bench.add(kind, told["answered"] - begin)
+    bench.notes["host"] = told["label"]
+
+
+def _one() -> None:
+    """One sample, in this process; the last line on stdout says when the agent answered."""
+    answered: list[float] = []
+    usual = preparation()
+
+    def prepare_and_note(lease: Lease) -> None:
+        usual.run(lease)
+        answered.append(time.time())
+
+    noting = Preparation(key=usual.key, run=prepare_and_note)
+    with acquire(preparation=noting, progress=lambda text: print(text, file=sys.stderr)) as lease:
+        if not answered:
+            from kvmlab.domain import TestVM
+
+            with connect(lease) as host:
+                TestVM.ensure(host)
+                answered.append(time.time())
+        told = {"how": lease.how, "answered": answered[0], "label": lease.label}
+        print(json.dumps(told), flush=True)
+    # What was just written must not be flushed in the next sample's time.
+    os.sync()
+
+
+if __name__ == "__main__":
+    main()
