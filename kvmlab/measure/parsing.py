@@ -55,7 +55,7 @@ def histogram(text: str) -> dict[tuple[int, ...], int]:
             Dropped: 0
 
     Raises:
-        OutputError: it broke off, its parts do not add up, or the kernel dropped events.
+        OutputError: it broke off, its parts exceed its total, or the kernel dropped events.
     """
     found: dict[tuple[int, ...], int] = {}
     for bucket in _BUCKET.finditer(text):
@@ -65,7 +65,8 @@ def histogram(text: str) -> dict[tuple[int, ...], int]:
             raise OutputError("A histogram's key is no number.", evidence=text[:400]) from error
         found[key] = found.get(key, 0) + int(bucket["count"])
     totals = _TOTALS.search(text)
-    if totals is None or sum(found.values()) != int(totals["hits"]):
+    # The VM runs on while the file is read, and the totals come last: they may be ahead.
+    if totals is None or sum(found.values()) > int(totals["hits"]):
         raise OutputError("A histogram of the kernel is incomplete.", evidence=text[-400:])
     if int(totals["dropped"]):
         raise OutputError(

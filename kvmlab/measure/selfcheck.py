@@ -34,7 +34,7 @@ def self_check(host: Host, vm: TestVM, nic: Nic, threads: VmThreads) -> dict[str
         begin = meters.read("begin")
         timeout_sec = patience(host, 15)
         vm.agent.run(("wc", "-c", _CONFIG_SPACE), timeout_sec=timeout_sec)
-        vm.agent.run(("ping", "-c", str(ECHOES), nic.peer_ip), timeout_sec=timeout_sec)
+        vm.agent.run(("ping", "-c", str(ECHOES), "-i", "0.2", nic.peer_ip), timeout_sec=timeout_sec)
         end = meters.read("end")
     counted = window(begin, end, meters.device, meters.counted_at)
     totals: dict[str, float] = {"packets": counted.packets}

@@ -29,7 +29,7 @@ class Trials:
     """
 
     count: int = 3
-    seconds: float = 2
+    seconds: float = 1
     warmup_sec: float = 1
     workloads: Sequence[str] = WORKLOADS
     seed: int = 1
@@ -64,7 +64,7 @@ class Trials:
         return {**asdict(self), "workloads": list(self.workloads)}
 
 
-def _whole(name: str, value: float, least: int, most: int) -> None:
+def _whole(name: str, value: object, least: int, most: int) -> None:
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)

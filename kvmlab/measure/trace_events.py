@@ -145,6 +145,7 @@ def build_path(trace: Trace, ends: Ends) -> Path:
             "The echo was answered, and no tracepoint of the host saw it.",
             todo="Is the peer's end on this host? Without one, only the host's devices show.",
         )
+    net = _last_echo(net)
     start = net[0].at_us
     turn = _turning_point(net, ends)
     probes = [event for event in trace.events if event.name == _BRIDGE_EVENT]
@@ -160,6 +161,17 @@ def build_path(trace: Trace, ends: Ends) -> Path:
     back = replace(guest, leg="reply", direction="in", at_us=last.at_us, note="and came back here")
     notes = () if first.side == "host" else ("No device of the host saw the packet.",)
     return Path((guest, *hops, back), ECHO_DATA_BYTES, last.at_us, notes)
+
+
+def _last_echo(events: Sequence[Event]) -> list[Event]:
+    """The events of the last echo: the first ones warm caches (and an emulator's translations)."""
+    first = events[0]
+    starts = [
+        index
+        for index, event in enumerate(events)
+        if (event.name, event.device) == (first.name, first.device)
+    ]
+    return list(events[starts[-1] :])
 
 
 def _turning_point(events: Sequence[Event], ends: Ends) -> int:

@@ -12,12 +12,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from kvmlab.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    FloatArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 CONFIDENCE = 0.95
 FEW = 10
 RESAMPLES = 10_000
+_LEAST_ZEROS = 3
 SEED = 20_100_109  # fixed: the same trials give the same interval on every machine
 
 
@@ -70,22 +77,35 @@ def median_interval(sample: list[float]) -> tuple[float, float]:
     medians = _resampled_medians(sample, SEED)
     low, high = _quantiles(medians)
     if len(sample) < FEW:
+        # What is never negative varies by factors: its interval is one of logarithms.
+        positive = bool((values > 0).all())
+        scaled = np.log(values) if positive else values
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(sample) - 1)) * float(
-            values.std(ddof=1) / math.sqrt(len(sample))
+            scaled.std(ddof=1) / math.sqrt(len(sample))
         )
-        low, high = min(low, values.mean() - half), max(high, values.mean() + half)
+        ends = [float(scaled.mean()) - half, float(scaled.mean()) + half]
+        if positive:
+            ends = [math.exp(end) for end in ends]
+        low, high = min(low, ends[0]), max(high, ends[1])
     return float(low), float(high)
 
 
 def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, float]:
     """The 95 % interval of median(current) / median(baseline); both samples not negative.
 
-    Where the baseline can be zero the ratio has no upper end (infinity).
+    Where the baseline can be zero the ratio has no upper end (infinity). A counter that is zero in
+    every trial of one sample and in none of the other (three trials each, at least) needs no
+    spread to differ: its ratio is 0, or infinite.
     """
     import numpy as np
 
     if min(len(baseline), len(current)) < 2:
         return 0.0, math.inf
+    if min(len(baseline), len(current)) >= _LEAST_ZEROS:
+        if not any(current) and all(baseline):
+            return 0.0, 0.0
+        if not any(baseline) and all(current):
+            return math.inf, math.inf
     if baseline == current and len(set(baseline)) == 1:
         return 1.0, 1.0
     below, above = _resampled_medians(baseline, SEED), _resampled_medians(current, SEED + 1)
@@ -130,7 +150,7 @@ def _welch_half_width(below: list[float], above: list[float]) -> float:
     return float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * math.sqrt(total)
 
 
-def _resampled_medians(sample: list[float], seed: int):  # type: ignore[no-untyped-def]
+def _resampled_medians(sample: list[float], seed: int) -> FloatArray:
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -138,7 +158,7 @@ def _resampled_medians(sample: list[float], seed: int):  # type: ignore[no-untyp
     return np.median(values[random.integers(0, values.size, (RESAMPLES, values.size))], axis=1)
 
 
-def _quantiles(values) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def _quantiles(values: FloatArray) -> tuple[float, float]:
     import numpy as np
 
     tail = (1 - CONFIDENCE) / 2

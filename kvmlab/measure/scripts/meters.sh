@@ -57,11 +57,11 @@ packets() { # sets $rx from the counters of $device
     done < "/proc/$server/net/dev"
 } 2>/dev/null
 
-snapshot() { # $1: label
+snapshot() { # $1: label; standard input: the counters of the namespace
     echo "=== snapshot $1"
     date +%s.%N
     echo "=== wire"
-    cat "/proc/$server/net/dev"
+    cat
     echo "=== host"
     tail -v -n +1 /proc/stat /proc/softirqs /proc/loadavg \
         /proc/$pid/task/*/stat /proc/$pid/task/*/schedstat /proc/$pid/task/*/status 2>/dev/null
@@ -118,7 +118,7 @@ read | window)
     device=$3
     read -r server < $RUN/$name.pid
     if [ $action = read ]; then
-        snapshot "$4"
+        snapshot "$4" < /proc/$server/net/dev
         exit
     fi
     left=$(($4 * 20))
@@ -135,9 +135,12 @@ read | window)
         packets
     done
     sleep "$5"
-    snapshot begin
+    # Opened while the server lives: reading it later tells the counters of that moment, also when
+    # the client was quicker than planned and the server has ended.
+    exec 4< /proc/$server/net/dev
+    snapshot begin < /proc/$server/net/dev
     sleep "$6"
-    snapshot end
+    snapshot end <&4
     ;;
 finish)
     cleanup_server $RUN/$name.pid
