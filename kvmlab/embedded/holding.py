@@ -177,7 +177,8 @@ class HeldHost:
     async def _start(self, *, ram_path: Path, incoming: bool) -> Machine:
         wanted = self.spec.settings.ssh_port
         for attempt in range(PORT_TRIES):
-            port = wanted or _free_port()
+            # A host that is restored keeps its port, for those who have noted it.
+            port = wanted or (self._port if attempt == 0 else 0) or _free_port()
             hardware = self.spec.hardware(
                 ram_path=ram_path, ram_shared=not incoming, incoming=incoming, ssh_port=port
             )

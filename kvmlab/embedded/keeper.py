@@ -25,6 +25,7 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,9 +180,12 @@ class Keeper:
                 finished = answer.done()
                 for task in (answer, hangup):
                     task.cancel()
-                await asyncio.gather(answer, hangup, return_exceptions=True)
+                failure, _ = await asyncio.gather(answer, hangup, return_exceptions=True)
                 if not finished or client.gone.is_set():
                     return
+                if isinstance(failure, Exception):
+                    traceback.print_exception(failure)
+                    client.send(messages.error_message(failure))
                 await client.writer.drain()
         finally:
             gone.cancel()
@@ -225,8 +229,7 @@ class Keeper:
             if action is None:
                 raise EmbeddedError(f"The keeper knows no request {request.get('do')!r}.")
             client.send({"ok": await action(client, request)})
-        except (KvmlabError, OSError, RuntimeError, ValueError, LookupError) as error:
-            # The one place where a keeper's failure of any expected kind turns into an answer.
+        except KvmlabError as error:
             print(f"request failed: {error!r}", flush=True)
             client.send(messages.error_message(error))
 
