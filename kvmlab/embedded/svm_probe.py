@@ -67,7 +67,9 @@ def injects_once(qemu: Qemu) -> bool:
 
 
 def delivered(text: str) -> int:
-    """How often the interrupt was delivered, from the probe's line::
+    """How often the interrupt was delivered.
+
+    The probe's line is::
 
         kvmlab: injected 1, delivered 2
 
