@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
-from kvmlab.report import names, style
+from kvmlab.report import names, style, text
 from kvmlab.results import Better, Result, Summary
 
 ROW_PX = 54
@@ -204,7 +203,7 @@ def _traces(
         if summary.count > 1
         else "one trial: no interval"
     )
-    told = f"{escape(result.label)}<br>median {names.number(median)} {panel.unit}<br>{interval}"
+    told = text.lines(result.label, f"median {names.number(median)} {panel.unit}", interval)
     bar = go.Bar(
         x=[median],
         y=[row],
@@ -212,14 +211,15 @@ def _traces(
         width=0.3,
         marker={"color": tint, "opacity": 0.55},
         name=result.label,
-        hovertemplate=f"{told}<extra></extra>",
+        hovertext=told,
+        hoverinfo="text",
         showlegend=False,
     )
     label = go.Scatter(
         x=[0],
         y=[row - 0.32],
         mode="text",
-        text=[f"<b>{names.number(median)}</b>"],
+        text=[text.bold(names.number(median))],
         textposition="middle right",
         textfont={"size": 13, "color": style.INK},
         hoverinfo="skip",
@@ -236,7 +236,8 @@ def _traces(
             "symbol": "circle",
         },
         name=f"trials of {result.label}",
-        hovertemplate=f"one trial: %{{x:.4g}} {panel.unit}<extra></extra>",
+        hovertext=[f"one trial: {names.number(value)} {panel.unit}" for value in values],
+        hoverinfo="text",
         showlegend=False,
     )
     return [bar, label, *_whisker(panel, summary, row), points]
@@ -266,11 +267,8 @@ def _column_heading(figure: go.Figure, panel: _Panel, column: int) -> None:
     axis = "x domain" if column == 1 else f"x{column} domain"
     # A cost carries its unit in its name; what has to be said is the traffic it was counted in.
     second = panel.where if panel.where else panel.unit
-    lines = (panel.heading, second, panel.sense)
     figure.add_annotation(
-        text="<br>".join(escape(line) for line in lines).replace(
-            escape(panel.heading), "<b>" + escape(panel.heading) + "</b>", 1
-        ),
+        text=text.lines(text.bold(panel.heading), second, panel.sense),
         xref=axis,
         yref="paper",
         x=0,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
-from kvmlab.report import names, style
+from kvmlab.report import names, style, text
 from kvmlab.report.route import Lane, Station, stations
 from kvmlab.results import Result, Side
 
@@ -48,7 +47,7 @@ def path(result: Result) -> go.Figure:
     figure.update_yaxes(visible=False, range=[_BOTTOM, _TOP], fixedrange=True)
     _legend(figure)
     round_trip = result.path.round_trip_us
-    took = f", there and back in {names.duration(round_trip)}" if round_trip else ""
+    took = f", {names.duration(round_trip)} outside the VM" if round_trip else ""
     return style.finish(
         figure,
         title=f"The way of one ping: {result.label}{took}",
@@ -77,7 +76,7 @@ def _bands(figure: go.Figure, found: Sequence[Station]) -> None:
             line={"width": 0},
             layer="below",
         )
-        _text(figure, left + 0.04, _TOP - 0.03, f"<b>{name}</b>", anchor="left", top=True)
+        _text(figure, left + 0.04, _TOP - 0.03, text.bold(name), anchor="left", top=True)
     figure.add_shape(
         type="line",
         x0=-0.48,
@@ -94,7 +93,7 @@ def _bands(figure: go.Figure, found: Sequence[Station]) -> None:
             xshift=-8,
             xanchor="right",
             y=y,
-            text=lane.replace(" ", "<br>"),
+            text=text.lines(*lane.split(" ")),
             align="right",
             showarrow=False,
             font={"size": 12, "color": style.QUIET},
@@ -113,17 +112,16 @@ def _box(figure: go.Figure, station: Station) -> None:
         fillcolor="#fff3e6" if station.mover else "white",
         line={"color": style.INK, "width": 1.4, "dash": "dash" if station.inferred else "solid"},
     )
-    name = "<br>".join(escape(word) for word in _two_lines(station.name))
     kind = "" if station.kind == station.name else station.kind
-    below = f"<br><span style='color:{style.QUIET}'>{escape(kind)}</span>" if kind else ""
-    _text(figure, x, y, f"<b>{name}</b>{below}")
+    below = text.tinted(kind, style.QUIET) if kind else ""
+    _text(figure, x, y, text.lines(*map(text.bold, _two_lines(station.name)), below))
     times = []
     if station.request_us is not None:
-        times.append(_tinted(f"→ {names.duration(station.request_us)}", _REQUEST))
+        times.append(text.tinted(f"→ {names.duration(station.request_us)}", _REQUEST))
     if station.reply_us is not None:
-        times.append(_tinted(f"← {names.duration(station.reply_us)}", _REPLY))
+        times.append(text.tinted(f"← {names.duration(station.reply_us)}", _REPLY))
     if times:
-        _text(figure, x, y - _HALF_HEIGHT - 0.03, "<br>".join(times), top=True)
+        _text(figure, x, y - _HALF_HEIGHT - 0.03, text.lines(*times), top=True)
 
 
 def _arrows(figure: go.Figure, found: Sequence[Station]) -> None:
@@ -161,8 +159,8 @@ def _hover(figure: go.Figure, found: Sequence[Station]) -> None:
             y=[_LANES[station.lane] for station in found],
             mode="markers",
             marker={"size": 46, "opacity": 0},
-            text=[_told(station) for station in found],
-            hovertemplate="%{text}<extra></extra>",
+            hovertext=[_told(station) for station in found],
+            hoverinfo="text",
             showlegend=False,
             name="stations",
         )
@@ -171,13 +169,13 @@ def _hover(figure: go.Figure, found: Sequence[Station]) -> None:
 
 def _told(station: Station) -> str:
     if not station.hops:
-        return f"{escape(station.name)}: not traced"
-    lines = [f"<b>{escape(station.name)}</b> {escape(station.kind)}"]
+        return f"{station.name}: not traced"
+    told: list[str] = [text.spaced(text.bold(station.name), station.kind)]
     for hop in station.hops:
         seen = f"concluded: {hop.note}" if hop.inferred else f"{hop.event} by {hop.carrier}"
         device = f"{hop.device}: " if station.mover else ""
-        lines.append(f"{device}{escape(hop.leg)} {escape(hop.direction)}, {escape(seen)}")
-    return "<br>".join(lines)
+        told.append(f"{device}{hop.leg} {hop.direction}, {seen}")
+    return text.lines(*told)
 
 
 def _legend(figure: go.Figure) -> None:
@@ -192,23 +190,26 @@ def _legend(figure: go.Figure) -> None:
         align="left",
         showarrow=False,
         font={"size": 12, "color": style.QUIET},
-        text=f"{_tinted('→ request', _REQUEST)}   {_tinted('← reply', _REPLY)}   "
-        "time since the request was first seen"
-        "<br>solid box: seen in a tracepoint or run by the lab   "
-        "dashed box: concluded from the boxes beside it",
+        text=text.lines(
+            text.spaced(
+                text.tinted("→ request", _REQUEST),
+                text.tinted("← reply", _REPLY),
+                "time since the request was first seen",
+            ),
+            text.spaced(
+                "solid box: seen in a tracepoint or run by the lab",
+                "dashed box: concluded from the boxes beside it",
+            ),
+        ),
     )
 
 
-def _tinted(text: str, tint: str) -> str:
-    return "".join((f'<span style="color:{tint}">', escape(text), "</span>"))
-
-
 def _text(
-    figure: go.Figure, x: float, y: float, text: str, *, anchor: str = "center", top: bool = False
+    figure: go.Figure, x: float, y: float, said: str, *, anchor: str = "center", top: bool = False
 ) -> None:
     more: dict[str, Any] = {"yanchor": "top"} if top else {}
     figure.add_annotation(
-        x=x, y=y, text=text, xanchor=anchor, showarrow=False, font={"size": 12}, **more
+        x=x, y=y, text=said, xanchor=anchor, showarrow=False, font={"size": 12}, **more
     )
 
 

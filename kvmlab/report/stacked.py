@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
-from kvmlab.report import names, style
+from kvmlab.report import names, style, text
 from kvmlab.results import CostSummary, Per, Result
 
 ROW_PX = 46
@@ -112,7 +111,8 @@ def _panel(
             y=list(range(len(results))),
             mode="text",
             text=[
-                f" <b>{names.number(s.total)}</b>" if s.parts else " not counted" for s in stacks
+                text.bold(f" {names.number(s.total)}") if s.parts else " not counted"
+                for s in stacks
             ],
             textposition="middle right",
             textfont={"size": 13},
@@ -125,8 +125,7 @@ def _panel(
     )
     _axes(figure, suffix, domain, reach, results)
     figure.add_annotation(
-        text=f"<b>{escape(names.cost(name))}</b> <span style='color:{style.QUIET}'>"
-        f"{escape(unit)}</span>",
+        text=text.spaced(text.bold(names.cost(name)), text.tinted(unit, style.QUIET)),
         xref="paper",
         yref="paper",
         x=0,
@@ -197,8 +196,11 @@ def _bar(
         width=0.62,
         name=part or "all",
         marker={"color": tint, "line": {"color": "white", "width": 1}},
-        customdata=[result.label for result in results],
-        hovertemplate=f"%{{customdata}}<br>{escape(part)}: %{{x:.4g}} {unit}<extra></extra>",
+        hovertext=[
+            text.lines(result.label, f"{part}: {names.number(value)} {unit}")
+            for result, value in zip(results, values, strict=True)
+        ],
+        hoverinfo="text",
         legend=f"legend{suffix}",
         xaxis=f"x{suffix}",
         yaxis=f"y{suffix}",

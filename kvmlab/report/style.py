@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import plotly.graph_objects as go
 
 from kvmlab.clock import Clock
+from kvmlab.report import text
 from kvmlab.results import Result, require_one_clock
 
 INK = "#1f2933"
@@ -56,8 +56,7 @@ def notice_lines(emulated: Iterable[str | None], clock: Clock) -> list[str]:
     said = list(dict.fromkeys(sentence for sentence in emulated if sentence))
     if not said and clock is Clock.WALL:
         return []
-    text = " ".join((*said, clock.meaning))
-    return textwrap.wrap(text, NOTICE_COLUMNS)
+    return textwrap.wrap(" ".join((*said, clock.meaning)), NOTICE_COLUMNS)
 
 
 def finish(
@@ -105,14 +104,14 @@ def _heading(
         "xshift": 6 - left_px,
     }
     figure.add_annotation(
-        text=f"<b>{escape(title)}</b>",
+        text=text.bold(title),
         font={"size": 16, "color": INK},
         yshift=top_px - 8,
         **place,
     )
     if lines:
         figure.add_annotation(
-            text="<br>".join(escape(line) for line in lines),
+            text=text.lines(*lines),
             font={"size": 12, "color": WARN},
             yshift=top_px - 34,
             name="notice",
@@ -155,4 +154,4 @@ def template() -> go.layout.Template:
 def wrapped(label: str) -> str:
     """A long label on two lines, broken at its comma."""
     head, comma, tail = label.partition(", ")
-    return f"{escape(head)},<br>{escape(tail)}" if comma else escape(label)
+    return text.lines(f"{head}{comma.strip()}", tail)

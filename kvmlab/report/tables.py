@@ -61,10 +61,11 @@ def hops(result: Result) -> pd.DataFrame:
 
     if result.path is None:
         raise UsageError(f"The result of {result.label} has no traced path.")
+    start = min(hop.at_us for hop in result.path.hops)
     return pd.DataFrame(
         [
             {
-                "after": names.duration(hop.at_us - result.path.hops[0].at_us),
+                "after": names.duration(hop.at_us - start) if hop.event else "",
                 "leg": hop.leg,
                 "where": hop.side,
                 "device": hop.device,
@@ -74,7 +75,7 @@ def hops(result: Result) -> pd.DataFrame:
             }
             for hop in result.path.hops
         ]
-    )
+    ).set_index("after")
 
 
 def told(found: Summary) -> str:

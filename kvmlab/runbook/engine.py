@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +50,20 @@ class Executed:
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """papermill's client, which on Ctrl-C or SIGTERM lets the running cell clean up first."""
+    """papermill's client, which on Ctrl-C or SIGTERM lets the running cell clean up first.
+
+    The kernel is reached by sockets in a private directory: ports of 127.0.0.1 would be open to
+    every user of this machine.
+    """
+
+    sockets: str = ""
+
+    def create_kernel_manager(self) -> Any:
+        manager = super().create_kernel_manager()
+        manager.connection_file = str(Path(self.sockets) / "kernel.json")
+        manager.transport = "ipc"
+        manager.ip = str(Path(self.sockets) / "s")
+        return manager
 
     def papermill_execute_cells(self) -> None:
         try:
@@ -88,7 +102,9 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
             kernel_name=kernel_name,
             log_output=log_output,
         )
-        return client.execute(env={**os.environ, **(kernel_env or {})})
+        with tempfile.TemporaryDirectory(prefix="kvmlab-") as sockets:
+            client.sockets = sockets
+            return client.execute(env={**os.environ, **(kernel_env or {})})
 
 
 papermill_engines.register(ENGINE, _Engine)

@@ -15,70 +15,31 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from kvmlab.clock import Clock
 from kvmlab.domain import LAB_VM_NAME, TestVM
-from kvmlab.domain.description import LabVm
-from kvmlab.embedded import Lease, Preparation, Settings, acquire
+from kvmlab.embedded import Lease
 from kvmlab.errors import HostUnreachable, LibvirtFailed, UsageError
-from kvmlab.hosts import Host, HostKind, SshTarget, Wire, open_host
-from kvmlab.process import Completed
+from kvmlab.hosts import Host, Wire
+from kvmlab.lab.keeping import Kept, keep
+from kvmlab.results import Result
 from kvmlab.schemes import FullEmulation, Scheme, Virtio
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic, Plan
     from kvmlab.facts import HostFacts
-    from kvmlab.hosts import Runner
     from kvmlab.measure import OnProgress, Trials
-    from kvmlab.results import Result
     from kvmlab.widgets import TrialPanel
 
-EMBEDDED = "embedded"
-# The cable of the embedded host: an 82576 port to its sister port in a namespace (RFC 5737).
-EMBEDDED_WIRE = Wire(
-    port="p2p1",
-    vm_address="192.0.2.10/24",
-    peer_address="192.0.2.1/24",
-    peer_netns="peer",
-    peer_port="p2p2",
-)
 # The cards that a panel offers.
 CARDS: dict[str, Scheme] = {
     "e1000": FullEmulation("e1000"),
     "e1000e": FullEmulation("e1000e"),
     "virtio": Virtio(),
 }
-_CONNECT_SEC = 60
-# Raise it when `_prepare` does something else: saved states of the old kind are then left aside.
-_PREPARATION = 1
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Where results were written; shows itself as one line."""
-
-    folder: Path
-    results: int
-    trials: int
-
-    def __str__(self) -> str:
-        return (
-            f"Kept {self.results} result{'s' if self.results != 1 else ''} "
-            f"({self.trials} trials) in {self.folder}: tidy.csv, tidy.parquet, results.json and "
-            "the tools' own output in raw/."
-        )
-
-    __repr__ = __str__
 
 
 class Lab:
@@ -228,16 +189,7 @@ class Lab:
         Raises:
             UsageError: there is nothing to keep, or the folder cannot be written.
         """
-        from kvmlab.results import save
-
-        if not results:
-            raise UsageError("There is no result to keep.", todo="Measure one first.")
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-        folder = save(results, _unused(self._out / stamp))
-        if self._facts is not None:
-            text = json.dumps(self._facts.to_dict(), indent=1, ensure_ascii=False, default=str)
-            (folder / "facts.json").write_text(text + "\n")
-        return Kept(folder, len(results), sum(len(result.trials) for result in results))
+        return keep(results, self._out, self._facts)
 
     def close(self) -> None:
         """Close the connections and give the host back. Twice is no error."""
@@ -295,131 +247,3 @@ class Lab:
             if self._lease is not None:
                 self._lease.check()
             raise
-
-
-def open_lab(
-    spec: str = EMBEDDED,
-    *,
-    clock: str | Clock = Clock.WALL,
-    vm: str = LAB_VM_NAME,
-    out: str | Path = "results",
-    wire: Wire | None = None,
-    settings: Settings | None = None,
-    progress: Say | None = None,
-) -> Lab:
-    """Open a host.
-
-    Args:
-        spec: "embedded", "qemu:///system" or "qemu+ssh://user@host/system".
-        clock: "wall" or "virtual", for the embedded host.
-        vm: the test VM's libvirt name; the lab makes its own where none is named.
-        out: the folder under which :meth:`Lab.keep` writes.
-        wire: the cable under test; the embedded host has its own.
-        settings: more about the embedded host; its clock must then agree with ``clock``.
-        progress: told what takes time, a line at a time; printed where it is left out.
-
-    Raises:
-        UsageError: no such kind of host or clock.
-        HostUnreachable, HostRefused: the host does not answer, or does not let us in.
-        EmbeddedError: the embedded host cannot be built or started.
-    """
-    time = as_clock(clock)
-    if spec != EMBEDDED:
-        host = open_host(spec, wire=wire)
-        return Lab(host, vm_name=vm, out=Path(out))
-    lease = acquire(
-        settings or Settings(clock=time), preparation=preparation(), progress=progress or _print
-    )
-    try:
-        host = connect(lease, wire=wire)
-    except BaseException:
-        lease.release(clean=False)
-        raise
-    return Lab(host, vm_name=vm, out=Path(out), lease=lease)
-
-
-def as_clock(name: str | Clock) -> Clock:
-    """The clock of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        return Clock(name)
-    except ValueError as error:
-        raise UsageError(
-            f"There is no clock {str(name)!r}.",
-            todo=f"Use one of {', '.join(clock.value for clock in Clock)}.",
-        ) from error
-
-
-def connect(lease: Lease, *, wire: Wire | None = None) -> Host:
-    """A door to the embedded host of ``lease``; the caller closes it before the lease."""
-    target = SshTarget(
-        address=lease.address,
-        port=lease.port,
-        user=lease.user,
-        key_path=lease.key_path,
-        known_hosts=lease.known_hosts,
-    )
-    host = open_host(
-        f"qemu+ssh://{lease.user}@{lease.address}:{lease.port}/system",
-        ssh=target,
-        kind=HostKind.EMBEDDED,
-        label="embedded host",
-        clock=lease.clock,
-        emulated=f"Embedded host: a whole KVM host inside one QEMU process, not hardware "
-        f"({lease.label}).",
-        wire=wire or EMBEDDED_WIRE,
-        deadline_sec=_CONNECT_SEC,
-    )
-    host.runner = _Watched(host.runner, lease)
-    return host
-
-
-def preparation() -> Preparation:
-    """What is done to a fresh embedded host before it is saved: its test VM runs, suspended."""
-    made = f"{_PREPARATION} {LabVm().domain().xml()}"
-    return Preparation(key=hashlib.sha256(made.encode()).hexdigest()[:16], run=_prepare)
-
-
-def _prepare(lease: Lease) -> None:
-    with connect(lease) as host:
-        TestVM.ensure(host).suspend()
-
-
-class _Watched:
-    """A runner that, when its host is cut off, first asks whether the host still lives."""
-
-    def __init__(self, runner: Runner, lease: Lease) -> None:
-        self._runner = runner
-        self._lease = lease
-        self.name = runner.name
-
-    def run(self, argv: Sequence[str], **keywords: Any) -> Completed:
-        """Run ``argv``; see :class:`kvmlab.hosts.Runner`.
-
-        Raises:
-            MachineDied: the embedded host ended; the evidence is the end of its console.
-        """
-        try:
-            return self._runner.run(argv, **keywords)
-        except HostUnreachable:
-            self._lease.check()
-            raise
-
-    def close(self) -> None:
-        """Close the runner."""
-        self._runner.close()
-
-
-def _unused(folder: Path) -> Path:
-    """``folder``, or the same with a number where two results are kept in one second."""
-    candidate, number = folder, 2
-    while candidate.exists():
-        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-    return candidate
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)

@@ -1,0 +1,78 @@
+"""Opening a lab by the name of its host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kvmlab.clock import Clock
+from kvmlab.domain import LAB_VM_NAME
+from kvmlab.embedded import Settings, acquire
+from kvmlab.errors import UsageError
+from kvmlab.hosts import Wire, open_host
+from kvmlab.lab.embedding import connect, preparation
+from kvmlab.lab.lab import Lab
+
+EMBEDDED = "embedded"
+
+Say = Callable[[str], None]
+
+
+def open_lab(
+    spec: str = EMBEDDED,
+    *,
+    clock: str | Clock = Clock.WALL,
+    vm: str = LAB_VM_NAME,
+    out: str | Path = "results",
+    wire: Wire | None = None,
+    settings: Settings | None = None,
+    progress: Say | None = None,
+) -> Lab:
+    """Open a host.
+
+    Args:
+        spec: "embedded", "qemu:///system" or "qemu+ssh://user@host/system".
+        clock: "wall" or "virtual", for the embedded host.
+        vm: the test VM's libvirt name; the lab makes its own where none is named.
+        out: the folder under which :meth:`Lab.keep` writes.
+        wire: the cable under test; the embedded host has its own.
+        settings: more about the embedded host; its clock must then agree with ``clock``.
+        progress: told what takes time, a line at a time; printed where it is left out.
+
+    Raises:
+        UsageError: no such kind of host or clock.
+        HostUnreachable, HostRefused: the host does not answer, or does not let us in.
+        EmbeddedError: the embedded host cannot be built or started.
+    """
+    time = as_clock(clock)
+    if spec != EMBEDDED:
+        host = open_host(spec, wire=wire)
+        return Lab(host, vm_name=vm, out=Path(out))
+    lease = acquire(
+        settings or Settings(clock=time), preparation=preparation(), progress=progress or _print
+    )
+    try:
+        host = connect(lease, wire=wire)
+    except BaseException:
+        lease.release(clean=False)
+        raise
+    return Lab(host, vm_name=vm, out=Path(out), lease=lease)
+
+
+def as_clock(name: str | Clock) -> Clock:
+    """The clock of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return Clock(name)
+    except ValueError as error:
+        raise UsageError(
+            f"There is no clock {str(name)!r}.",
+            todo=f"Use one of {', '.join(clock.value for clock in Clock)}.",
+        ) from error
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
