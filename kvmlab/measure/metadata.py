@@ -6,7 +6,7 @@ import re
 from importlib.resources import files as resource_files
 from typing import TYPE_CHECKING, Any
 
-from kvmlab.hosts import run_script
+from kvmlab.hosts import libvirt_door, run_script
 from kvmlab.measure.meters import patience, wire_of
 from kvmlab.measure.sections import files, sections
 
@@ -33,8 +33,26 @@ def host_metadata(host: Host, threads: VmThreads) -> dict[str, Any]:
         "kind": str(host.kind),
         "clock": host.clock.value,
         "emulated": host.emulated,
+        "versions": _versions(host),
         **parse_metadata(completed.stdout),
     }
+
+
+def _versions(host: Host) -> dict[str, str]:
+    """QEMU's and libvirt's versions, as libvirt knows them."""
+    where = {"host": host.label}
+    qemu = libvirt_door.call(host.libvirt.getVersion, what="say QEMU's version", **where)
+    libvirt = libvirt_door.call(host.libvirt.getLibVersion, what="say its version", **where)
+    return {"qemu": version_text(qemu), "libvirt": version_text(libvirt)}
+
+
+def version_text(number: int) -> str:
+    """A version as libvirt counts it, in the usual writing.
+
+    >>> version_text(10_000_013)
+    '10.0.13'
+    """
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
 def guest_metadata(host: Host, vm: TestVM, nic: Nic) -> dict[str, Any]:

@@ -155,7 +155,9 @@ def _resampled_medians(sample: list[float], seed: int) -> FloatArray:
 
     random = np.random.default_rng(seed)
     values = np.asarray(sample)
-    return np.median(values[random.integers(0, values.size, (RESAMPLES, values.size))], axis=1)
+    drawn = values[random.integers(0, values.size, (RESAMPLES, values.size))]
+    medians: FloatArray = np.median(drawn, axis=1)
+    return medians
 
 
 def _quantiles(values: FloatArray) -> tuple[float, float]:

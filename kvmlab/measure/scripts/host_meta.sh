@@ -5,7 +5,7 @@ echo "=== tools"
 iperf3 --version 2>/dev/null | head -n 1
 sockperf --version 2>/dev/null | head -n 1
 echo "=== qemu"
-tr '\000' '\n' < /proc/$1/cmdline 2>/dev/null | head -n 1
+readlink /proc/$1/exe
 echo "=== files"
 tail -v -n +1 /proc/cmdline /proc/loadavg \
     /sys/devices/system/clocksource/clocksource0/current_clocksource \

@@ -1,0 +1,98 @@
+"""Settings at the door, workloads made of them, and turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvmlab.errors import OutputError, UsageError
+from kvmlab.measure import WORKLOADS, Trials
+from kvmlab.measure.metadata import parse_metadata, version_text
+from kvmlab.measure.session import turns
+from kvmlab.measure.workloads import workload
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 0},
+        {"count": 2.5},
+        {"count": True},
+        {"count": "3"},
+        {"seconds": 0},
+        {"seconds": 1.5},
+        {"seconds": float("nan")},
+        {"seconds": 10_000},
+        {"warmup_sec": -1},
+        {"seed": -1},
+        {"workloads": ()},
+        {"workloads": "tcp_up"},
+        {"workloads": ("tcp_up", "nothing")},
+        {"workloads": ("tcp_up", "tcp_up")},
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Trials(**wrong)
+
+
+def test_settings_of_a_notebook_are_taken() -> None:
+    trials = Trials(count=2, seconds=2.0, workloads=["latency"])
+    assert trials.workloads == ("latency",)
+    assert trials.to_dict()["workloads"] == ["latency"]
+    assert trials.total_sec == 3
+
+
+def test_clients_leave_out_the_warm_up_and_end_by_themselves() -> None:
+    work = workload("tcp_down", Trials(seconds=4, warmup_sec=2), "192.0.2.1", sockperf=True)
+    wanted = "timeout 36 iperf3 -c 192.0.2.1 -p 5201 -t 4 -O 2 -R -J"
+    assert work.client == tuple(wanted.split())
+    assert work.server[:3] == ("timeout", "36", "iperf3")
+    assert "-1" in work.server
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_workload_can_be_made(name: str) -> None:
+    assert workload(name, Trials(), "192.0.2.1", sockperf=True).name == name
+
+
+def test_without_sockperf_latency_is_told_by_ping() -> None:
+    work = workload("latency", Trials(), "192.0.2.1", sockperf=False)
+    assert (work.tool, work.listens) == ("ping", "none")
+
+
+def test_turns_are_random_seeded_and_fair() -> None:
+    names = ("a", "b", "c")
+    first = turns(names, Trials(count=20, seed=5))
+    assert first == turns(names, Trials(count=20, seed=5))
+    assert first != turns(names, Trials(count=20, seed=6))
+    for number in range(1, 21):
+        assert sorted(name for n, name in first if n == number) == sorted(names)
+    assert len({tuple(name for n, name in first if n == number) for number in range(1, 21)}) > 1
+
+
+def test_metadata_of_the_host() -> None:
+    found = parse_metadata((DATA / "host-meta.txt").read_text())
+    assert found["kernel"].startswith("Linux 6.12")
+    assert found["tools"]["iperf3"].startswith("iperf 3.18")
+    assert found["files"]["/sys/module/kvm_amd/parameters/npt"] == "Y"
+    assert found["offloads"]["tcp-segmentation-offload"] == "on"
+
+
+def test_metadata_of_the_guest() -> None:
+    found = parse_metadata((DATA / "guest-meta.txt").read_text())
+    assert found["driver"]["driver"] == "virtio_net"
+    assert set(found["tools"]) == {"iperf3", "sockperf"}
+
+
+def test_metadata_that_breaks_off_is_an_output_error() -> None:
+    with pytest.raises(OutputError):
+        parse_metadata("=== kernel\nLinux")
+
+
+def test_versions_in_the_usual_writing() -> None:
+    assert version_text(11_003_000) == "11.3.0"

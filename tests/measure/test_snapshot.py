@@ -1,0 +1,150 @@
+"""The meters' output as an emulated host really printed it, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvmlab.errors import MeasureError, OutputError
+from kvmlab.measure import parsing
+from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
+from kvmlab.measure.snapshot import Roles, Snapshot, costs, parse_snapshots, window
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
+ROLES = Roles(290, frozenset({294, 295}))
+HISTOGRAM = """# event histogram
+#
+# trigger info: hist:keys=isa,exit_reason:vals=hitcount:sort=hitcount:size=2048 [active]
+#
+
+{ isa:          2, exit_reason:        123 } hitcount:         17
+{ isa:          2, exit_reason:       1024 } hitcount:        204
+
+Totals:
+    Hits: 221
+    Entries: 2
+    Dropped: 0
+"""
+
+
+def pair(name: str) -> tuple[Snapshot, Snapshot]:
+    begin, end = parse_snapshots((DATA / name).read_text())
+    return begin, end
+
+
+def totals(name: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for cost in costs(*pair(name), ROLES, ("p2p1", "vnet3")):
+        found[cost.name] = found.get(cost.name, 0.0) + cost.value
+    return found
+
+
+def test_a_histogram() -> None:
+    assert parsing.vm_exits(HISTOGRAM) == {"io": 17, "npf": 204}
+
+
+def test_a_histogram_may_be_overtaken_by_its_total_but_never_exceeds_it() -> None:
+    assert parsing.vm_exits(HISTOGRAM.replace("Hits: 221", "Hits: 230"))["npf"] == 204
+    with pytest.raises(OutputError, match="incomplete"):
+        parsing.vm_exits(HISTOGRAM.replace("Hits: 221", "Hits: 220"))
+
+
+def test_dropped_events_are_not_hidden() -> None:
+    with pytest.raises(OutputError, match="dropped 3 events"):
+        parsing.vm_exits(HISTOGRAM.replace("Dropped: 0", "Dropped: 3"))
+
+
+def test_exits_have_the_names_of_their_architecture() -> None:
+    assert vm_exit_name(2, 0x400) == "npf"
+    assert vm_exit_name(1, 49) == "ept_misconfig"
+    assert vm_exit_name(1, 0x80000021) == "invalid_state"
+    assert userspace_exit_name(2, 0) == "IO"
+    assert userspace_exit_name(2, -4) == "interrupted by a signal"
+    assert userspace_exit_name(2, -14) == "error 14"
+
+
+def test_a_signed_key_is_read_as_the_kernel_prints_it() -> None:
+    # errno -4, as the hist file shows it
+    text = HISTOGRAM.replace(
+        "isa:          2, exit_reason:        123", "reason: 10, errno: 4294967292"
+    )
+    text = text.replace("isa:          2, exit_reason:       1024", "reason: 6, errno: 0")
+    assert parsing.userspace_exits(text) == {"interrupted by a signal": 17, "MMIO": 204}
+
+
+def test_full_emulation_leaves_the_kernel_for_each_packet() -> None:
+    begin, end = pair("window-e1000e-pps.txt")
+    counted = window(begin, end, "p2p2", "p2p2 in namespace peer")
+    spent = totals("window-e1000e-pps.txt")
+    assert counted.packets > 100
+    assert 0.5 < counted.seconds < 5
+    assert spent["userspace_exits"] / counted.packets > 1
+    assert spent["vm_exits"] > spent["userspace_exits"]
+
+
+def test_virtio_does_not() -> None:
+    counted = window(*pair("window-virtio-qemu-tcp_up.txt"), "p2p2", "")
+    spent = totals("window-virtio-qemu-tcp_up.txt")
+    assert spent["userspace_exits"] == 0
+    assert 0 < spent["vm_exits"] / counted.packets < 1
+
+
+def test_who_spends_the_time() -> None:
+    for name, part in (
+        ("window-vhost-tcp_up.txt", "vhost worker"),
+        ("window-virtio-qemu-tcp_up.txt", "QEMU main loop"),
+        ("window-e1000e-pps.txt", "vCPU outside the guest"),
+    ):
+        spent = {c.part: c.value for c in costs(*pair(name), ROLES, ()) if c.name == "cpu_us"}
+        spent.pop("guest")
+        assert max(spent, key=lambda role: spent[role]) == part, name
+
+
+def test_interrupts_are_those_of_the_schemes_own_devices() -> None:
+    parts = {
+        cost.part
+        for cost in costs(*pair("window-vhost-tcp_up.txt"), ROLES, ("p2p1",))
+        if cost.name == "interrupts"
+    }
+    assert parts
+    assert all(part.startswith("p2p1") for part in parts)
+
+
+def test_interrupts_are_named_by_their_action() -> None:
+    table = """           CPU0       CPU1
+ 25:          1          2  IR-PCI-MSIX-0000:00:10.0   0-edge      PCIe PME, aerdrv
+ 44:      13201          1  IR-PCI-MSIX-0000:0b:00.0   2-edge      p2p1-rx-1
+NMI:          3          4   Non-maskable interrupts
+ERR:          0
+"""
+    assert parsing.per_cpu_table(table) == {
+        "PCIe PME, aerdrv": 3,
+        "p2p1-rx-1": 13202,
+        "NMI": 7,
+        "ERR": 0,
+    }
+
+
+def test_a_counter_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(MeasureError, match="no device p9p9"):
+        window(*pair("window-vhost-tcp_up.txt"), "p9p9", "p9p9")
+
+
+@settings(max_examples=60)
+@given(share=st.floats(min_value=0, max_value=0.99))
+def test_snapshots_that_break_off_are_an_output_error(share: float) -> None:
+    whole = (DATA / "window-vhost-tcp_up.txt").read_text()
+    with pytest.raises(OutputError):
+        parse_snapshots(whole[: int(len(whole) * share)])
+
+
+@pytest.mark.parametrize(
+    "missing", ["=== wire", "=== exits", "==> /proc/stat <==", "=== interrupts"]
+)
+def test_a_snapshot_without_one_of_its_parts_is_an_output_error(missing: str) -> None:
+    whole = (DATA / "window-vhost-tcp_up.txt").read_text()
+    with pytest.raises(OutputError):
+        parse_snapshots(whole.replace(missing, "# gone"))

@@ -1,0 +1,135 @@
+"""Medians, intervals and verdicts, against cases whose answer is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvmlab.clock import Clock
+from kvmlab.errors import UsageError
+from kvmlab.results import compare, require_one_clock, summarise
+from kvmlab.results.statistics import median_interval, ratio_interval
+from tests.results.build import result
+
+positive = st.floats(min_value=0.01, max_value=1e6)
+
+
+def test_one_trial_has_no_interval_and_no_claim() -> None:
+    one = summarise([5.0], name="x_us", unit="µs")
+    assert (one.median, one.low, one.high) == (5, -math.inf, math.inf)
+    assert str(one) == "5 µs (1 trial)"
+    assert ratio_interval([5.0], [500.0]) == (0, math.inf)
+
+
+def test_nothing_cannot_be_summarised() -> None:
+    with pytest.raises(UsageError):
+        summarise([], name="x_us", unit="µs")
+
+
+def test_few_trials_get_students_interval() -> None:
+    # t(0.975, 2) = 4.303; logarithms of 1/e, 1, e: mean 0, s = 1, half = 4.303 / sqrt(3) = 2.484
+    low, high = median_interval([1 / math.e, 1.0, math.e])
+    assert (math.log(low), math.log(high)) == pytest.approx((-2.484, 2.484), abs=0.001)
+
+
+def test_few_trials_with_a_negative_value_get_it_in_their_own_scale() -> None:
+    # mean 0, s = 1, half = 2.484 again
+    assert median_interval([-1.0, 0.0, 1.0]) == pytest.approx((-2.484, 2.484), abs=0.001)
+
+
+def test_welch_of_two_small_samples() -> None:
+    # Logarithms -1, 0, 1 and 9, 10, 11: difference 10, s² = 1 each, 4 degrees of freedom,
+    # t = 2.776, half = 2.776 * sqrt(2/3) = 2.267
+    below = [math.exp(x) for x in (-1, 0, 1)]
+    above = [math.exp(x) for x in (9, 10, 11)]
+    low, high = ratio_interval(below, above)
+    assert (math.log(low), math.log(high)) == pytest.approx((10 - 2.267, 10 + 2.267), abs=0.001)
+
+
+def test_many_trials_get_the_bootstrap() -> None:
+    import numpy as np
+    from scipy import stats
+
+    generator = random.Random(7)
+    sample = [generator.gauss(100, 10) for _ in range(40)]
+    theirs = stats.bootstrap(
+        (np.array(sample),), np.median, method="percentile", rng=1
+    ).confidence_interval
+    low, high = median_interval(sample)
+    assert low == pytest.approx(float(theirs.low), abs=1)
+    assert high == pytest.approx(float(theirs.high), abs=1)
+
+
+@settings(max_examples=30)
+@given(st.lists(positive, min_size=2, max_size=12))
+def test_the_median_lies_in_its_interval(values: list[float]) -> None:
+    found = summarise(values, name="x_us", unit="µs")
+    assert found.low <= found.median * (1 + 1e-9)
+    assert found.high >= found.median * (1 - 1e-9)
+
+
+@settings(max_examples=30)
+@given(st.lists(positive, min_size=3, max_size=9))
+def test_a_sample_never_differs_from_itself(values: list[float]) -> None:
+    low, high = ratio_interval(values, values)
+    assert low <= 1 <= high
+
+
+def test_the_same_trials_give_the_same_interval() -> None:
+    sample = [10.0, 12.0, 11.0, 19.0]
+    assert median_interval(sample) == median_interval(sample)
+
+
+def test_of_like_schemes_few_are_told_apart() -> None:
+    generator = random.Random(11)
+    rounds = 150
+    claims = 0
+    for _ in range(rounds):
+        first, second = ([generator.lognormvariate(5, 0.4) for _ in range(3)] for _ in range(2))
+        low, high = ratio_interval(first, second)
+        claims += low > 1 or high < 1
+    assert claims / rounds <= 0.05
+
+
+def test_a_clear_difference_is_claimed_from_three_trials() -> None:
+    found = compare(
+        result(values=[100, 104, 97]), result("b", values=[310, 290, 305]), "tcp_up_mbps"
+    )
+    assert found.verdict == "better"
+    assert found.ratio == pytest.approx(3.05)
+    assert 2.5 < found.low < found.ratio < found.high < 3.6
+
+
+def test_the_verdict_respects_the_direction() -> None:
+    few, many = result(exits=[10, 11, 12]), result("b", exits=[300, 310, 305])
+    assert compare(few, many, "vm_exits_per_packet").verdict == "worse"
+    assert compare(many, few, "vm_exits_per_packet").verdict == "better"
+
+
+def test_no_difference_is_claimed_of_noise() -> None:
+    found = compare(
+        result(values=[50, 100, 200]), result("b", values=[80, 150, 100]), "tcp_up_mbps"
+    )
+    assert found.verdict == "no difference shown"
+    assert "no difference shown" in str(found)
+
+
+def test_a_counter_of_zero() -> None:
+    assert ratio_interval([5.0, 60.0, 500.0], [0.0, 0.0, 0.0]) == (0, 0)
+    assert ratio_interval([0.0, 0.0, 0.0], [5.0, 60.0, 500.0]) == (math.inf, math.inf)
+    assert ratio_interval([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]) == (1, 1)
+    low, high = ratio_interval([0.0, 0.0, 0.0], [0.0, 0.0, 4.0])
+    assert low <= 1 <= high
+
+
+def test_different_clocks_never_compare() -> None:
+    wall, virtual = result(), result(clock=Clock.VIRTUAL)
+    with pytest.raises(UsageError, match="different clocks"):
+        compare(wall, virtual, "tcp_up_mbps")
+    assert require_one_clock([virtual, virtual]) is Clock.VIRTUAL
+    with pytest.raises(UsageError):
+        require_one_clock([])
