@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvmlab.domain.vm import TestVM
 
 #: A guest that is busy with the device's arrival may lose the request to let it go again.
-_ASK_AGAIN_SEC: Final = 8.0
+_ASK_AGAIN_SEC: Final = 3.0
 
 
 @dataclass(frozen=True)
