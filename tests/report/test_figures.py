@@ -1,0 +1,168 @@
+"""What a figure shows is what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from kvmlab.clock import Clock
+from kvmlab.errors import UsageError
+from kvmlab.report import figures
+from kvmlab.results import Result
+from tests.report import made
+
+
+def texts(figure: go.Figure) -> str:
+    return " ".join(str(note.text) for note in figure.layout.annotations)
+
+
+def bars(figure: go.Figure, axis: str = "x") -> list[float]:
+    found = [trace for trace in figure.data if trace.type == "bar" and (trace.xaxis or "x") == axis]
+    return [value for trace in found for value in trace.x]
+
+
+def test_compare_draws_the_median_every_trial_and_the_interval() -> None:
+    figure = figures.compare(made.e1000(), made.virtio(), metric="tcp_up_mbps")
+    assert bars(figure) == [0.8, 25.0]
+    trials = [t for t in figure.data if (t.name or "").startswith("trials of")]
+    assert [list(t.x) for t in trials] == [[0.8, 0.9, 0.7], [25.0, 27.5, 22.0]]
+    low, high = next(t for t in figure.data if t.name == "interval").x
+    summary = made.e1000().summary("tcp_up_mbps")
+    assert (low, high) == (summary.low, summary.high)
+    assert figure.layout.xaxis.title.text == "Mbit/s (more is better)"
+    assert figure.layout.xaxis.range[0] == 0
+
+
+def test_a_single_trial_has_no_interval() -> None:
+    one = made.result("e1000", "e1000", (0.8,), (35_000,), 38)
+    figure = figures.compare(one, metric="tcp_up_mbps")
+    assert not [trace for trace in figure.data if trace.name == "interval"]
+
+
+def test_long_times_are_drawn_in_milliseconds() -> None:
+    figure = figures.compare(made.e1000(), made.virtio(), metric="rtt_p50_us")
+    assert bars(figure) == [35.0, 22.0]
+    assert "ms (less is better)" in figure.layout.xaxis.title.text
+
+
+def test_overview_has_a_column_for_each_metric_that_was_measured() -> None:
+    figure = figures.overview(made.e1000(), made.virtio())
+    said = texts(figure)
+    assert "TCP from the VM" in said
+    assert "Round trip, median" in said
+    assert "VM exits a packet" in said
+    assert "TCP to the VM" not in said  # not measured
+    assert bars(figure, "x3") == [38.0, 0.4]
+
+
+def test_overview_leaves_a_row_empty_where_a_result_lacks_the_metric() -> None:
+    bare = made.result("e1000e", "e1000e, fully emulated", (1.6, 1.5), (), 12)
+    figure = figures.overview(bare, made.virtio())
+    assert bars(figure, "x2") == [22.0]
+
+
+def test_costs_stack_the_parts_of_each_result() -> None:
+    figure = figures.costs(made.e1000(), made.virtio())
+    stacks: dict[str, dict[str, tuple[float, ...]]] = {}
+    for trace in figure.data:
+        if trace.type == "bar":
+            stacks.setdefault(trace.legend, {})[trace.name] = tuple(trace.x)
+    exits = stacks["legend2"]
+    assert exits["npf"] == pytest.approx((26.6, 0.28))
+    assert sum(each[0] for each in exits.values()) == pytest.approx(38)
+    totals = [t for t in figure.data if t.type == "scatter" and t.xaxis == "x2"]
+    assert [list(t.x) for t in totals] == [[pytest.approx(38), pytest.approx(0.4)]]
+    assert "exits/packet" in texts(figure)
+
+
+def test_small_parts_become_one() -> None:
+    from kvmlab.results import Cost
+
+    def many(result: Result) -> Result:
+        costs = tuple(Cost("vm_exits", f"reason {n}", 1000.0 / n, "exits") for n in range(1, 12))
+        return replace(result, trials=tuple(replace(t, costs=costs) for t in result.of("tcp_up")))
+
+    figure = figures.costs(many(made.e1000()), shown=("vm_exits",))
+    names = [trace.name for trace in figure.data if trace.type == "bar"]
+    assert names == [*(f"reason {n}" for n in range(1, 6)), "others"]
+    total = sum(trace.x[0] for trace in figure.data if trace.type == "bar")
+    assert total == pytest.approx(sum(1.0 / n for n in range(1, 12)))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.compare(made.virtio(), metric="tcp_up_mbps"),
+        lambda: figures.overview(made.virtio()),
+        lambda: figures.costs(made.virtio()),
+        lambda: figures.path(made.virtio()),
+    ],
+)
+def test_every_figure_of_an_emulated_host_says_so_and_names_its_clock(draw: Any) -> None:
+    figure = draw()
+    said = figure.layout.meta["notice"]
+    assert made.EMULATED in said
+    assert Clock.WALL.meaning in said
+    shown = next(note for note in figure.layout.annotations if note.name == "notice")
+    assert shown.text.replace("<br>", " ") == said
+
+
+def test_figures_of_real_hardware_carry_no_notice() -> None:
+    real = replace(made.virtio(), emulated=None)
+    assert figures.compare(real, metric="tcp_up_mbps").layout.meta["notice"] == ""
+
+
+def test_results_of_two_clocks_share_no_figure() -> None:
+    other = replace(made.virtio(), clock=Clock.VIRTUAL)
+    with pytest.raises(UsageError, match="different clocks"):
+        figures.overview(made.e1000(), other)
+
+
+def test_path_draws_each_device_once_and_who_moves_the_packet() -> None:
+    figure = figures.path(made.virtio())
+    said = texts(figure)
+    for name in ("eth1", "QEMU", "vnet3", "kvmlab0", "p2p1", "p2p2"):
+        assert said.count(f"<b>{name}</b>") == 1
+    assert "main loop" in said
+    assert "→ 310 µs" in said
+    assert "← 1.54 ms" in said
+    dashed = [s for s in figure.layout.shapes if s.type == "rect" and s.line.dash == "dash"]
+    assert len(dashed) == 2  # the guest's card and the bridge: concluded, not traced
+
+
+def test_a_path_without_host_devices_draws_a_straight_line() -> None:
+    from kvmlab.results import Path
+
+    hops = (
+        made.hop("request", "guest", "eth1", "guest NIC", "out", 0, "", inferred=True),
+        made.hop("request", "peer", "p2p2", "port", "in", 0, "softirq"),
+        made.hop("reply", "peer", "p2p2", "port", "out", 40, "softirq"),
+        made.hop("reply", "guest", "eth1", "guest NIC", "in", 40, "", inferred=True),
+    )
+    figure = figures.path(replace(made.virtio(), path=Path(hops, 1003, 40.0)))
+    assert "<b>QEMU</b>" not in texts(figure)
+    boxes = [s for s in figure.layout.shapes if s.type == "rect" and s.line.width]
+    assert len(boxes) == 2
+
+
+def test_a_vhost_worker_stands_in_the_kernel() -> None:
+    from kvmlab.report.route import stations
+
+    path = made.path()
+    vhost = replace(
+        path,
+        hops=tuple(
+            replace(h, carrier=h.carrier.replace("QEMU main loop", "vhost worker"))
+            for h in path.hops
+        ),
+    )
+    worker = next(s for s in stations(vhost) if s.mover)
+    assert (worker.name, worker.lane) == ("vhost worker", "kernel")
+
+
+def test_a_result_without_a_path_cannot_be_drawn() -> None:
+    with pytest.raises(UsageError, match="no traced path"):
+        figures.path(made.e1000())
