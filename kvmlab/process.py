@@ -76,6 +76,13 @@ def run(
     except BaseException as error:
         _kill_group(process)
         process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            # A listener that still reads its pipe closes it by ending; the others nobody would.
+            if pipe is not None and not (pipe is process.stderr and on_stderr_line):
+                pipe.close()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
         raise CommandTimeout(

@@ -16,13 +16,11 @@ from kvmlab.embedded.lease import (
     Preparation,
     RunHost,
     acquire,
-    down,
     hold,
     ssh_argv,
-    status,
-    up,
 )
 from kvmlab.embedded.settings import Settings
+from kvmlab.embedded.shared import down, status, up
 
 __all__ = [
     "ENVIRONMENT",

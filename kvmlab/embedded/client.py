@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import kvmlab
 from kvmlab.embedded import messages, paths
 from kvmlab.embedded.locks import FileLock, held
 from kvmlab.embedded.machine import console_tail
@@ -194,7 +193,7 @@ def start_keeper(spec: Spec, *, shared: bool) -> OwnedKeeper:
 
 
 def _spawn(run_dir: Path, listener: int, lock: int) -> subprocess.Popen[bytes]:
-    package = Path(kvmlab.__file__).parents[1]
+    package = Path(__file__).parents[2]
     search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
     with (run_dir / "keeper.log").open("ab") as log:
         return subprocess.Popen(

@@ -17,59 +17,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kvmlab.embedded import messages
+from kvmlab.embedded.connections import Client, Holder
 from kvmlab.embedded.holding import HeldHost
 from kvmlab.embedded.spec import PROTOCOL, Spec
 from kvmlab.errors import EmbeddedError, HostBusy, KvmlabError
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The client that leases the host."""
-
-    pid: int
-    command: str
-    since: float
-
-    def sentence(self, asking_pid: int = 0) -> str:
-        """Who it is and since when."""
-        since = time.strftime("%H:%M:%S", time.localtime(self.since))
-        who = "this very process" if self.pid == asking_pid else f"process {self.pid}"
-        return f"{who} (`{self.command}`) since {since}"
-
-
-class Client:
-    """One connection."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
-        self.pid = _peer_pid(writer)
-        self.gone = asyncio.Event()
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send one message; a client that has gone is noticed elsewhere."""
-        with contextlib.suppress(ConnectionError):
-            self.writer.write(messages.encode(message))
-
-    def say(self, text: str) -> None:
-        """Send one line of progress."""
-        self.send({"say": text})
 
 
 class Keeper:
@@ -295,14 +257,6 @@ class Keeper:
 
 async def _first_of(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _peer_pid(writer: asyncio.StreamWriter) -> int:
-    connection: socket.socket = writer.get_extra_info("socket")
-    size = struct.calcsize("3i")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    pid: int = struct.unpack("3i", credentials)[0]
-    return pid
 
 
 def main() -> int:

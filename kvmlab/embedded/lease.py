@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +11,20 @@ from typing import Any
 
 from kvmlab import process
 from kvmlab.clock import Clock
-from kvmlab.embedded import client, paths
-from kvmlab.embedded.accel import Accel, choose_accel
+from kvmlab.embedded import client
+from kvmlab.embedded.accel import Accel
+from kvmlab.embedded.choosing import check_memory, choose, difference
 from kvmlab.embedded.client import Connection, KeptHost, OwnedKeeper, Progress
-from kvmlab.embedded.image import Image, build_image
 from kvmlab.embedded.messages import to_error
-from kvmlab.embedded.qemu import find_qemu
-from kvmlab.embedded.settings import Settings, available_memory_mib
-from kvmlab.embedded.spec import KNOWN_HOSTS, Spec
+from kvmlab.embedded.settings import Settings
+from kvmlab.embedded.spec import KNOWN_HOSTS
 from kvmlab.embedded.sshkeys import Keys
 from kvmlab.errors import (
-    EmbeddedError,
     HostError,
-    KvmlabError,
     MachineDied,
-    Unavailable,
-    UsageError,
 )
 
 ENVIRONMENT = "KVMLAB_HOST"
-NEEDED_MEMORY_MIB = 1200
 TIDY_SEC = 60.0
 # Zeros compress to nothing in a saved state, so what the lab host can free is made zeros first.
 TIDY = "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory"
@@ -175,15 +167,15 @@ class RunHost:
         self.close()
 
 
-def _quiet(text: str) -> None:
-    pass
+def quiet(text: str) -> None:
+    """No progress is wanted."""
 
 
 def acquire(
     settings: Settings | None = None,
     *,
     preparation: Preparation | None = None,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> Lease:
     """Lease an embedded host in its clean state.
 
@@ -195,22 +187,22 @@ def acquire(
         EmbeddedError: the image, QEMU or machine failed; the message says how.
     """
     settings = settings or Settings()
-    spec = _spec(settings, preparation, progress)
+    spec = choose(settings, preparation.key if preparation else "", progress)
     for kept in _given_hosts():
-        difference = _difference(kept.spec, spec, settings)
-        if not difference:
-            return _lease(kept, None, preparation, progress)
-        progress(f"the host in {kept.run_dir} has {difference}; starting another one")
-    _check_memory()
+        other = difference(kept.spec, spec)
+        if not other:
+            return lease_from(kept, None, preparation, progress)
+        progress(f"the host in {kept.run_dir} has {other}; starting another one")
+    check_memory()
     owned = client.start_keeper(spec, shared=False)
-    return _lease(owned.kept, owned, preparation, progress)
+    return lease_from(owned.kept, owned, preparation, progress)
 
 
 def hold(
     settings: Settings | None = None,
     *,
     preparation: Preparation | None = None,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> RunHost:
     """Start a host for the child processes of this one, or find the shared one.
 
@@ -221,108 +213,6 @@ def hold(
     owned, lease._owned = lease._owned, None
     lease.release()
     return RunHost({ENVIRONMENT: str(lease.run_dir)}, lease.label, lease.how, owned)
-
-
-def up(
-    settings: Settings | None = None,
-    *,
-    preparation: Preparation | None = None,
-    progress: Progress = _quiet,
-) -> dict[str, Any]:
-    """Start the shared host, which lasts until `down` or a long idle time; returns its status.
-
-    A shared host that is up already and fits is left as it is.
-
-    Raises:
-        UsageError: the shared host that is up was started with other settings.
-        EmbeddedError: as for `acquire`.
-    """
-    settings = settings or Settings()
-    spec = _spec(settings, preparation, progress)
-    for kept in client.running_hosts():
-        if not kept.shared:
-            continue
-        difference = _difference(kept.spec, spec, settings)
-        if difference:
-            raise UsageError(
-                f"The shared host that is up has {difference}.",
-                todo="End it first with `kvmlab host down`.",
-            )
-        progress("the shared host is up already")
-        return describe(kept)
-    _check_memory()
-    owned = client.start_keeper(spec, shared=True)
-    lease = _lease(owned.kept, owned, preparation, progress)
-    try:
-        lease._owned = None
-        lease.release()
-        owned.detach()
-    except BaseException:
-        owned.close()
-        raise
-    return describe(owned.kept)
-
-
-def down(*, everything: bool = False) -> list[str]:
-    """End the shared host, or ``everything``; returns the run directories of those that ended.
-
-    Raises:
-        EmbeddedError: one did not end.
-    """
-    ended = []
-    for kept in client.running_hosts():
-        if kept.shared or everything:
-            end(kept)
-            ended.append(str(kept.run_dir))
-    return ended
-
-
-def end(kept: KeptHost) -> None:
-    """End a host and wait until nothing is left of it."""
-    # It may go before it can answer; what counts is that it is gone.
-    with contextlib.suppress(MachineDied, HostError):
-        kept.ask("stop")
-    deadline = time.monotonic() + client.END_SEC
-    while kept.run_dir.exists():
-        if time.monotonic() > deadline:
-            raise EmbeddedError(
-                f"The host in {kept.run_dir} did not end within {client.END_SEC:g} s.",
-                todo=f"Kill its keeper: `fuser -k {kept.run_dir}/lock`.",
-            )
-        client.running_hosts()
-        time.sleep(0.05)
-
-
-def status() -> list[dict[str, Any]]:
-    """All embedded hosts of this user that run, the shared one first."""
-    return [describe(kept) for kept in client.running_hosts()]
-
-
-def describe(kept: KeptHost) -> dict[str, Any]:
-    """One running host, as told by its keeper."""
-    spec = kept.spec
-    try:
-        told = kept.ask("status")
-    except KvmlabError as error:
-        told = {"error": error.message}
-    return {
-        "run_dir": str(kept.run_dir),
-        "shared": kept.shared,
-        "label": spec.label,
-        "clock": spec.settings.clock.value,
-        "accel": spec.accel.name,
-        "accel_reason": spec.accel.reason,
-        "qemu": str(spec.qemu),
-        "image": spec.image_hash,
-        "memory_mib": spec.settings.memory_mib,
-        "cpus": spec.settings.cpus_used,
-        "owner_pid": spec.owner_pid,
-        "owner": spec.owner,
-        "console": str(spec.console),
-        "key": str(spec.keys.client),
-        "known_hosts": str(spec.known_hosts),
-        **told,
-    }
 
 
 def ssh_argv(run_dir: Path, port: int, *command: str) -> tuple[str, ...]:
@@ -342,7 +232,7 @@ def ssh_argv(run_dir: Path, port: int, *command: str) -> tuple[str, ...]:
     return (*start, *words, target, *command)
 
 
-def _lease(
+def lease_from(
     kept: KeptHost,
     owned: OwnedKeeper | None,
     preparation: Preparation | None,
@@ -382,52 +272,3 @@ def _given_hosts() -> list[KeptHost]:
             )
         return [kept]
     return [kept for kept in client.running_hosts() if kept.shared]
-
-
-def _spec(settings: Settings, preparation: Preparation | None, progress: Progress) -> Spec:
-    if settings.clock is Clock.VIRTUAL and settings.qemu is None:
-        raise Unavailable(
-            "The virtual clock needs a QEMU with a correction that released ones lack: with them "
-            "the test VM hangs.",
-            rule="virtual-clock-qemu",
-            todo="Use the wall clock, or give a corrected QEMU.",
-        )
-    image: Image = build_image(progress)
-    qemu = find_qemu(image.path, settings.qemu)
-    return Spec(
-        run_dir=Path(),
-        states=paths.states_dir(),
-        images=image.path.parent,
-        image=image.path,
-        image_hash=image.recipe_hash,
-        qemu=qemu,
-        accel=choose_accel(settings, qemu, image.path),
-        settings=settings,
-        preparation=preparation.key if preparation is not None else "",
-        owner_pid=os.getpid(),
-        owner=client.command_line(),
-    )
-
-
-def _difference(found: Spec, wanted: Spec, settings: Settings) -> str:
-    """In what a running host is not the one that is wanted; nothing where it is."""
-    pairs = {
-        "image": (found.image_hash, wanted.image_hash),
-        "preparation": (found.preparation, wanted.preparation),
-        "clock": (found.settings.clock, wanted.settings.clock),
-        "accelerator": (found.accel.name, wanted.accel.name),
-        "memory": (found.settings.memory_mib, wanted.settings.memory_mib),
-        "number of CPUs": (found.settings.cpus_used, wanted.settings.cpus_used),
-        "QEMU": (found.qemu.digest, wanted.qemu.digest),
-    }
-    return ", ".join(f"another {name}" for name, (one, other) in pairs.items() if one != other)
-
-
-def _check_memory() -> None:
-    available = available_memory_mib()
-    if available < NEEDED_MEMORY_MIB:
-        raise EmbeddedError(
-            f"This machine has {available} MiB of memory available; the embedded host needs about "
-            f"{NEEDED_MEMORY_MIB} MiB.",
-            todo="End other programs, or another embedded host (`kvmlab host status`).",
-        )

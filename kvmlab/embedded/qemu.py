@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,13 @@ PROGRAM = "qemu-system-x86_64"
 # lab host, and no carrier. 10.0.2 was seen to fail, 10.0.13 to work.
 FIRST_VERSION_WITH_LIVE_VFS = (10, 0, 13)
 PROBE_SEC = 20.0
+
+_ORIGINS = {
+    "machine": "of this machine",
+    "image": "from the image",
+    "built": "built for the virtual clock",
+    "given": "as given",
+}
 
 # What the topology uses, and the properties without which it does not come up as the article's.
 NEEDED_DEVICES = {
@@ -48,7 +54,7 @@ class Qemu:
         program: the program file itself.
         version: major, minor, micro.
         version_text: the version with the package's name, as QEMU tells it.
-        origin: "machine", "image" or "given".
+        origin: "machine", "image", "built" or "given".
         digest: hash of the program file, part of the key of saved states.
     """
 
@@ -62,8 +68,7 @@ class Qemu:
 
     def __str__(self) -> str:
         """What it is, and whence: `QEMU 10.0.13 (Debian …), from the image`."""
-        where = {"machine": "of this machine", "image": "from the image", "given": "as given"}
-        return f"QEMU {self.version_text}, {where.get(self.origin, self.origin)}"
+        return f"QEMU {self.version_text}, {_ORIGINS.get(self.origin, self.origin)}"
 
     def to_dict(self) -> dict[str, Any]:
         """A form for JSON."""
@@ -121,16 +126,10 @@ def find_qemu(image: Path | None, given: Path | None = None) -> Qemu:
         QemuUnfit: no QEMU is fit; the message says why for each that was tried.
     """
     if given is not None:
-        program = shutil.which(str(given))
-        if program is None:
-            raise QemuUnfit(f"There is no program {given}.", todo=f"Give the path of a {PROGRAM}.")
-        return _judge((program,), (), Path(program), "given")
-    refusals = []
-    for argv, env, program_path, origin in _candidates(image):
-        try:
-            return _judge(argv, env, program_path, origin)
-        except QemuUnfit as error:
-            refusals.append(error.message)
+        return given_qemu(given)
+    fit, refusals = fit_qemus(image)
+    if fit:
+        return fit[0]
     tried = " ".join(refusals) or f"There is no {PROGRAM} on this machine and no image."
     raise QemuUnfit(
         f"No QEMU here can run the embedded host. {tried}",
@@ -138,14 +137,43 @@ def find_qemu(image: Path | None, given: Path | None = None) -> Qemu:
     )
 
 
-def _candidates(
-    image: Path | None,
-) -> Iterable[tuple[tuple[str, ...], tuple[tuple[str, str], ...], Path, str]]:
+def given_qemu(given: Path) -> Qemu:
+    """The QEMU of the user's own choice.
+
+    Raises:
+        QemuUnfit: it is not there or not fit.
+    """
+    program = shutil.which(str(given))
+    if program is None:
+        raise QemuUnfit(f"There is no program {given}.", todo=f"Give the path of a {PROGRAM}.")
+    return _judge((program,), (), Path(program), "given")
+
+
+def fit_qemus(image: Path | None) -> tuple[list[Qemu], list[str]]:
+    """The QEMUs of this machine and of the image that are fit, and why the others are not."""
+    fit, refusals = [], []
     on_machine = shutil.which(PROGRAM)
     if on_machine is not None:
-        yield (on_machine,), (), Path(on_machine).resolve(), "machine"
+        try:
+            fit.append(_judge((on_machine,), (), Path(on_machine).resolve(), "machine"))
+        except QemuUnfit as error:
+            refusals.append(error.message)
     if image is not None and (image / "qemu").is_dir():
-        yield image_qemu_argv(image), image_qemu_env(image), _program(image), "image"
+        try:
+            fit.append(packed_qemu(image, "image"))
+        except QemuUnfit as error:
+            refusals.append(error.message)
+    return fit, refusals
+
+
+def packed_qemu(directory: Path, origin: str) -> Qemu:
+    """The QEMU that lies in ``directory`` with its own loader, libraries and firmware.
+
+    Raises:
+        QemuUnfit: it is not fit.
+    """
+    argv, env = image_qemu_argv(directory), image_qemu_env(directory)
+    return _judge(argv, env, _program(directory), origin)
 
 
 def _program(image: Path) -> Path:

@@ -1,0 +1,406 @@
+"""The embedded host itself: restored, killed, shared, two at once, damaged; nothing left behind.
+
+These tests keep their own states and run directories and share the image. The first one needs a
+cold boot; all others begin with a restore of about a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kvmlab import embedded, process, waiting
+from kvmlab.embedded import Lease, Preparation, Settings, client
+from kvmlab.errors import HostBusy, KvmlabError, MachineDied
+
+pytestmark = [pytest.mark.host, pytest.mark.timeout(400)]
+
+MARK = "/run/kvmlab-test-was-here"
+
+
+def prepare(lease: Lease) -> None:
+    """Something in the host's memory that a restore must bring back."""
+    ssh(lease, "touch", "/run/prepared")
+
+
+PREPARATION = Preparation("tests of the embedded host", prepare)
+
+
+def ssh(lease: Lease, *command: str, check: bool = True) -> str:
+    return process.run(lease.ssh_argv(*command), timeout_sec=60, check=check).stdout
+
+
+def said() -> tuple[list[str], Callable[[str], None]]:
+    lines: list[str] = []
+    return lines, lines.append
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """States and run directories of these tests alone; the image is the user's."""
+    image = embedded.build_image()
+    cache = tmp_path_factory.mktemp("embedded")
+    (cache / "kvmlab").mkdir()
+    (cache / "kvmlab" / "images").symlink_to(image.path.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        patch.setenv("XDG_RUNTIME_DIR", str(cache))
+        patch.delenv(embedded.ENVIRONMENT, raising=False)
+        yield cache / "kvmlab"
+        embedded.down(everything=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(home: Path) -> Iterator[None]:
+    """Whatever a test does, no host, process or run directory outlives it."""
+    yield
+    left = leftovers(home)
+    embedded.down(everything=True)
+    assert left == []
+
+
+def leftovers(home: Path) -> list[str]:
+    """Processes and directories of hosts of these tests, after the time that ending takes."""
+
+    def found() -> list[str]:
+        names = [path.name for path in home.iterdir() if path.name.startswith(("own-", "shared"))]
+        for one in psutil.process_iter(["cmdline"]):
+            words = one.info["cmdline"] or []
+            if any(str(home) in word for word in words) and one.pid != os.getpid():
+                names.append(f"process {one.pid}: {' '.join(words)[:80]}")
+        return names
+
+    try:
+        waiting.until(lambda: not found(), timeout_sec=15, what="Ending")
+    except KvmlabError:
+        return found()
+    return []
+
+
+def acquire(**settings: object) -> Lease:
+    return embedded.acquire(Settings(**settings), preparation=PREPARATION)  # type: ignore[arg-type]
+
+
+def died(lease: Lease) -> None:
+    lease.check()
+
+
+def qemu_pid(lease: Lease) -> int:
+    (host,) = (h for h in embedded.status() if h["run_dir"] == str(lease.run_dir))
+    return int(host["qemu_pid"])
+
+
+def child(code: str) -> subprocess.Popen[str]:
+    """A client in a process of its own, that tells what it does line by line."""
+    start = """
+        import sys, time
+        from kvmlab import embedded
+        def prepare(lease): raise SystemExit("a saved state was expected")
+        PREPARATION = embedded.Preparation("tests of the embedded host", prepare)
+    """
+    text = textwrap.dedent(start) + textwrap.dedent(code)
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def line_of(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    line = running.stdout.readline().strip()
+    assert line, running.stderr and running.stderr.read()
+    return line
+
+
+def test_a_cold_boot_is_said_and_saved_and_the_next_start_is_a_restore(home: Path) -> None:
+    lines, say = said()
+    with embedded.acquire(preparation=PREPARATION, progress=say) as lease:
+        assert lease.how.startswith("cold boot: there is no saved state")
+        assert lease.how.endswith("now saved")
+        assert "preparing the host" in lines
+        cold_sec = lease.up_sec
+        assert ssh(lease, "ls", "/run/prepared")
+    lines, say = said()
+    with embedded.acquire(preparation=PREPARATION, progress=say) as lease:
+        assert lease.how.startswith("restored")
+        assert lines == []
+        assert lease.up_sec * 5 < cold_sec
+        assert ssh(lease, "ls", "/run/prepared")
+
+
+def test_keys_are_private_and_the_host_is_known(home: Path) -> None:
+    with acquire() as lease:
+        assert lease.run_dir.stat().st_mode & 0o777 == 0o700
+        assert lease.key_path.stat().st_mode & 0o777 == 0o600
+        assert all(file.stat().st_mode & 0o077 == 0 for file in home.glob("states/*/*"))
+        pin = lease.known_hosts.read_text()
+        assert pin.startswith(f"[127.0.0.1]:{lease.port} ssh-ed25519 ")
+        # Another key in its place: ssh refuses to talk.
+        other = lease.key_path.with_suffix(".pub").read_text().split()[1]
+        lease.known_hosts.write_text(f"[127.0.0.1]:{lease.port} ssh-ed25519 {other}\n")
+        with pytest.raises(KvmlabError, match="exit code 255"):
+            ssh(lease, "true")
+        lease.known_hosts.write_text(pin)
+        listening = process.run(("ss", "-Hltn", f"sport = :{lease.port}"), timeout_sec=10).stdout
+        assert [row.split()[3] for row in listening.splitlines()] == [f"127.0.0.1:{lease.port}"]
+
+
+def test_it_has_the_articles_inventory(home: Path) -> None:
+    with acquire() as lease:
+        nics = ssh(lease, "lspci", "-D", "-d", "::0200").splitlines()
+        assert [line.split()[0] for line in nics if "Virtio" not in line] == [
+            "0000:04:00.0",
+            "0000:04:00.1",
+            "0000:05:00.0",
+            "0000:0b:00.0",
+            "0000:0b:00.1",
+        ]
+        ssh(lease, "for p in 0 1; do echo 7 >/sys/bus/pci/devices/0000:0b:00.$p/sriov_numvfs; done")
+        vfs = ssh(lease, "lspci", "-d", "8086:10ca").splitlines()
+        assert len(vfs) == 14
+        assert (vfs[0].split()[0], vfs[-1].split()[0]) == ("0b:10.0", "0b:11.5")
+        groups = ssh(
+            lease, "cd /sys/kernel/iommu_groups; for g in *; do echo $(ls $g/devices); done"
+        )
+        assert "0000:04:00.0 0000:04:00.1" in groups.splitlines()
+        assert "0000:0b:00.0" in groups.splitlines()
+        assert ssh(lease, "ls", "/dev/kvm")
+        assert "virbr" in ssh(lease, "virsh net-list --all >/dev/null && echo virbr")
+
+
+def test_the_cable_to_the_peer_works(home: Path) -> None:
+    with acquire() as lease:
+        ssh(lease, "ip address add 192.0.2.9/24 dev p2p1")
+        answer = ssh(lease, "ping -c 2 -i 0.2 -W 5 192.0.2.1", check=False)
+        assert "2 received" in answer
+
+
+def test_a_saved_state_is_never_written(home: Path) -> None:
+    (ram,) = home.glob("states/*/ram")
+
+    def digest() -> str:
+        with ram.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    before = digest()
+    with acquire() as lease:
+        ssh(lease, f"dd if=/dev/urandom of={MARK} bs=1M count=8 2>/dev/null; sync")
+    assert digest() == before
+    with acquire() as lease:
+        assert ssh(lease, "ls", "/run/prepared")
+        assert "No such file" not in ssh(lease, f"ls {MARK} 2>/dev/null; true")
+        assert MARK not in ssh(lease, "ls /run/kvmlab*", check=False)
+
+
+def test_killing_the_client_ends_its_host(home: Path) -> None:
+    running = child(
+        """
+        lease = embedded.acquire(preparation=PREPARATION)
+        print(embedded.status()[0]["qemu_pid"])
+        time.sleep(300)
+        """
+    )
+    with running:
+        pid = int(line_of(running))
+        assert psutil.pid_exists(pid)
+        running.kill()
+        running.wait()
+        waiting.until(lambda: not psutil.pid_exists(pid), timeout_sec=10, what="QEMU's end")
+    assert leftovers(home) == []
+
+
+@pytest.mark.parametrize("after_sec", [0.05, 0.3, 0.5, 0.7, 0.9, 1.2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_client_stopped_at_any_moment_leaves_nothing(
+    home: Path, after_sec: float, number: signal.Signals
+) -> None:
+    running = child(
+        """
+        print("started")
+        lease = embedded.acquire(preparation=PREPARATION)
+        time.sleep(300)
+        """
+    )
+    with running:
+        line_of(running)
+        time.sleep(after_sec)
+        running.send_signal(number)
+        running.wait(20)
+        assert running.returncode != 0
+    assert leftovers(home) == []
+
+
+def test_a_killed_keeper_takes_qemu_with_it(home: Path) -> None:
+    lease = acquire()
+    pid = qemu_pid(lease)
+    keeper = int(embedded.status()[0]["keeper_pid"])
+    os.kill(keeper, signal.SIGKILL)
+    waiting.until(lambda: not psutil.pid_exists(pid), timeout_sec=10, what="QEMU's end")
+    with pytest.raises(MachineDied, match="keeper is gone"):
+        lease.check()
+    lease.release()
+    assert embedded.status() == []
+
+
+def test_a_killed_qemu_is_reported_with_its_console(home: Path) -> None:
+    with acquire() as lease:
+        lease.check()
+        ssh(lease, "echo the last words >/dev/console")
+        started = time.monotonic()
+        os.kill(qemu_pid(lease), signal.SIGKILL)
+        with pytest.raises(KvmlabError):
+            ssh(lease, "sleep 100")
+        with pytest.raises(MachineDied, match="was killed by SIGKILL") as caught:
+            waiting.until(lambda: died(lease), timeout_sec=10, what="The report")
+        assert "the last words" in caught.value.evidence
+        assert time.monotonic() - started < 15
+        assert "died" in str(embedded.status())
+
+
+def test_two_hosts_side_by_side(home: Path) -> None:
+    with acquire() as one, acquire() as other:
+        assert one.port != other.port
+        assert one.run_dir != other.run_dir
+        ssh(one, "touch", MARK)
+        assert ssh(other, f"ls {MARK} 2>&1; true").startswith("ls: cannot access")
+        assert ssh(one, "ls", MARK)
+        assert len(embedded.status()) == 2
+
+
+def test_a_port_that_is_taken_is_said(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(KvmlabError, match=f"Port {port} of 127.0.0.1 is used") as caught:
+            acquire(ssh_port=port)
+    assert "0 for any free one" in caught.value.todo
+
+
+@pytest.mark.parametrize("name", ["device.state", "ram", "content"])
+def test_a_damaged_state_means_a_cold_boot_and_is_replaced(home: Path, name: str) -> None:
+    (state,) = (path for path in home.glob("states/*") if path.is_dir())
+    if name == "content":
+        # A description that fits files that do not load.
+        broken = b"QEVM" + bytes(1000)
+        (state / "device.state").write_bytes(broken)
+        text = (state / "state.json").read_text()
+        start = text.index('"device.state": "') + len('"device.state": "')
+        end = text.index('"', start)
+        seal = f"{len(broken)} {hashlib.sha256(broken).hexdigest()}"
+        (state / "state.json").write_text(text[:start] + seal + text[end:])
+    else:
+        os.truncate(state / name, 4096)
+    lines, say = said()
+    with embedded.acquire(preparation=PREPARATION, progress=say) as lease:
+        assert lease.how.startswith("cold boot: the saved state was no good and is removed")
+        assert lines[0].startswith("cold boot: ")
+        assert "\n" not in lines[0]
+    with acquire() as lease:
+        assert lease.how.startswith("restored")
+
+
+def test_a_shared_host_serves_one_client_at_a_time_and_each_finds_it_clean(home: Path) -> None:
+    assert embedded.up(preparation=PREPARATION)["shared"]
+    holder = child(
+        f"""
+        lease = embedded.acquire(preparation=PREPARATION)
+        import subprocess
+        subprocess.run(lease.ssh_argv("touch", {MARK!r}), check=True)
+        print(lease.shared)
+        time.sleep(300)
+        """
+    )
+    with holder:
+        assert line_of(holder) == "True"
+        with pytest.raises(HostBusy, match=f"process {holder.pid} .*since") as caught:
+            acquire()
+        assert "host down" in caught.value.todo
+        holder.kill()
+        holder.wait()
+    waiting.until(
+        lambda: not embedded.status()[0]["holder"], timeout_sec=5, what="The end of the lease"
+    )
+    with acquire() as lease:
+        assert lease.shared
+        assert ssh(lease, "ls /run/kvmlab* 2>/dev/null; ls /run/prepared") == "/run/prepared\n"
+        ssh(lease, "touch", MARK)
+    # Given back as clean by its holder: left as it is.
+    with acquire() as lease:
+        assert ssh(lease, "ls", MARK)
+        with pytest.raises(HostBusy, match="this very process"):
+            acquire()
+        lease.release(clean=False)
+    with acquire() as lease:
+        assert ssh(lease, "ls /run/kvmlab* 2>/dev/null; true") == ""
+    # It outlives its clients, also when QEMU does not.
+    os.kill(int(embedded.status()[0]["qemu_pid"]), signal.SIGKILL)
+    waiting.until(lambda: embedded.status()[0]["died"], timeout_sec=5, what="Noticing the end")
+    with acquire() as lease:
+        assert ssh(lease, "ls", "/run/prepared")
+    assert embedded.down() == [str(home / "shared")]
+    assert embedded.status() == []
+
+
+def test_a_shared_host_ends_when_nobody_uses_it(home: Path) -> None:
+    embedded.up(Settings(idle_sec=1.0), preparation=PREPARATION)
+    waiting.until(lambda: not embedded.status(), timeout_sec=10, what="The end of an idle host")
+
+
+def test_children_of_a_run_share_its_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded.hold(preparation=PREPARATION) as run_host:
+        for name, value in run_host.environment.items():
+            monkeypatch.setenv(name, value)
+        pids = []
+        for _ in range(2):
+            with child(
+                """
+                with embedded.acquire(preparation=PREPARATION) as lease:
+                    print(embedded.status()[0]["qemu_pid"], lease.shared)
+                """
+            ) as running:
+                pids.append(line_of(running))
+                assert running.wait(20) == 0
+        assert pids[0] == pids[1]
+        assert pids[0].endswith("True")
+        # A kernel that is killed leaves the host to be cleaned for the next one.
+        with child(
+            f"""
+            lease = embedded.acquire(preparation=PREPARATION)
+            import subprocess
+            subprocess.run(lease.ssh_argv("touch", {MARK!r}), check=True)
+            print("there")
+            time.sleep(300)
+            """
+        ) as running:
+            line_of(running)
+            running.kill()
+        with embedded.acquire(preparation=PREPARATION) as lease:
+            assert ssh(lease, "ls /run/kvmlab* 2>/dev/null; true") == ""
+    with pytest.raises(MachineDied, match="of this run"):
+        acquire()
+
+
+def test_a_hung_keeper_does_not_hang_its_client(home: Path) -> None:
+    lease = acquire()
+    keeper = int(embedded.status()[0]["keeper_pid"])
+    os.kill(keeper, signal.SIGSTOP)
+    connection = client.Connection(lease.run_dir)
+    with pytest.raises(KvmlabError, match="did not answer `status` within 1 s"):
+        connection.ask("status", timeout_sec=1)
+    connection.close()
+    os.kill(keeper, signal.SIGCONT)
+    lease.release()
