@@ -53,9 +53,10 @@ def waits_for_a_time(module: Module) -> Found:
     polls = [function for function in functions(module) if _loops(function)]
     polled = {id(node) for function in polls for node in ast.walk(function)}
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}:
-            if id(node) not in polled:
-                yield node, "wait for a condition with kvmlab.waiting.until, not for a time"
+        if not isinstance(node, ast.Call) or id(node) in polled:
+            continue
+        if ast.unparse(node.func) in {"time.sleep", "sleep"}:
+            yield node, "wait for a condition with kvmlab.waiting.until, not for a time"
 
 
 def _loops(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
