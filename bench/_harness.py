@@ -81,6 +81,7 @@ class Bench:
     notes: dict[str, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
     _cpu: tuple[int, int] = field(default_factory=lambda: _stolen_and_all())
+    _load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, name: str, value: float, unit: str = "s") -> None:
         """Keep one sample, and say it."""
@@ -120,7 +121,10 @@ class Bench:
         for ratio in ratios:
             goal = f"   (goal: {ratio.goal})" if ratio.goal else ""
             print(f"  {ratio.name:<48} {ratio.value:16.3g} times{goal}")
-        machine = {**_machine(), "cpu_stolen_percent": f"{self._stolen_percent():.1f}"}
+        machine = _machine()
+        # What else the machine did: before the benchmark, and behind its back.
+        machine["load_at_start"] = f"{self._load:.1f}"
+        machine["cpu_stolen_percent"] = f"{self._stolen_percent():.1f}"
         for name, text in {**machine, **self.notes}.items():
             print(f"  {name}: {text}")
         document = {
