@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 HOST_TEST_TIMEOUT_SEC = 900
 BROWSERS = ("chromium", "google-chrome")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--regenerate-golden` writes golden files anew; without it a missing one fails."""
+    parser.addoption("--regenerate-golden", action="store_true", default=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,6 +48,20 @@ def repository() -> Path:
 def data() -> Path:
     """Recorded tool output and golden XML; a room's own are in `data / "<room>"`."""
     return Path(__file__).resolve().parent / "data"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """`golden(path, text)`: the text must be what stands in the golden file."""
+
+    def compare(path: Path, text: str) -> None:
+        if request.config.getoption("--regenerate-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing; look at what --regenerate-golden makes of it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,8 @@ def read_status(answer: Mapping[str, Any]) -> ExecStatus | None:
     try:
         if not answer["exited"]:
             return None
+        if answer.get("out-truncated") or answer.get("err-truncated"):
+            raise ValueError("the agent kept only a part of the output")
         code = answer["exitcode"] if "exitcode" in answer else 128 + answer["signal"]
         return ExecStatus(int(code), _text(answer.get("out-data")), _text(answer.get("err-data")))
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
