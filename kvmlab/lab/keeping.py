@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from kvmlab.facts import HostFacts
 
 
+_CONTENTS = "tidy.csv, tidy.parquet, results.json and the tools' own output in raw/"
+
+
 @dataclass(frozen=True)
 class Kept:
     """Where results were written; shows itself as one line."""
@@ -25,13 +28,18 @@ class Kept:
     trials: int
 
     def __str__(self) -> str:
-        return (
-            f"Kept {self.results} result{'s' if self.results != 1 else ''} "
-            f"({self.trials} trials) in {self.folder}: tidy.csv, tidy.parquet, results.json and "
-            "the tools' own output in raw/."
-        )
+        return f"{self._kept} in {self.folder}: {_CONTENTS}."
 
     __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        return f"{self._kept} in `{self.folder}`: {_CONTENTS}."
+
+    @property
+    def _kept(self) -> str:
+        """How much was kept."""
+        results = f"{self.results} result{'s' if self.results != 1 else ''}"
+        return f"Kept {results} ({self.trials} trials)" if self.trials else f"Kept {results}"
 
 
 def keep(results: Sequence[Result], out: Path, facts: HostFacts | None) -> Kept:

@@ -13,6 +13,8 @@ from kvmlab.report import names, style, text
 from kvmlab.results import Better, Result, Summary
 
 ROW_PX = 54
+# Headings that have to fit over a narrow column.
+_SHORT = {"cpu_us_per_packet": "CPU µs a packet"}
 # What `overview` shows where it was measured: throughput both ways, latency, then the costs.
 OVERVIEW = (
     ("tcp_up_mbps", None),
@@ -36,8 +38,7 @@ class _Panel:
 
     @property
     def heading(self) -> str:
-        name = names.metric(self.metric, None)
-        return f"{name}, {self.unit.partition('/')[0]}" if "CPU time" in name else name
+        return _SHORT.get(self.metric, names.metric(self.metric, None))
 
     @property
     def where(self) -> str:
@@ -113,6 +114,8 @@ def overview(*results: Result, metrics: Sequence[tuple[str, str | None]] = OVERV
 
 
 def _versus(results: Sequence[Result]) -> str:
+    if len(results) > 2:
+        return f"{len(results)} schemes"
     return " against ".join(result.label for result in results)
 
 

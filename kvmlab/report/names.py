@@ -14,6 +14,8 @@ METRICS = {
     "udp_sent_pps": "UDP packets sent",
     "udp_received_pps": "UDP packets received",
     "udp_loss_percent": "UDP packets lost",
+    "tcp_up_retransmits_count": "TCP segments sent again",
+    "tcp_down_retransmits_count": "TCP segments sent again",
 }
 WORKLOADS = {
     "tcp_up": "TCP from the VM",
@@ -26,10 +28,12 @@ COSTS = {
     "userspace_exits": "Exits to QEMU",
     "context_switches": "Context switches",
     "cpu_us": "CPU time",
+    "cpu_wait_us": "Waiting for a CPU",
     "softirq_us": "CPU time in softirqs",
     "interrupts": "Interrupts",
     "softirqs": "Softirqs",
     "steal_us": "CPU time stolen",
+    "machine_steal_us": "CPU time stolen from this machine",
 }
 PER = {"packet": "a packet", "megabyte": "a megabyte", "second": "a second", "trial": "a trial"}
 

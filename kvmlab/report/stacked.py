@@ -20,9 +20,13 @@ LARGEST = 5
 OTHERS = "others"
 # Who pays CPU time keeps one colour in every figure.
 ROLES = {
+    "guest": "#c3c9cf",
     "vCPU": style.SKY,
+    "vCPU outside the guest": style.SKY,
     "QEMU main loop": style.ORANGE,
+    "QEMU other threads": style.AMBER,
     "vhost worker": style.GREEN,
+    "softirq": style.PINK,
 }
 
 

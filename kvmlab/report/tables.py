@@ -11,10 +11,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# The costs that a summary shows; the tidy table has all of them, per megabyte as well.
+COSTS = tuple(
+    f"{name}_per_packet"
+    for name in ("vm_exits", "userspace_exits", "context_switches", "cpu_us", "softirq_us")
+)
+
+
 def summary(*results: Result) -> pd.DataFrame:
     """One row a metric, one column a result: the median and its interval, with units.
 
-    Costs stand once for each workload they were counted in.
+    Of the costs those a packet, once for each workload they were counted in.
     """
     import pandas as pd
 
@@ -89,8 +96,7 @@ def told(found: Summary) -> str:
 
 
 def _metrics(result: Result, workload: str) -> list[str]:
-    return list(
-        dict.fromkeys(
-            metric.name for trial in result.of(workload) for metric in trial.every_metric()
-        )
-    )
+    trials = result.of(workload)
+    measured = dict.fromkeys(metric.name for trial in trials for metric in trial.metrics)
+    counted = {metric.name for trial in trials for metric in trial.cost_metrics}
+    return [*measured, *(name for name in COSTS if name in counted)]

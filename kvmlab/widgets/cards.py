@@ -19,8 +19,11 @@ def card(title: str, lines: Mapping[str, str]) -> str:
     return _text(DIV(DIV(title, style="font-weight: 600;"), TABLE(*rows)))
 
 
-def line(text: str, share: float) -> str:
-    """One line of progress: a bar filled to ``share`` (0 … 1) and what is being done."""
+def line(text: str, share: float | None = None) -> str:
+    """One line of progress: a bar filled to ``share`` (0 … 1), if any, and what is being done."""
+    style = "font-size: .875em; color: #5b6670;"
+    if share is None:
+        return _text(DIV(text, style=style))
     width = f"{100 * min(1.0, max(0.0, share)):.0f}%"
     filled = DIV(style=f"width: {width}; height: 100%; background: #0b5fa5;")
     bar = SPAN(
@@ -28,7 +31,7 @@ def line(text: str, share: float) -> str:
         style="display: inline-block; width: 12em; height: .5em; margin-right: .8em; "
         "background: #dfe3e8;",
     )
-    return _text(DIV(bar, SPAN(text), style="font-size: .875em; color: #5b6670;"))
+    return _text(DIV(bar, SPAN(text), style=style))
 
 
 def _text(element: etree._Element) -> str:

@@ -64,7 +64,7 @@ class TrialPanel:
             result = self._run(self._model.value, self._seconds.value, self._show)
         except KvmlabError as error:
             # Raised into a callback it would be lost in the server's log.
-            self._line.value = line(str(error), 0.0)
+            self._line.value = line(str(error))
         else:
             self.results = (*self.results, result)
             self._line.value = ""

@@ -54,7 +54,7 @@ class Ticker:
         trace: TracebackType | None,
     ) -> None:
         took = time.monotonic() - self._started
-        self._update(line(f"{'done' if kind is None else 'broken off'} after {took:.0f} s", 1.0))
+        self._update(line(f"{'done' if kind is None else 'broken off'} after {took:.0f} s"))
 
     def _update(self, html: str) -> None:
         if self._handle is not None:
