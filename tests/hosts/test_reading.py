@@ -1,0 +1,69 @@
+"""Reading many files in one round trip, on real files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvmlab.errors import CommandFailed, OutputError
+from kvmlab.hosts import LocalRunner, links, read_text, read_tree, run_script
+from kvmlab.hosts.reading import parse_links, parse_tree
+
+RUNNER = LocalRunner()
+
+
+def test_read_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one\ntwo\n")
+    assert read_text(RUNNER, str(tmp_path / "a")) == "one\ntwo\n"
+    assert read_text(RUNNER, str(tmp_path / "b")) is None
+
+
+def test_read_tree_takes_files_and_patterns_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "0000:0b:00.0").write_text("0x8086\n")
+    (tmp_path / "with space").write_text("a: b\n\nc\n")
+    (tmp_path / "empty").touch()
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "bytes").write_bytes(b"\xff\x01\n")
+    tree = read_tree(RUNNER, f"{tmp_path}/0*", f"{tmp_path}/with space", f"{tmp_path}/[bde]*")
+    assert tree == {
+        f"{tmp_path}/0000:0b:00.0": "0x8086",
+        f"{tmp_path}/with space": "a: b\n\nc",
+        f"{tmp_path}/bytes": "\ufffd\x01",
+    }
+
+
+def test_read_tree_of_nothing(tmp_path: Path) -> None:
+    assert read_tree(RUNNER, f"{tmp_path}/none*") == {}
+
+
+def test_links(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "driver").symlink_to("../../drivers/igb")
+    assert links(RUNNER, f"{tmp_path}/*") == {f"{tmp_path}/driver": "../../drivers/igb"}
+    assert links(RUNNER, f"{tmp_path}/none*") == {}
+
+
+def test_run_script_hands_arguments_over(tmp_path: Path) -> None:
+    done = run_script(
+        RUNNER, "kvmlab.hosts", "read_tree.sh", "/proc/sys/kernel/ostype", timeout_sec=5
+    )
+    assert done.stdout == "/proc/sys/kernel/ostype\0Linux\n"
+    with pytest.raises(CommandFailed):
+        run_script(RUNNER, "kvmlab.hosts", "read_tree.sh", f"{tmp_path}/none", timeout_sec=5)
+
+
+@pytest.mark.parametrize("text", ["no path\n", "\0no path\n", "/a\0b\ncut"])
+def test_other_output_is_refused(text: str) -> None:
+    with pytest.raises(OutputError):
+        parse_tree(text)
+
+
+@given(st.text())
+def test_parsers_refuse_and_do_not_fail(text: str) -> None:
+    for parse in (parse_tree, parse_links):
+        with suppress(OutputError):
+            parse(text)
