@@ -147,6 +147,11 @@ class Recorder:
         )
         return checked(completed, check=check)
 
+    @property
+    def count(self) -> int:
+        """How many commands ran so far."""
+        return len(self._replies)
+
     def save(self, path: Path) -> None:
         """Write the replies so far to ``path``, for :meth:`RecordedRunner.load`."""
         document = {"host": self.name, "replies": [_entry(reply) for reply in self._replies]}

@@ -1,0 +1,59 @@
+"""Inspecting the embedded host itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmlab.facts import KvmProof, LinkState, inspect
+from kvmlab.hosts import Host, HostKind, Recorder
+
+pytestmark = pytest.mark.host
+
+MOST_COMMANDS = 3
+
+
+def test_the_articles_inventory(host: Host) -> None:
+    facts = inspect(host)
+    assert facts.kvm.usable
+    assert facts.iommu.on
+    for name, address, driver in (
+        ("p1p1", "0000:04:00.0", "e1000e"),
+        ("p1p2", "0000:04:00.1", "e1000e"),
+        ("p2p1", "0000:0b:00.0", "igb"),
+        ("p2p2", "0000:0b:00.1", "igb"),
+        ("p3p1", "0000:05:00.0", "e1000e"),
+    ):
+        port = facts.port(name)
+        assert (port.address, port.driver) == (address, driver)
+    assert facts.port("p2p1").link is LinkState.UP
+    assert facts.port("p2p2").netns == "peer"
+    assert facts.port("p2p1").sriov_totalvfs == 7
+    assert facts.port("p1p1").handover.in_the_way == ("0000:04:00.1",)
+    assert facts.management == "mgmt0"
+    assert facts.wire == host.wire
+    for module in ("vhost_net", "macvtap", "tun", "bridge", "vfio_pci"):
+        assert facts.modules[module] != "missing"
+
+
+def test_libvirt_and_qemu(host: Host) -> None:
+    facts = inspect(host).libvirt
+    assert facts.problem == ""
+    assert facts.capabilities is not None
+    assert facts.capabilities.virt_type == "kvm"
+    assert facts.capabilities.pci_hostdev
+    assert facts.version is not None
+    assert facts.qemu_version is not None
+
+
+@pytest.mark.usefixtures("vm")
+def test_a_running_vm_proves_kvm_and_few_commands_do(host: Host) -> None:
+    recorder = Recorder(host.runner)
+    seen = Host(
+        spec=host.spec,
+        kind=HostKind.EMBEDDED,
+        label=host.label,
+        runner=recorder,
+        libvirt_uri=host.libvirt_uri,
+    )
+    assert inspect(seen).kvm.proof is KvmProof.RUNNING_GUEST
+    assert recorder.count <= MOST_COMMANDS

@@ -1,0 +1,229 @@
+"""Parsers on real output, whole and cut off anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kvmlab.errors import OutputError
+from kvmlab.facts import KvmProof
+from kvmlab.facts.kvm import parse_boot
+from kvmlab.facts.parse_host import (
+    parse_cpu,
+    parse_hugepages,
+    parse_identity,
+    parse_nodes,
+    parse_range,
+    parse_release,
+)
+from kvmlab.facts.parse_libvirt import (
+    parse_domain_capabilities,
+    parse_domain_type,
+    version_text,
+)
+from kvmlab.facts.parse_net import parse_links, parse_routes, parse_speeds
+from kvmlab.facts.parse_pci import (
+    parse_classes,
+    parse_descriptions,
+    parse_groups,
+    parse_names,
+    parse_virtio,
+)
+from kvmlab.facts.sections import parse_sections
+from kvmlab.hosts.reading import parse_links as parse_symlinks
+from kvmlab.hosts.reading import parse_tree
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "facts"
+RECORDED = [
+    reply
+    for path in sorted(DATA.glob("*.json"))
+    for reply in json.loads(path.read_text())["replies"]
+]
+ANSWERS = ["".join(reply["stdout"]) for reply in RECORDED if reply["stdout"][0].startswith("@@")]
+BOOTS = ["".join(reply["stdout"]) for reply in RECORDED if "boot" in reply["input"].lower()]
+CAPABILITIES = (DATA / "domain_capabilities_11.3.xml").read_text()
+OLD_CAPABILITIES = (DATA / "domain_capabilities_9.0.xml").read_text()
+
+#: The parser of each section; texts of all sections together are what real hosts printed.
+PARSERS: dict[str, Callable[[str], object]] = {
+    "identity": parse_identity,
+    "release": parse_release,
+    "cpu": lambda text: parse_cpu(
+        text,
+        memory="MemTotal: 1024 kB",
+        counts={"/sys/devices/system/cpu/online": "0-1"},
+        architecture="x86_64",
+    ),
+    "nodes": parse_nodes,
+    "groups": parse_groups,
+    "classes": lambda text: parse_classes(parse_tree(text)),
+    "function_links": parse_symlinks,
+    "function_names": parse_names,
+    "virtio_devices": parse_virtio,
+    "descriptions": parse_descriptions,
+    "speeds": lambda text: parse_speeds(parse_tree(text)),
+    "addresses": parse_links,
+    "default_routes": parse_routes,
+    "route_to_peer": parse_routes,
+    "hugepages": lambda text: parse_hugepages(parse_tree(text)),
+}
+TEXTS = [
+    (name.partition(" ")[0], text)
+    for answer in ANSWERS
+    for name, text in parse_sections(answer).texts.items()
+    if name.partition(" ")[0] in PARSERS and text
+]
+
+
+def test_every_parser_has_a_text() -> None:
+    assert {name for name, _ in TEXTS} == set(PARSERS)
+    assert BOOTS
+
+
+@pytest.mark.parametrize(("name", "text"), TEXTS, ids=[name for name, _ in TEXTS])
+def test_real_output_is_understood(name: str, text: str) -> None:
+    assert PARSERS[name](text)
+
+
+@given(st.data())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_cut_or_damaged_output_is_refused_or_understood(data: st.DataObject) -> None:
+    name, text = data.draw(st.sampled_from(TEXTS))
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    middle = data.draw(st.text(max_size=8))
+    damaged = text[:start] + middle + text[end:]
+    with suppress(OutputError):
+        PARSERS[name](damaged)
+
+
+@given(st.data())
+def test_a_cut_answer_is_refused(data: st.DataObject) -> None:
+    answer = data.draw(st.sampled_from(ANSWERS))
+    cut = answer[: data.draw(st.integers(0, len(answer) - 2))]
+    whole = parse_sections(answer)
+    try:
+        found = parse_sections(cut)
+    except OutputError:
+        return
+    # Cut between two sections: what is missing is missed as soon as it is asked for.
+    for name in whole.texts.keys() - found.texts.keys():
+        with pytest.raises(OutputError, match="has no section"):
+            found.text(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello\n",
+        "@@ begin a\nx\n\n@@ end b 0\n",
+        "@@ begin a\nx\n",
+        "@@ end a 0\n",
+        "@@ begin a\n\n@@ end a 0\nmore\n",
+    ],
+)
+def test_frames(text: str) -> None:
+    with pytest.raises(OutputError):
+        parse_sections(text)
+
+
+def test_sections_keep_texts_and_codes() -> None:
+    found = parse_sections("@@ begin a\none\n\ntwo\n\n@@ end a 0\n@@ begin b\n\n@@ end b 127\n")
+    assert found.text("a") == "one\n\ntwo\n"
+    assert (found.text("b"), found.code("b")) == ("", 127)
+
+
+@pytest.mark.parametrize(("text", "count"), [("0", 1), ("0-1", 2), ("0-3,8", 5), ("0-3,8-9\n", 6)])
+def test_ranges(text: str, count: int) -> None:
+    assert parse_range(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "a", "0-", "0,,1", "٣"])
+def test_ranges_that_are_none(text: str) -> None:
+    with pytest.raises(OutputError):
+        parse_range(text)
+
+
+def test_routes_of_several_hops() -> None:
+    text = json.dumps([{"dst": "default", "flags": [], "nexthops": [{"dev": "a"}, {"dev": "b"}]}])
+    assert parse_routes(text) == ("a", "b")
+    assert parse_routes("") == parse_routes("[]") == parse_routes("[{}]") == ()
+
+
+def test_unknown_speeds_are_left_out() -> None:
+    names = {"a": "1000", "b": "-1", "c": "4294967295", "d": "", "e": "0"}
+    tree = {f"/sys/class/net/{name}/speed": value for name, value in names.items()}
+    assert parse_speeds(tree) == {"a": 1000}
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"ifname":"a"}]', '[{"ifindex":"x"}]'])
+def test_links_that_are_none(text: str) -> None:
+    with pytest.raises(OutputError, match="`ip -j`"):
+        parse_links(text)
+
+
+def test_domain_capabilities() -> None:
+    found = parse_domain_capabilities(CAPABILITIES)
+    assert (found.virt_type, found.architecture) == ("kvm", "x86_64")
+    assert found.emulator.endswith("qemu-system-x86_64")
+    assert found.vcpus_max == 255
+    assert "host-passthrough" in found.cpu_modes
+    assert found.pci_hostdev
+    assert "default" in found.interface_backends
+
+
+def test_domain_capabilities_of_an_older_libvirt() -> None:
+    found = parse_domain_capabilities(OLD_CAPABILITIES)
+    assert (found.virt_type, found.pci_hostdev) == ("kvm", True)
+    assert found.interface_backends == ()
+
+
+@given(st.integers(0, len(CAPABILITIES) - 20))
+def test_cut_capabilities(end: int) -> None:
+    with pytest.raises(OutputError):
+        parse_domain_capabilities(CAPABILITIES[:end])
+
+
+@pytest.mark.parametrize("parse", [parse_domain_capabilities, parse_domain_type])
+@pytest.mark.parametrize("text", ["", "<other/>", "text"])
+def test_other_documents(parse: Callable[[str], Any], text: str) -> None:
+    with pytest.raises(OutputError):
+        parse(text)
+
+
+def test_domain_type_and_versions() -> None:
+    assert parse_domain_type("<domain type='kvm' id='1'><name>a</name></domain>") == "kvm"
+    assert version_text(11003000) == "11.3.0"
+    assert version_text(10000013) == "10.0.13"
+
+
+@pytest.mark.parametrize(
+    ("text", "proof"),
+    [
+        *((text, KvmProof.KERNEL) for text in BOOTS),
+        ("firmware: SeaBIOS (version 1.16.2-debian-1.16.2-1)\n", KvmProof.FIRMWARE),
+        ("nothing: there is no QEMU on the host\n", KvmProof.NONE),
+        # A 64-bit kernel on a paravirtual KVM, as QEMU 7.2 reports its end.
+        ("nothing: Code=05 83 fa 0f 77 b5 4d 01 fd 41 b8 01 00 00 00 89 c8\n", KvmProof.NONE),
+    ],
+)
+def test_boots(text: str, proof: KvmProof) -> None:
+    assert parse_boot(text)[0] is proof
+
+
+@given(st.text())
+def test_other_boots_are_refused(text: str) -> None:
+    with suppress(OutputError):
+        parse_boot(text)
+
+
+def test_a_mapping_of_files_may_be_frozen() -> None:
+    assert parse_hugepages(MappingProxyType({"/etc/passwd": "x"})) == ()
