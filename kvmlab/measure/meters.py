@@ -13,15 +13,14 @@ from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
 from kvmlab.measure.workloads import holder
 
 if TYPE_CHECKING:
-    from kvmlab.changes import Nic
-    from kvmlab.domain import VmThreads
     from kvmlab.hosts import Host, Wire
+    from kvmlab.measure.subject import Subject
     from kvmlab.process import Completed
 
 _SCRIPT = "meters.sh"
 _PACKAGE = "kvmlab.measure"
 _TRIP_SEC = 60.0
-_TRAFFIC_WAIT_SEC = 15
+_TRAFFIC_WAIT_SEC = 12
 _HELD_SEC = 1200
 # One second of an emulated host's virtual time takes many seconds of ours.
 _VIRTUAL_FACTOR = 40
@@ -49,11 +48,11 @@ def wire_of(host: Host) -> Wire:
 class Meters:
     """Counters and server around one trial; a context manager that takes both away again."""
 
-    def __init__(self, host: Host, threads: VmThreads, nic: Nic) -> None:
-        self._host = host
-        self._threads = threads
-        self._wire = wire_of(host)
-        self._nic = nic
+    def __init__(self, subject: Subject) -> None:
+        self._host = subject.host
+        self._threads = subject.threads
+        self._wire = wire_of(subject.host)
+        self._nic = subject.nic
         self._name = f"kvmlab-{secrets.token_hex(4)}"
         self._open = False
         self.server_log = ""
@@ -116,7 +115,7 @@ class Meters:
     def window(self, warmup_sec: float, seconds: float) -> tuple[Snapshot, Snapshot] | None:
         """Wait for traffic and ``warmup_sec``, then count for ``seconds`` of the host's clock.
 
-        None where no traffic came.
+        None where no traffic came, or it was over already.
         """
         completed = self._run(
             "window",

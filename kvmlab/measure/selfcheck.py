@@ -10,9 +10,7 @@ from kvmlab.measure.snapshot import costs, window
 from kvmlab.measure.workloads import holder
 
 if TYPE_CHECKING:
-    from kvmlab.changes import Nic
-    from kvmlab.domain import TestVM, VmThreads
-    from kvmlab.hosts import Host
+    from kvmlab.measure.subject import Subject
 
 ECHOES = 3
 # Only QEMU can answer a read of a PCI device's configuration: it leaves guest and kernel.
@@ -20,7 +18,7 @@ _CONFIG_SPACE = "/sys/bus/pci/devices/0000:00:00.0/config"
 _MUST_COUNT = ("vm_exits", "userspace_exits", "context_switches", "cpu_us")
 
 
-def self_check(host: Host, vm: TestVM, nic: Nic, threads: VmThreads) -> dict[str, Any]:
+def self_check(subject: Subject) -> dict[str, Any]:
     """Provoke exits, exits to QEMU, context switches, CPU time and packets, and see them counted.
 
     The VM sends a few echoes to the peer and reads a PCI device's configuration space, which only
@@ -29,12 +27,15 @@ def self_check(host: Host, vm: TestVM, nic: Nic, threads: VmThreads) -> dict[str
     Raises:
         MeasureError: a counter stayed at zero, so a zero of it in a trial would mean nothing.
     """
-    with Meters(host, threads, nic) as meters:
+    host, agent = subject.host, subject.vm.agent
+    with Meters(subject) as meters:
         meters.prepare(holder(120), "none", 0)
         begin = meters.read("begin")
         timeout_sec = patience(host, 15)
-        vm.agent.run(("wc", "-c", _CONFIG_SPACE), timeout_sec=timeout_sec)
-        vm.agent.run(("ping", "-c", str(ECHOES), "-i", "0.2", nic.peer_ip), timeout_sec=timeout_sec)
+        agent.run(("wc", "-c", _CONFIG_SPACE), timeout_sec=timeout_sec)
+        agent.run(
+            ("ping", "-c", str(ECHOES), "-i", "0.2", subject.nic.peer_ip), timeout_sec=timeout_sec
+        )
         end = meters.read("end")
     counted = window(begin, end, meters.device, meters.counted_at)
     totals: dict[str, float] = {"packets": counted.packets}

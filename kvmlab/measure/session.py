@@ -12,6 +12,7 @@ from kvmlab.errors import UsageError
 from kvmlab.measure.metadata import guest_metadata, host_metadata
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.settings import Trials
+from kvmlab.measure.subject import Subject
 from kvmlab.measure.tracing import trace_path
 from kvmlab.measure.trial import run_trial
 from kvmlab.measure.workloads import workload
@@ -76,7 +77,7 @@ class _Gathering:
             "nic": nic.to_dict(),
             "host": host_metadata(self._host, threads),
             "guest": guest_metadata(self._host, self._vm, nic),
-            "self_check": self_check(self._host, self._vm, nic, threads),
+            "self_check": self_check(Subject(self._host, self._vm, nic, threads)),
         }
         if self._settings.trace_path:
             steps.now(f"{nic.label}: following one packet")
@@ -88,13 +89,12 @@ class _Gathering:
         threads = self._vm.threads()
         if self._nic is None:
             self.first_look(nic, threads, steps)
+        subject = Subject(self._host, self._vm, nic, threads)
         sockperf = all("sockperf" in self._meta[end]["tools"] for end in ("host", "guest"))
         for name in self._settings.workloads:
             steps.now(f"{nic.label}: {name}, trial {number} of {self._settings.count}")
             work = workload(name, self._settings, nic.peer_ip, sockperf=sockperf)
-            trial, raw = run_trial(
-                self._host, self._vm, nic, threads, work, self._settings, number=number, block=block
-            )
+            trial, raw = run_trial(subject, work, self._settings, number=number, block=block)
             self._trials.append(trial)
             self._raw.extend(raw)
 

@@ -2,96 +2,119 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
 from kvmlab.measure.machine_load import StealMeter
 from kvmlab.measure.meters import Meters, patience
 from kvmlab.measure.settings import Trials
-from kvmlab.measure.snapshot import Snapshot, costs, window
+from kvmlab.measure.snapshot import costs, window
+from kvmlab.measure.subject import Subject
 from kvmlab.measure.workloads import SPARE_SEC, Workload
 from kvmlab.results import Cost, Metric, Raw, Trial, Window
 
-if TYPE_CHECKING:
-    from kvmlab.changes import Nic
-    from kvmlab.domain import TestVM, VmThreads
-    from kvmlab.hosts import Host
-
 _FLAG_STEAL = 0.10
-# Two snapshots take time as well, and the client's last moments stay out of the window.
+# The costs' window opens in the middle of the warm-up, since on a busy host what opens it is late;
+# it closes before the client's last moments.
+_WARM_SHARE = 0.5
 _TAIL_SEC = 0.4
+_LEAST_SEC = 0.5
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One run of the client: what it printed, and the window inside its traffic if there was."""
+
+    client: str
+    server_log: str
+    window: Window | None
+    spent: tuple[Cost, ...]
+    flags: tuple[str, ...] = ()
 
 
 def run_trial(
-    host: Host,
-    vm: TestVM,
-    nic: Nic,
-    threads: VmThreads,
-    work: Workload,
-    trials: Trials,
-    *,
-    number: int,
-    block: int,
+    subject: Subject, work: Workload, trials: Trials, *, number: int, block: int
 ) -> tuple[Trial, tuple[Raw, ...]]:
     """Run ``work`` once, with every meter around it.
 
     The order: counters set, server started and seen listening, client started in the VM; on the
-    host one script waits for the traffic and the warm-up, takes a snapshot, waits the length of the
+    host one script waits for the traffic, takes a snapshot in the warm-up, waits the length of the
     trial and takes another; then the client's end is awaited, and server and counters are removed,
     whatever happened.
+
+    On a host so busy that the traffic was over before the window opened, the trial is repeated,
+    and flagged.
 
     Raises:
         MeasureError: no traffic came, the client failed, or something stayed behind.
         HostError, DomainError: host or VM do not answer.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    steal = StealMeter(host)
-    meters = Meters(host, threads, nic)
-    with meters:
-        meters.prepare(work.server, work.listens, work.port)
-        handle = vm.agent.start(work.client)
-        found = meters.window(trials.warmup_sec, max(trials.seconds - _TAIL_SEC, 0.5))
-        try:
-            client = vm.agent.wait(
-                handle, work.client, timeout_sec=patience(host, trials.total_sec + SPARE_SEC)
-            )
-        except (GuestCommandFailed, CommandFailed) as error:
-            raise MeasureError(
-                f"The client of the workload `{work.name}` failed in {vm.name}.",
-                todo=_peer_hint(meters, work),
-                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
-            ) from error
-    raw = _raw(work, number, client.stdout, meters.server_log)
-    if found is None:
-        raise MeasureError(
-            f"No traffic of the workload `{work.name}` arrived at {meters.counted_at}.",
-            todo="Does the VM reach the peer through the interface under test? Try a ping.",
-            evidence=client.stdout[-2000:],
-        )
-    counted, spent = _count(meters, *found)
-    metrics = _read(work, client.stdout, raw)
+    missed = 0
+    found = _attempt(subject, work, trials)
+    while found.window is None or not found.window.packets:
+        missed += 1
+        if missed == _ATTEMPTS:
+            raise _unseen(subject, work, found)
+        found = _attempt(subject, work, trials)
+    raw = _raw(work, number, found)
+    again = (f"repeated: {missed} attempt(s) missed the traffic",) if missed else ()
     trial = Trial(
         workload=work.name,
         number=number,
         block=block,
-        metrics=metrics,
-        costs=(*spent, *steal.costs()),
-        window=counted,
+        metrics=_read(work, found.client, raw),
+        costs=found.spent,
+        window=found.window,
         started=started,
-        flags=(*_flags(spent, counted), *steal.flags(_FLAG_STEAL)),
+        flags=(*again, *found.flags),
     )
     return trial, raw
 
 
-def _count(meters: Meters, begin: Snapshot, end: Snapshot) -> tuple[Window, tuple[Cost, ...]]:
-    counted = window(begin, end, meters.device, meters.counted_at)
-    if not counted.packets:
-        raise MeasureError(
-            f"The interface counters of {meters.counted_at} stood still during a trial.",
-            todo="Costs per packet need packets: is that the port that carries the traffic?",
+def _unseen(subject: Subject, work: Workload, found: _Attempt) -> MeasureError:
+    return MeasureError(
+        f"The counters of {Meters(subject).counted_at} saw no traffic of the workload "
+        f"`{work.name}` in {_ATTEMPTS} attempts.",
+        todo=(
+            "Is that the port that carries the traffic? On a very busy machine give trials more "
+            "seconds."
+        ),
+        evidence=found.client[-2000:],
+    )
+
+
+def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
+    agent = subject.vm.agent
+    steal = StealMeter(subject.host)
+    with Meters(subject) as meters:
+        meters.prepare(work.server, work.listens, work.port)
+        handle = agent.start(work.client)
+        found = meters.window(
+            trials.warmup_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC)
         )
-    return counted, costs(begin, end, meters.roles, meters.interrupt_devices)
+        deadline_sec = patience(subject.host, trials.total_sec + SPARE_SEC)
+        try:
+            client = agent.wait(handle, work.client, timeout_sec=deadline_sec)
+        except (GuestCommandFailed, CommandFailed) as error:
+            raise MeasureError(
+                f"The client of the workload `{work.name}` failed in {subject.vm.name}.",
+                todo=_peer_hint(meters, work),
+                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
+            ) from error
+    if found is None:
+        return _Attempt(client.stdout, meters.server_log, None, ())
+    spent = costs(*found, meters.roles, meters.interrupt_devices)
+    counted = window(*found, meters.device, meters.counted_at)
+    return _Attempt(
+        client.stdout,
+        meters.server_log,
+        counted,
+        (*spent, *steal.costs()),
+        (*_flags(spent, counted), *steal.flags(_FLAG_STEAL)),
+    )
 
 
 def _read(work: Workload, text: str, raw: tuple[Raw, ...]) -> tuple[Metric, ...]:
@@ -104,12 +127,11 @@ def _read(work: Workload, text: str, raw: tuple[Raw, ...]) -> tuple[Metric, ...]
         raise
 
 
-def _raw(work: Workload, number: int, client: str, server: str) -> tuple[Raw, ...]:
+def _raw(work: Workload, number: int, found: _Attempt) -> tuple[Raw, ...]:
     stem = f"{work.name}-{number:02d}"
-    found = [Raw(f"{stem}-client.{work.suffix}", client)]
-    if server.strip():
-        found.append(Raw(f"{stem}-server.txt", server))
-    return tuple(found)
+    client = Raw(f"{stem}-client.{work.suffix}", found.client)
+    server = Raw(f"{stem}-server.txt", found.server_log)
+    return (client, server) if found.server_log.strip() else (client,)
 
 
 def _peer_hint(meters: Meters, work: Workload) -> str:

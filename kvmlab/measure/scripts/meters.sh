@@ -13,6 +13,7 @@
 T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
 RUN=/run/kvmlab-meters
+LISTEN_SEC=15
 action=$1
 name=$2
 I=$T/instances/$name
@@ -57,6 +58,16 @@ packets() { # sets $rx from the counters of $device
     done < "/proc/$server/net/dev"
 } 2>/dev/null
 
+deadline() { # $1: whole seconds from now
+    read -r now _ < /proc/uptime
+    end=$((${now%.*} + $1 + 1))
+}
+
+passed() {
+    read -r now _ < /proc/uptime
+    [ ${now%.*} -ge $end ]
+}
+
 snapshot() { # $1: label; standard input: the counters of the namespace
     echo "=== snapshot $1"
     date +%s.%N
@@ -89,6 +100,7 @@ prepare)
     mkdir -p -m 700 $RUN
     # What a killed run left: one lab at a time works on a host.
     for stale in $RUN/*.pid; do cleanup_server "$stale"; done
+    rm -f $RUN/*.log
     for stale in $T/instances/kvmlab-*; do [ -d "$stale" ] && remove_instance "$stale"; done
     mkdir $I || { echo "=== no tracefs"; exit 3; }
     # Nobody reads its ring buffer: hist triggers count without one.
@@ -100,10 +112,9 @@ prepare)
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
     echo $server > $RUN/$name.pid
-    left=200
+    deadline $LISTEN_SEC
     while [ "$protocol" != none ] && ! listening "$protocol" "$port"; do
-        left=$((left - 1))
-        if [ $left = 0 ] || [ ! -d /proc/$server ]; then
+        if passed || [ ! -d /proc/$server ]; then
             echo "=== no server"
             cat $RUN/$name.log
             exit 4
@@ -121,13 +132,12 @@ read | window)
         snapshot "$4" < /proc/$server/net/dev
         exit
     fi
-    left=$(($4 * 20))
+    deadline $4
     packets
     first=$rx
     # A handful of packets is ARP and the handshake, or a straggler of the trial before.
     while [ $((rx - first)) -lt 12 ]; do
-        left=$((left - 1))
-        if [ $left = 0 ] || [ ! -d /proc/$server ]; then
+        if passed || [ ! -d /proc/$server ]; then
             echo "=== no traffic"
             exit 0
         fi
@@ -137,7 +147,7 @@ read | window)
     sleep "$5"
     # Opened while the server lives: reading it later tells the counters of that moment, also when
     # the client was quicker than planned and the server has ended.
-    exec 4< /proc/$server/net/dev
+    exec 4< /proc/$server/net/dev || { echo "=== no traffic"; exit 0; }
     snapshot begin < /proc/$server/net/dev
     sleep "$6"
     snapshot end <&4

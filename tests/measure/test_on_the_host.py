@@ -1,0 +1,202 @@
+"""Measurements on the real embedded host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from kvmlab.changes import Nic
+from kvmlab.errors import MeasureError
+from kvmlab.hosts import Host
+from kvmlab.lab import Lab
+from kvmlab.measure import Trials
+from kvmlab.measure.meters import Meters
+from kvmlab.measure.selfcheck import self_check
+from kvmlab.measure.snapshot import Snapshot, costs, window
+from kvmlab.measure.subject import Subject
+from kvmlab.measure.trial import run_trial
+from kvmlab.measure.workloads import holder, workload
+from kvmlab.results import Result, Trial, compare
+from kvmlab.schemes import FullEmulation, Virtio
+
+pytestmark = pytest.mark.host
+
+TRIALS = Trials(count=3, seconds=1, workloads=("tcp_up", "latency", "pps"))
+
+
+@pytest.fixture(scope="module")
+def results(lab: Lab) -> tuple[Result, Result]:
+    """e1000e and virtio with QEMU's back end, in turns."""
+    plans = (lab.plan(FullEmulation("e1000e")), lab.plan(Virtio()))
+    emulated, virtio = lab.compare(*plans, trials=TRIALS)
+    return emulated, virtio
+
+
+@pytest.fixture(scope="module")
+def nic(lab: Lab, results: tuple[Result, Result]) -> Iterator[Nic]:
+    """An e1000e in place, after the comparison is done."""
+    with lab.plan(FullEmulation("e1000e")).applied(lab.vm) as applied:
+        yield applied
+
+
+@pytest.fixture
+def subject(lab: Lab, nic: Nic) -> Subject:
+    return Subject(lab.host, lab.vm, nic, lab.vm.threads())
+
+
+def left_behind(host: Host) -> str:
+    """What a measurement could leave on the host, one thing a line."""
+    look = (
+        "for f in /sys/kernel/tracing/instances/kvmlab-* /sys/kernel/tracing/events/kvmlab "
+        "/run/kvmlab-meters/*; do [ -e $f ] && echo $f; done; "
+        "pgrep -a iperf3; pgrep -a sockperf; pgrep -ax sleep; true"
+    )
+    return host.run(("sh", "-c", look), timeout_sec=60).stdout
+
+
+def numbers(host: Host, *paths: str) -> list[float]:
+    done = host.run(("sh", "-c", 'cat -- "$@"', "sh", *paths), timeout_sec=60)
+    return [float(word) for word in done.stdout.split()]
+
+
+def one_trial(subject: Subject, name: str) -> Trial:
+    work = workload(name, TRIALS, subject.nic.peer_ip, sockperf=True)
+    trial, _ = run_trial(subject, work, TRIALS, number=1, block=1)
+    return trial
+
+
+def test_every_workload_was_measured_in_turns(results: tuple[Result, Result]) -> None:
+    for result in results:
+        assert result.emulated
+        assert [t.number for t in result.of("tcp_up")] == [1, 2, 3]
+        for metric in ("tcp_up_mbps", "rtt_p50_us", "udp_received_pps"):
+            assert result.summary(metric).median > 0
+        assert {item.name for item in result.raw} >= {"path-trace.txt", "tcp_up-03-client.json"}
+    blocks = {t.block for result in results for t in result.trials}
+    assert blocks == set(range(1, 2 * TRIALS.count + 1))
+
+
+def test_the_article_s_claim_exits_fall_by_an_order_of_magnitude(
+    results: tuple[Result, Result],
+) -> None:
+    for metric in ("vm_exits_per_packet", "userspace_exits_per_packet"):
+        found = compare(*results, metric, "pps")
+        assert found.baseline.median > 1
+        assert found.ratio < 0.1
+        assert found.verdict == "better"
+
+
+def test_the_hops_are_those_of_a_bridge(results: tuple[Result, Result]) -> None:
+    for result, carrier in zip(results, ("vCPU thread of QEMU", "QEMU main loop"), strict=True):
+        path = result.path
+        assert path is not None
+        tap = result.meta["nic"]["host_device"]
+        guest, *_ = path.devices("guest")
+        first, bridge, port = path.devices("host")
+        assert (guest, first, port) == (result.meta["nic"]["guest_interface"], tap, "p2p1")
+        assert path.devices("peer") == ("p2p2",)
+        assert path.devices("host", "reply") == (port, bridge, tap)
+        assert path.host_hops[0].carrier == carrier
+        assert not any(hop.inferred for hop in path.host_hops)
+
+
+def test_the_counters_were_proven(results: tuple[Result, Result]) -> None:
+    for result in results:
+        counted = result.meta["self_check"]["counted"]
+        for name in ("vm_exits", "userspace_exits", "context_switches", "cpu_us", "packets"):
+            assert counted[name] > 0
+
+
+def test_metadata_says_what_may_explain_a_figure(results: tuple[Result, Result]) -> None:
+    host = results[0].meta["host"]
+    assert host["versions"]["qemu"].count(".") == 2
+    assert host["files"]["/proc/sys/net/ipv4/tcp_congestion_control"]
+    assert results[1].meta["guest"]["driver"]["driver"] == "virtio_net"
+
+
+def test_nothing_is_left_behind(lab: Lab, results: tuple[Result, Result]) -> None:
+    assert left_behind(lab.host) == ""
+
+
+def test_exits_agree_with_kvms_own_statistics(lab: Lab, subject: Subject) -> None:
+    """KVM counts exits itself (debugfs); ours lie between its counts taken inside and outside."""
+    listed = lab.host.run(
+        ("sh", "-c", f"ls -d /sys/kernel/debug/kvm/{subject.threads.pid}-*"), timeout_sec=60
+    ).stdout
+    own = [f"{listed.strip()}/{name}" for name in ("exits", "mmio_exits")]
+    with Meters(subject) as meters:
+        meters.prepare(holder(300), "none", 0)
+        outer_begin = numbers(lab.host, *own)
+        begin = meters.read("begin")
+        inner_begin = numbers(lab.host, *own)
+        lab.vm.agent.run(("ping", "-c", "30", "-i", "0.05", subject.nic.peer_ip), timeout_sec=120)
+        inner_end = numbers(lab.host, *own)
+        end = meters.read("end")
+        outer_end = numbers(lab.host, *own)
+    exits = _total(meters, begin, end, "vm_exits")
+    mmio = _total(meters, begin, end, "userspace_exits", "MMIO")
+    for ours, index in ((exits, 0), (mmio, 1)):
+        assert ours > 0
+        assert ours >= 0.98 * (inner_end[index] - inner_begin[index])
+        assert ours <= 1.02 * (outer_end[index] - outer_begin[index])
+    counted = window(begin, end, meters.device, meters.counted_at)
+    assert counted.packets >= 60
+
+
+def _total(
+    meters: Meters, begin: Snapshot, end: Snapshot, name: str, part: str | None = None
+) -> float:
+    return sum(
+        cost.value
+        for cost in costs(begin, end, meters.roles, meters.interrupt_devices)
+        if cost.name == name and part in (None, cost.part)
+    )
+
+
+def test_cpu_time_agrees_with_the_process_accounting(lab: Lab, subject: Subject) -> None:
+    stat = f"/proc/{subject.threads.pid}/stat"
+
+    def ticks() -> int:
+        fields = lab.host.run(("cat", stat), timeout_sec=60).stdout.rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    with Meters(subject) as meters:
+        meters.prepare(holder(300), "none", 0)
+        begin, before = meters.read("begin"), ticks()
+        lab.vm.agent.run(("ping", "-c", "60", "-i", "0.02", subject.nic.peer_ip), timeout_sec=120)
+        after, end = ticks(), meters.read("end")
+    ours = _total(meters, begin, end, "cpu_us") / 1e6
+    theirs = (after - before) / 100
+    assert ours == pytest.approx(theirs, rel=0.35, abs=0.15)
+
+
+def test_a_failing_client_is_told_and_nothing_stays(lab: Lab, subject: Subject) -> None:
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, sockperf=True)
+    broken = replace(
+        work, client=("timeout", "20", "iperf3", "-c", subject.nic.peer_ip, "-p", "9", "-J")
+    )
+    with pytest.raises(MeasureError, match="client of the workload") as caught:
+        run_trial(subject, broken, TRIALS, number=1, block=1)
+    assert "refused" in str(caught.value)
+    assert left_behind(lab.host) == ""
+    assert one_trial(subject, "tcp_up").window.packets > 100
+
+
+def test_what_a_killed_run_left_is_taken_away(lab: Lab, subject: Subject) -> None:
+    dead = Meters(subject)
+    dead.prepare(workload("tcp_up", TRIALS, subject.nic.peer_ip, sockperf=True).server, "tcp", 5201)
+    assert "iperf3" in left_behind(lab.host)
+    # Its port, its instance and its server are in the way of the next one, unless that clears up.
+    assert one_trial(subject, "tcp_up").window.packets > 100
+    assert left_behind(lab.host) == ""
+
+
+def test_a_counter_that_cannot_count_is_found_out(lab: Lab, subject: Subject) -> None:
+    blind = replace(subject.threads, vcpus=(2**22 - 1,))  # no such thread: nothing will be counted
+    with pytest.raises(MeasureError, match="did not count") as caught:
+        self_check(replace(subject, threads=blind))
+    assert "vm_exits" in caught.value.message
+    assert "userspace_exits" in caught.value.message
+    assert left_behind(lab.host) == ""
