@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final, Self
 
+from kvmlab.domain import Interface
 from kvmlab.errors import OutputError
 
 
@@ -46,7 +47,10 @@ class Command:
         """The command as a person would type it."""
         text = shlex.join(self.argv)
         if self.argv[0] == "tee" and self.input_text is not None:
-            return f"echo {shlex.quote(self.input_text.strip())} > {shlex.quote(self.argv[-1])}"
+            text = f"echo {shlex.quote(self.input_text.strip())} > {shlex.quote(self.argv[-1])}"
+        if self.only_when is not None:
+            path, value = self.only_when
+            text += f"   # only where {path} reads {value}"
         return text
 
     @classmethod
@@ -154,6 +158,10 @@ class AttachInterface(Step):
     interface_xml: str
 
     @property
+    def _type(self) -> str:
+        return Interface.parse(self.interface_xml).type or "network"
+
+    @property
     def before(self) -> str:
         """The VM has no such interface."""
         return "absent"
@@ -172,7 +180,7 @@ class AttachInterface(Step):
     def undo_text(self) -> tuple[str, ...]:
         """Virsh's words for it."""
         return (
-            f"virsh detach-interface {shlex.quote(self.domain)} --type network "
+            f"virsh detach-interface {shlex.quote(self.domain)} --type {self._type} "
             f"--mac {self.mac} --live",
         )
 

@@ -1,0 +1,169 @@
+"""Plans of the schemes on the recorded embedded host, against golden XML and text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from kvmlab.changes import Command, HostStep, Plan, common_steps
+from kvmlab.domain import Domain, Interface, diff_of_attaching, validate
+from kvmlab.errors import Refused, Unavailable, UsageError
+from kvmlab.facts import HostFacts, inspect
+from kvmlab.hosts import Wire
+from kvmlab.schemes import FullEmulation, Scheme, Virtio
+from kvmlab.schemes.base import mac_for
+from kvmlab.schemes.bridge import BRIDGE, BRIDGE_MAC
+from tests.facts.record import load
+
+WIRE = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
+SCHEMES = [FullEmulation("e1000"), FullEmulation("e1000e"), Virtio()]
+
+
+@pytest.fixture(scope="module")
+def facts(data: Path) -> HostFacts:
+    """The embedded host at rest."""
+    return inspect(load(data / "schemes" / "host.json"), prove_kvm=False)
+
+
+def changed_link(facts: HostFacts, which: str, /, **values: object) -> HostFacts:
+    links = tuple(
+        replace(link, **values) if link.name == which and link.netns is None else link  # type: ignore[arg-type]
+        for link in facts.links
+    )
+    return replace(facts, links=links)
+
+
+def attached(domain_xml: str, plan: Plan) -> str:
+    domain = Domain.parse(domain_xml)
+    domain.add("devices", Interface.parse(plan.interface_xml))
+    return domain.xml()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
+def test_golden(
+    scheme: Scheme, facts: HostFacts, data: Path, golden: Callable[[Path, str], None]
+) -> None:
+    """in: the lab's own VM; out: the same with its interface, valid by libvirt's own schema."""
+    before = (data / "domain" / "lab-vm.xml").read_text()
+    plan = scheme.plan(facts, wire=WIRE)
+    folder = data / "schemes" / scheme.id
+    golden(folder / "domain.xml", attached(before, plan))
+    golden(folder / "interface.xml", plan.interface_xml)
+    golden(folder / "plan.txt", str(plan))
+    assert validate(attached(before, plan)), "this machine has no /usr/share/libvirt/schemas"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
+def test_golden_with_a_users_domain(
+    scheme: Scheme, facts: HostFacts, data: Path, golden: Callable[[Path, str], None]
+) -> None:
+    text = (data / "domain" / "users-own.xml").read_text()
+    plan = scheme.plan(facts, wire=WIRE)
+    golden(
+        data / "schemes" / scheme.id / "users-own.diff",
+        diff_of_attaching(text, Interface.parse(plan.interface_xml)),
+    )
+
+
+def test_schemes_have_names_of_their_own() -> None:
+    assert [scheme.id for scheme in SCHEMES] == ["e1000", "e1000e", "virtio-qemu"]
+    assert len({scheme.label for scheme in SCHEMES}) == 3
+    assert len({mac_for(scheme.id) for scheme in SCHEMES}) == 3
+    assert {scheme.backend for scheme in SCHEMES} == {"qemu"}
+
+
+def test_schemes_over_the_bridge_share_it(facts: HostFacts) -> None:
+    plans = [scheme.plan(facts, wire=WIRE) for scheme in SCHEMES]
+    shared = common_steps(*plans)
+    assert [step.what.split()[0] for step in shared] == ["Make", "Put"]
+    assert all(isinstance(step, HostStep) for step in shared)
+    assert common_steps(plans[0]) == shared
+    assert common_steps() == ()
+
+
+def test_only_what_is_missing_is_changed(facts: HostFacts) -> None:
+    down = changed_link(facts, "p2p1", up=False)
+    steps = Virtio().plan(down, wire=WIRE).steps
+    assert [step.after for step in steps[:3]] == [BRIDGE_MAC, BRIDGE, "up"]
+    assert "ip link set dev p2p1 down" in steps[2].undo_text
+    port = facts.link("p2p1")
+    assert port is not None
+    bridge = replace(port, name=BRIDGE, kind="bridge", mac=BRIDGE_MAC)
+    there = replace(facts, links=(*facts.links, bridge))
+    there = changed_link(there, "p2p1", master=BRIDGE)
+    assert [step.kind for step in Virtio().plan(there, wire=WIRE).steps] == ["attach", "configure"]
+
+
+def test_a_port_with_vfs_is_refused(facts: HostFacts) -> None:
+    ports = tuple(
+        replace(port, sriov_numvfs=7) if "p2p1" in port.names else port for port in facts.ports
+    )
+    with pytest.raises(Unavailable, match="p2p1 has 7 VFs") as caught:
+        Virtio().plan(replace(facts, ports=ports), wire=WIRE)
+    assert caught.value.rule == "bridge-on-port-with-vfs"
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda f: changed_link(f, "p2p1", master="br0"), "port-in-use"),
+        (lambda f: changed_link(f, "p2p1", name="other"), "port-missing"),
+        (lambda f: changed_link(f, "p1p1", name=BRIDGE, kind="bridge"), "bridge-name-taken"),
+    ],
+)
+def test_what_is_in_the_way_is_said(
+    change: Callable[[HostFacts], HostFacts], rule: str, facts: HostFacts
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        Virtio().plan(change(facts), wire=WIRE)
+    assert caught.value.rule == rule
+    assert caught.value.todo
+
+
+def test_the_management_port_is_refused_before_anything(facts: HostFacts) -> None:
+    plan = Virtio().plan(facts, wire=replace(WIRE, port="mgmt0"))
+    assert [refusal.rule for refusal in plan.refusals] == ["management-interface"]
+    assert "mgmt0" in str(plan)
+    with pytest.raises(Refused, match="mgmt0"):
+        plan.apply(None)  # type: ignore[arg-type]  # refused before the VM matters
+
+
+def test_addresses_of_the_port_are_noted(facts: HostFacts) -> None:
+    plan = Virtio().plan(changed_link(facts, "p2p1", addresses=("198.51.100.7/24",)), wire=WIRE)
+    assert any("198.51.100.7/24" in note for note in plan.notes)
+
+
+def test_without_a_cable_there_is_no_plan(facts: HostFacts) -> None:
+    with pytest.raises(UsageError, match="no cable"):
+        Virtio().plan(facts)
+
+
+def test_a_plan_shows_itself_escaped(facts: HostFacts) -> None:
+    plan = Virtio().plan(facts, wire=WIRE)
+    html = plan._repr_html_()
+    assert "&lt;interface" in html
+    assert "<interface" not in html
+    tree = etree.HTML(html)
+    assert len(tree.findall(".//tbody/tr")) == len(plan.steps)
+    evil = replace(plan, label="<script>alert(1)</script>")
+    assert "<script>" not in evil._repr_html_()
+
+
+def test_a_plan_is_fit_for_json(facts: HostFacts) -> None:
+    import json
+
+    plan = Virtio().plan(facts, wire=WIRE)
+    read = json.loads(json.dumps(plan.to_dict()))
+    assert read["scheme"] == "virtio-qemu"
+    assert read["steps"][0]["undo"] == ["ip link delete dev kvmlab0"]
+
+
+def test_commands_of_the_bridge_fit_one_batch(facts: HostFacts) -> None:
+    steps = [s for s in Virtio().plan(facts, wire=WIRE).steps if isinstance(s, HostStep)]
+    commands: list[Command] = [command for step in steps for command in step.do]
+    assert {command.argv[0] for command in commands if command.only_when is None} == {"ip"}
