@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -179,15 +180,24 @@ def _show(error: KvmlabError) -> None:
         _err.print(f"  [dim]|[/dim] {escape(text)}", highlight=False, soft_wrap=True)
 
 
-def main() -> NoReturn:
-    """Run the command line; errors are sentences on stderr, and the exit code says their kind."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
+def answer(words: Sequence[str]) -> int:
+    """Do what ``words`` say and return the exit code; errors are told on stderr."""
     try:
-        app()
+        app(list(words))
     except KvmlabError as error:
-        if "--debug" in sys.argv:
+        if "--debug" in words:
             raise
         _show(error)
-        sys.exit(error.exit_code)
-    sys.exit(EXIT_OK)
+        return error.exit_code
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            return end.code or EXIT_OK
+        raise
+    return EXIT_OK
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; SIGTERM and SIGHUP clean up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    sys.exit(answer(sys.argv[1:]))

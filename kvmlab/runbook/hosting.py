@@ -13,7 +13,7 @@ from kvmlab import embedded
 from kvmlab.changes import restore
 from kvmlab.clock import Clock
 from kvmlab.errors import EmbeddedError, HostError, RevertFailed
-from kvmlab.hosts import Host, open_host
+from kvmlab.hosts import Host, open_host, parse_uri
 from kvmlab.lab import EMBEDDED, as_clock, connect, preparation
 
 Say = Callable[[str], None]
@@ -31,9 +31,12 @@ class Wanted:
         """From the values of a notebook's parameters.
 
         Raises:
-            UsageError: there is no clock of that name.
+            UsageError: there is no such clock, or no such kind of host.
         """
-        return cls(str(values.get("HOST", EMBEDDED)), as_clock(str(values.get("CLOCK", "wall"))))
+        spec = str(values.get("HOST", EMBEDDED))
+        if spec != EMBEDDED:
+            parse_uri(spec)
+        return cls(spec, as_clock(str(values.get("CLOCK", Clock.WALL))))
 
 
 class Hosting:

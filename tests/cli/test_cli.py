@@ -1,0 +1,76 @@
+"""The command line: errors are sentences, and exit codes say their kind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kvmlab
+from kvmlab.cli import answer
+from kvmlab.errors import UsageError
+
+Out = pytest.CaptureFixture[str]
+
+
+def test_version(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kvmlab", "--version"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == f"kvmlab {kvmlab.__version__}\n"
+
+
+def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
+    assert answer(["notebooks"]) == 0
+    said = capsys.readouterr().out
+    assert "00-packet-path  The path of a packet" in said
+    assert "HOST (str, by default 'embedded')" in said
+    assert answer(["notebooks", "--json"]) == 0
+    (first, *_) = json.loads(capsys.readouterr().out)
+    assert first["name"] == "00-packet-path"
+    assert first["parameters"][0]["name"] == "HOST"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "99"), "There is no notebook '99'."),
+        (("run", "01", "-p", "TRAILS=3"), "Did you mean TRIALS?"),
+        (("run", "01", "-p", "TRIALS=three"), "a whole number"),
+        (("run", "01", "-p", "TRIALS"), "is not a parameter"),
+        (("run", "01", "-p", "CLOCK=lunar"), "There is no clock 'lunar'."),
+        (("run", "00", "--host", "vmware://x"), "vmware://x"),
+        (("run", "00", "--host", "embedded", "-p", "HOST=qemu:///system"), "given twice"),
+        (("run", "00", "--out", "/proc/x"), "/proc/x"),
+        (("inspect", "--host", "nonsense"), "nonsense"),
+        (("lab", "99"), "There is no notebook '99'."),
+        (("run", "--unknown"), "No such option"),
+        (("nonsense",), "No such command"),
+    ],
+)
+def test_bad_input_is_answered_with_a_sentence(
+    capsys: Out, words: tuple[str, ...], said: str
+) -> None:
+    assert answer(words) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "Traceback" not in told.err
+    assert told.out == ""
+
+
+def test_an_error_is_raised_when_its_traceback_is_asked_for() -> None:
+    with pytest.raises(UsageError):
+        answer(["--debug", "run", "99"])
+
+
+def test_an_unreachable_host_fails_in_seconds(capsys: Out) -> None:
+    assert answer(["inspect", "--host", "qemu+ssh://nobody@127.0.0.1:1/system"]) == 1
+    assert "127.0.0.1" in capsys.readouterr().err
