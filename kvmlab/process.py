@@ -74,12 +74,7 @@ def run(
     try:
         out, err = _talk(process, input_text, on_stderr_line, timeout_sec)
     except BaseException as error:
-        _kill_group(process)
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            # A listener that still reads its pipe closes it by ending; the others nobody would.
-            if pipe is not None and not (pipe is process.stderr and on_stderr_line):
-                pipe.close()
+        _kill_group(process, listened=on_stderr_line is not None)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -159,11 +154,16 @@ def _talk(
     return process.stdout.read() if process.stdout else b"", b"".join(heard)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: subprocess.Popen[bytes], *, listened: bool) -> None:
     try:
         os.killpg(process.pid, 9)
     except ProcessLookupError:
         process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        # A listener has its pipe to itself and reads it to the end.
+        if pipe is not None and not (listened and pipe is process.stderr):
+            pipe.close()
 
 
 def _text(raw: bytes | str) -> str:

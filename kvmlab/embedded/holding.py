@@ -12,7 +12,7 @@ from typing import Any
 
 from kvmlab.embedded import snapshot
 from kvmlab.embedded.locks import FileLock
-from kvmlab.embedded.machine import Machine, PortTaken
+from kvmlab.embedded.machine import Machine, PortTaken, Stalled
 from kvmlab.embedded.paths import write_atomically
 from kvmlab.embedded.snapshot import State
 from kvmlab.embedded.spec import Spec
@@ -22,6 +22,7 @@ from kvmlab.errors import EmbeddedError, MachineDied, MachineTimeout, StateUnfit
 Say = Callable[[str], None]
 
 COLD_BOOT_SEC = 300.0
+BOOT_TRIES = 3
 FIRST_ANSWER_SEC = 30.0
 OTHER_SAVER_SEC = 600.0
 PORT_TRIES = 5
@@ -86,7 +87,7 @@ class HeldHost:
                 reason = await self._restore_if_possible(say)
             if reason:
                 say(f"cold boot: {reason}")
-                await self._boot()
+                await self._boot_patiently(say)
                 self._how = f"cold boot: {reason}"
         self._up_sec = time.monotonic() - started
 
@@ -129,6 +130,10 @@ class HeldHost:
 
     async def close(self) -> None:
         """End QEMU and let go of everything."""
+        await self._end_machine()
+        self._drop_saver()
+
+    async def _end_machine(self) -> None:
         machine, self._machine = self._machine, None
         self._prepared = False
         if machine is not None:
@@ -136,7 +141,6 @@ class HeldHost:
         if self._ram_fd >= 0:
             os.close(self._ram_fd)
             self._ram_fd = -1
-        self._drop_saver()
 
     async def _restore_if_possible(self, say: Say) -> str:
         """Restore from the saved state; returns why not, or nothing where it worked."""
@@ -163,6 +167,17 @@ class HeldHost:
         except EmbeddedError as error:
             raise StateUnfit(error.message, evidence=error.evidence) from error
         await self._wait_for_sshd()
+
+    async def _boot_patiently(self, say: Say) -> None:
+        for attempt in range(1, BOOT_TRIES + 1):
+            try:
+                await self._boot()
+                return
+            except Stalled:
+                if attempt == BOOT_TRIES:
+                    raise
+                say("the lab host's kernel stalled while booting; booting again")
+                await self._end_machine()
 
     async def _boot(self) -> None:
         await asyncio.to_thread(make_keys, self.spec.run_dir)

@@ -28,6 +28,9 @@ from kvmlab.errors import EmbeddedError, MachineDied, MachineTimeout
 T = TypeVar("T")
 
 READY_LINE = "kvmlab: ready"
+# On a busy machine an emulated CPU sometimes sleeps through its timer while the kernel boots, for
+# ever; the kernel notices after 21 s.
+STALL_LINE = "detected stalls on CPUs"
 QMP_SEC = 30.0
 QUIT_SEC = 3.0
 MIGRATION_SEC = 120.0
@@ -40,6 +43,10 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|[\x00-\x08\x0b-\x1f\x7f]")
 
 class PortTaken(EmbeddedError):
     """The port for the lab host's sshd is used by somebody else."""
+
+
+class Stalled(EmbeddedError):
+    """The lab host's kernel stalled while booting; the next attempt is likely to succeed."""
 
 
 class Machine:
@@ -123,11 +130,17 @@ class Machine:
         """Wait for the lab host's own word that its sshd and libvirtd answer.
 
         Raises:
-            MachineDied, MachineTimeout: with the last console lines.
+            MachineDied, MachineTimeout, Stalled: with the last console lines.
         """
         deadline = time.monotonic() + timeout_sec
-        while READY_LINE not in self.console_text():
+        while READY_LINE not in (text := self.console_text()):
             self.check()
+            if STALL_LINE in text:
+                raise Stalled(
+                    "The lab host's kernel stalled while booting.",
+                    todo="This machine is very busy; end other work and try again.",
+                    evidence=self.console_tail(),
+                )
             if time.monotonic() > deadline:
                 raise MachineTimeout(
                     f"The lab host did not get ready within {timeout_sec:g} s.",

@@ -89,7 +89,7 @@ def test_virtual_clock_counts_instructions_on_one_thread() -> None:
     argv = machine_argv(replace(HARDWARE, clock=Clock.VIRTUAL, cpus=1))
     assert values(argv, "-icount") == ["shift=1,sleep=on"]
     assert values(argv, "-accel") == ["tcg,thread=single,tb-size=1024"]
-    assert values(argv, "-append")[0].endswith("kvmlab.clock=virtual")
+    assert values(argv, "-append")[0].endswith("kvmlab.clock=virtual kvm.halt_poll_ns=0")
     assert values(machine_argv(HARDWARE), "-icount") == []
 
 
