@@ -1,0 +1,100 @@
+"""kvmlab's throughput, with all meters around it, against iperf3 started by hand in the same VM.
+
+Both send for two seconds after one second of warm-up over the same interface, in turns. By hand
+means: no counters, no traces, a server on the peer, a client in the VM, and the figure that iperf3
+itself prints. What the meters cost shows as a ratio below one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kvmlab
+from bench._harness import Bench, alternate, repeats
+from kvmlab.changes import Nic
+from kvmlab.hosts import Wire
+from kvmlab.measure.subject import Subject
+from kvmlab.measure.trial import run_trial
+from kvmlab.measure.workloads import workload
+from kvmlab.results.statistics import ratio_interval
+from kvmlab.waiting import until
+
+TRIALS = kvmlab.Trials(count=1, seconds=2, warmup_sec=1, workloads=("tcp_up", "tcp_down"))
+PORT = 5301  # not kvmlab's own
+WAIT_SEC = 300.0  # wall seconds: a second of an emulated host can be long
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """iperf3 as a person starts it."""
+
+    bench: Bench
+    subject: Subject
+    wire: Wire
+
+    def once(self, block: int) -> None:
+        """One run up, one down."""
+        for direction, extra in (("up", ()), ("down", ("-R",))):
+            self._serve()
+            client = ("iperf3", "-c", self.subject.nic.peer_ip, "-p", str(PORT), *extra)
+            times = ("-t", str(int(TRIALS.seconds)), "-O", str(int(TRIALS.warmup_sec)), "-J")
+            done = self.subject.vm.agent.run((*client, *times), timeout_sec=WAIT_SEC)
+            bits = json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]
+            self.bench.add(f"by hand: TCP {direction}", bits / 1e6, "Mbit/s")
+
+    def _serve(self) -> None:
+        host = self.subject.host
+        argv = self.wire.on_peer(("iperf3", "-s", "-1", "-D", "-p", str(PORT)))
+        host.run(argv, timeout_sec=WAIT_SEC)
+        listening = self.wire.on_peer(("ss", "-Hltn", f"sport = :{PORT}"))
+        until(
+            lambda: host.run(listening, timeout_sec=WAIT_SEC).stdout.strip(),
+            timeout_sec=WAIT_SEC,
+            what="iperf3's listening on the peer",
+        )
+
+
+@dataclass(frozen=True)
+class ThroughKvmlab:
+    """The same through kvmlab's trial."""
+
+    bench: Bench
+    subject: Subject
+
+    def once(self, block: int) -> None:
+        """One trial up, one down."""
+        for direction in ("up", "down"):
+            work = workload(f"tcp_{direction}", TRIALS, self.subject.nic.peer_ip, sockperf=True)
+            trial, _ = run_trial(self.subject, work, TRIALS, number=block + 1, block=block)
+            (mbps,) = (m.value for m in trial.metrics if m.unit == "Mbit/s")
+            self.bench.add(f"kvmlab: TCP {direction}", mbps, "Mbit/s")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Both in turns, ``--count`` times, over virtio with QEMU's back end."""
+    count = repeats(8, argv)
+    bench = Bench("throughput_vs_iperf3", "TCP over one interface: kvmlab against iperf3 by hand")
+    with kvmlab.open_lab("embedded") as lab:
+        bench.notes["host"] = lab.host.emulated or lab.host.label
+        bench.notes["clock"] = lab.host.clock.meaning
+        with lab.plan(kvmlab.Virtio(backend="qemu")).applied(lab.vm) as nic:
+            subject = _subject(lab, nic)
+            hand = ByHand(bench, subject, lab.wire)
+            alternate(count, ThroughKvmlab(bench, subject).once, hand.once)
+    for direction in ("up", "down"):
+        over, under = f"kvmlab: TCP {direction}", f"by hand: TCP {direction}"
+        bench.ratio(f"kvmlab over by hand, {direction}", over, under, goal="1 within its interval")
+        low, high = ratio_interval(bench.series[under], bench.series[over])
+        said = "holds 1" if low <= 1 <= high else "does not hold 1"
+        bench.notes[f"95 % interval of the ratio, {direction}"] = f"{low:.2f} to {high:.2f}: {said}"
+    bench.finish()
+
+
+def _subject(lab: kvmlab.Lab, nic: Nic) -> Subject:
+    return Subject(lab.host, lab.vm, nic, lab.vm.threads())
+
+
+if __name__ == "__main__":
+    main()
