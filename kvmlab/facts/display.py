@@ -66,7 +66,7 @@ def sheet(facts: HostFacts) -> Sheet:
     )
     return Sheet(
         title=facts.label,
-        note=f"Emulated: {facts.emulated}." if facts.emulated else "",
+        note=f"Emulated: {facts.emulated.rstrip('.')}." if facts.emulated else "",
         sections=tuple(section for section in sections if section.rows),
     )
 

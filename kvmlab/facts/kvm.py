@@ -48,14 +48,14 @@ def judge_kvm(
     modules: Mapping[str, ModuleState],
     nodes: Mapping[str, bool],
     parameters: Mapping[str, str],
-    running_guests: tuple[str, ...],
+    guests: tuple[str, ...],
     boot: tuple[KvmProof, str] | None,
 ) -> KvmFacts:
     """The verdict and the sentence that gives its reason.
 
     ``boot`` is what booting a guest showed, None where that was not tried.
     """
-    proof, reason = _verdict(cpu=cpu, nodes=nodes, running_guests=running_guests, boot=boot)
+    proof, reason = _verdict(cpu=cpu, nodes=nodes, guests=guests, boot=boot)
     module = next(
         (
             name
@@ -77,9 +77,9 @@ def judge_kvm(
     )
 
 
-def needs_boot(cpu: CpuFacts, nodes: Mapping[str, bool], running_guests: tuple[str, ...]) -> bool:
+def needs_boot(cpu: CpuFacts, nodes: Mapping[str, bool], guests: tuple[str, ...]) -> bool:
     """Whether only booting a guest can tell: nothing proves or disproves KVM for free."""
-    return not running_guests and _disproof(cpu, nodes) is None
+    return not guests and _disproof(cpu, nodes) is None
 
 
 def _disproof(cpu: CpuFacts, nodes: Mapping[str, bool]) -> str | None:
@@ -102,14 +102,14 @@ def _verdict(
     *,
     cpu: CpuFacts,
     nodes: Mapping[str, bool],
-    running_guests: tuple[str, ...],
+    guests: tuple[str, ...],
     boot: tuple[KvmProof, str] | None,
 ) -> tuple[KvmProof, str]:
     disproof = _disproof(cpu, nodes)
     if disproof is not None:
         return KvmProof.NONE, disproof
-    if running_guests:
-        return KvmProof.RUNNING_GUEST, f"{running_guests[0]} is running under KVM right now."
+    if guests:
+        return KvmProof.GUEST, f"{guests[0]} is alive under KVM."
     if boot is None:
         return KvmProof.NONE, "Nothing is running under KVM, and no guest was booted to see."
     proof, said = boot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvmlab.errors import HostError, KvmlabError, LibvirtFailed, Unavailable
+from kvmlab.errors import DomainNotFound, HostError, KvmlabError, LibvirtFailed, Unavailable
 from kvmlab.facts.parse_libvirt import (
     parse_domain_capabilities,
     parse_domain_type,
@@ -30,7 +30,7 @@ def read_libvirt(host: Host) -> LibvirtFacts:
                 libvirt_door.call(connection.getVersion, what="tell QEMU's version")
             ),
             capabilities=_capabilities(connection),
-            running_kvm_guests=_running_kvm_guests(connection),
+            kvm_guests=_kvm_guests(connection),
         )
     except (HostError, Unavailable) as error:
         return LibvirtFacts(uri=host.libvirt_uri.partition("?")[0], problem=_one_line(error))
@@ -55,20 +55,23 @@ def _capabilities(connection: Any) -> DomainCapabilities | None:
     return None
 
 
-def _running_kvm_guests(connection: Any) -> tuple[str, ...]:
-    """Domains whose vCPUs run under KVM at this moment: the cheapest proof that KVM works."""
+def _kvm_guests(connection: Any) -> tuple[str, ...]:
+    """Domains that run under KVM now, or did until they were suspended: KVM's cheapest proof."""
     libvirt = libvirt_door.library()
+    wanted = libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING | libvirt.VIR_CONNECT_LIST_DOMAINS_PAUSED
     found = []
     for domain in libvirt_door.call(
-        connection.listAllDomains,
-        libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING,
-        what="list the running domains",
+        connection.listAllDomains, wanted, what="list the running domains"
     ):
         try:
+            state, reason = libvirt_door.call(domain.state, what="tell a domain's state")
             text = libvirt_door.call(domain.XMLDesc, 0, what="describe a domain")
-        except KvmlabError:
+        except (DomainNotFound, LibvirtFailed):
             continue  # it ended in the meantime
-        if parse_domain_type(text) == "kvm":
+        # A guest that KVM cannot run is paused, too, but not by its user.
+        suspended = (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
+        lives = state == libvirt.VIR_DOMAIN_RUNNING or suspended
+        if lives and parse_domain_type(text) == "kvm":
             found.append(domain.name())
     return tuple(sorted(found))
 

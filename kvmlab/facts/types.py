@@ -28,7 +28,7 @@ class CpuFacts:
 class KvmProof(StrEnum):
     """What shows that KVM runs guests; a device node shows nothing."""
 
-    RUNNING_GUEST = "running guest"
+    GUEST = "a guest runs"
     KERNEL = "booted a kernel"
     FIRMWARE = "ran firmware"
     NONE = "none"
@@ -97,7 +97,8 @@ class LibvirtFacts:
     version: str | None = None
     qemu_version: str | None = None
     capabilities: DomainCapabilities | None = None
-    running_kvm_guests: tuple[str, ...] = ()
+    #: Domains that run under KVM, or did until their user suspended them.
+    kvm_guests: tuple[str, ...] = ()
     problem: str = ""
 
 

@@ -29,7 +29,7 @@ def _kvm(
         modules={"kvm_amd": ModuleState.LOADED},
         nodes=nodes,
         parameters={"kvm_amd.nested": "0"},
-        running_guests=guests,
+        guests=guests,
         boot=boot,
     )
 
@@ -37,8 +37,8 @@ def _kvm(
 def test_a_running_guest_proves_kvm_and_nothing_is_booted() -> None:
     assert not needs_boot(CPU, NODES, ("web",))
     facts = _kvm(guests=("web",))
-    assert (facts.usable, facts.proof) == (True, KvmProof.RUNNING_GUEST)
-    assert facts.reason == "web is running under KVM right now."
+    assert (facts.usable, facts.proof) == (True, KvmProof.GUEST)
+    assert facts.reason == "web is alive under KVM."
     assert facts.nested is False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kvmlab.domain import TestVM
 from kvmlab.facts import KvmProof, LinkState, inspect
 from kvmlab.hosts import Host, HostKind, Recorder
 
@@ -55,5 +56,25 @@ def test_a_running_vm_proves_kvm_and_few_commands_do(host: Host) -> None:
         runner=recorder,
         libvirt_uri=host.libvirt_uri,
     )
-    assert inspect(seen).kvm.proof is KvmProof.RUNNING_GUEST
+    assert inspect(seen).kvm.proof is KvmProof.GUEST
     assert recorder.count <= MOST_COMMANDS
+
+
+def test_a_suspended_vm_proves_kvm_as_well(host: Host, vm: TestVM) -> None:
+    vm.suspend()
+    try:
+        assert inspect(host).kvm.proof is KvmProof.GUEST
+    finally:
+        vm.resume()
+
+
+def test_kvm_is_proven_by_booting_a_kernel_where_no_guest_runs(host: Host) -> None:
+    alone = Host(
+        spec=host.spec,
+        kind=HostKind.EMBEDDED,
+        label=host.label,
+        runner=host.runner,
+        libvirt_uri="test:///default",
+        emulated=host.emulated,
+    )
+    assert inspect(alone).kvm.proof is KvmProof.KERNEL

@@ -25,7 +25,7 @@ boot() {
 	pattern=$1
 	shift
 	{
-		timeout -s KILL "$seconds" "$candidate" -accel kvm -machine pc -cpu host -nodefaults \
+		timeout -s KILL "$seconds" "$candidate" -accel kvm -machine q35 -cpu host -nodefaults \
 			-no-user-config -display none -no-reboot "$@" </dev/null 2>&1 &
 		echo "pid $!"
 		wait
