@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from kvmlab.errors import HotplugFailed, LibvirtFailed
+from kvmlab.errors import HostError, HotplugFailed, LibvirtFailed
 from kvmlab.hosts import libvirt_door
 
 if TYPE_CHECKING:
@@ -150,11 +150,15 @@ def detach(vm: TestVM, alias: str, *, timeout_sec: float) -> None:
 
 
 def _ask_to_remove(vm: TestVM, alias: str) -> str:
-    """Send one request; what libvirt says against it, since it may only mean "asked already"."""
+    """Send one request; what was said against it.
+
+    That may only mean "asked already", or that the VM has died and the device with it: whether
+    the device is still there decides, and a connection that is really lost cannot say so.
+    """
     try:
         libvirt_door.call(
             vm.handle.detachDeviceAlias, alias, 0, what=f"detach {alias}", host=vm.host.label
         )
-    except LibvirtFailed as error:
+    except HostError as error:
         return error.message
     return ""
