@@ -75,9 +75,6 @@ def run(
         out, err = _talk(process, input_text, on_stderr_line, timeout_sec)
     except BaseException as error:
         _kill_group(process, listened=on_stderr_line is not None)
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
         raise CommandTimeout(
