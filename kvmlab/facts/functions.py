@@ -12,6 +12,8 @@ from kvmlab.facts.types import Handover, IommuFacts, IommuGroup, Link, LinkState
 #: Drivers under which a member of a group is no hindrance: vfio's own, and those that never touch
 #: the device.
 _HARMLESS_DRIVERS: Final = frozenset({"vfio-pci", "pci-stub", "pcieport"})
+#: Network controllers.
+_NETWORK: Final = 0x02
 #: PCI and CardBus bridges; what else calls itself a bridge (ISA) is a device like others here.
 _BRIDGE_CLASSES: Final = frozenset({0x0604, 0x0607})
 
@@ -38,7 +40,7 @@ def network_functions(
         address for address, found in names.items() if carriers.intersection(found)
     )
     functions = []
-    for address in sorted(tree.attributes):
+    for address in sorted(address for address, found in classes.items() if found >> 16 == _NETWORK):
         own = _links_of(address, names=names.get(address, ()), links=links)
         first = own[0] if own else None
         group = group_of.get(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from kvmlab.errors import OutputError
@@ -26,6 +27,9 @@ MODULES: Final = (
     "e1000e",
 )
 
+#: The same names as grep finds them among files, which may have dashes.
+MODULES_PATTERN: Final = "|".join(name.replace("_", "[-_]") for name in MODULES)
+
 _CPU_VENDORS: Final = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 _HUGEPAGES: Final = re.compile(
     r"/sys/(?:kernel/mm|devices/system/node/node(?P<node>\d+))/hugepages"
@@ -33,25 +37,34 @@ _HUGEPAGES: Final = re.compile(
 )
 
 
-def parse_identity(text: str) -> dict[str, str]:
-    """Names and values.
+@dataclass(frozen=True)
+class Identity:
+    """Who a host is, and how it was reached."""
+
+    host_name: str
+    kernel: str
+    architecture: str
+    #: sshd's own "CLIENT PORT SERVER PORT", empty where nobody came by ssh.
+    ssh_connection: str
+
+
+def parse_identity(text: str) -> Identity:
+    """What ``uname -nrm`` and ``$SSH_CONNECTION`` say.
 
     ::
 
-        uid=0
-        kernel=6.12.41+deb13-amd64
-        ssh_connection=10.0.2.2 37246 10.0.2.15 22
+        kvmlab 6.12.117+deb13-amd64 x86_64
+        10.0.2.2 37246 10.0.2.15 22
 
     Raises:
-        OutputError: a line is no name and value.
+        OutputError: it is not that.
     """
-    found = {}
-    for line in text.split("\n"):
-        name, separator, value = line.partition("=")
-        if line and not separator:
-            raise OutputError("The host's identity could not be understood.", evidence=line)
-        found[name] = value
-    return found
+    names, separator, connection = text.partition("\n")
+    words = names.split()
+    if not separator or len(words) != 3:
+        raise OutputError("The host's identity could not be understood.", evidence=text[:400])
+    host_name, kernel, architecture = words
+    return Identity(host_name, kernel, architecture, connection.strip())
 
 
 def parse_release(text: str) -> str:
@@ -87,7 +100,7 @@ def parse_range(text: str) -> int:
     return count
 
 
-def parse_cpu(text: str, *, memory: str, counts: Mapping[str, str], architecture: str) -> CpuFacts:
+def parse_cpu(text: str, *, files: Mapping[str, str], architecture: str) -> CpuFacts:
     """The processors from one block of /proc/cpuinfo.
 
     ::
@@ -96,8 +109,8 @@ def parse_cpu(text: str, *, memory: str, counts: Mapping[str, str], architecture
         model name	: AMD EPYC Processor
         flags		: fpu vme … svm … hypervisor …
 
-    ``memory`` is the line ``MemTotal:        2983760 kB``, ``counts`` the files
-    /sys/devices/system/cpu/online and …/node/online.
+    ``files`` holds /proc/meminfo (``MemTotal:        2983760 kB``),
+    /sys/devices/system/cpu/online (``0-1``) and …/node/online.
 
     Raises:
         OutputError: one of the texts is not what the kernel prints.
@@ -108,16 +121,18 @@ def parse_cpu(text: str, *, memory: str, counts: Mapping[str, str], architecture
         if separator:
             values[name.strip()] = value.strip()
     flags = values.get("flags", "").split()
-    total = re.search(r"^MemTotal:\s+(\d+) kB", memory, re.ASCII)
+    total = re.search(
+        r"^MemTotal:\s+(\d+) kB", files.get("/proc/meminfo", ""), re.ASCII | re.MULTILINE
+    )
     if not values or total is None:
         raise OutputError("The host's CPU or memory could not be read.", evidence=text[:400])
     vendor = values.get("vendor_id", values.get("CPU implementer", "unknown"))
-    nodes = counts.get("/sys/devices/system/node/online")
+    nodes = files.get("/sys/devices/system/node/online")
     return CpuFacts(
         model=values.get("model name", values.get("Model", vendor)),
         vendor=_CPU_VENDORS.get(vendor, vendor),
         architecture=architecture,
-        logical_cpus=parse_range(counts.get("/sys/devices/system/cpu/online", "")),
+        logical_cpus=parse_range(files.get("/sys/devices/system/cpu/online", "")),
         numa_nodes=parse_range(nodes) if nodes is not None else 1,
         virtualisation=next((flag for flag in ("vmx", "svm") if flag in flags), None),
         is_guest="hypervisor" in flags,
@@ -128,13 +143,13 @@ def parse_cpu(text: str, *, memory: str, counts: Mapping[str, str], architecture
 def parse_modules(*, loaded: str, installed: str, present: str) -> dict[str, ModuleState]:
     """Where each module of :data:`MODULES` is.
 
-    ``loaded`` is the first column of /proc/modules, ``present`` the names with an entry in /sys,
-    and ``installed`` what grep found in the indexes of the kernel's modules::
+    ``loaded`` is /proc/modules, ``present`` the names with an entry in /sys, and ``installed``
+    what grep found in the indexes of the kernel's modules::
 
         /lib/modules/6.12.41+deb13-amd64/modules.dep:kernel/drivers/vhost/vhost_net.ko
         /lib/modules/6.12.41+deb13-amd64/modules.builtin:kernel/drivers/vfio/pci/vfio-pci.ko
     """
-    in_memory = set(loaded.split())
+    in_memory = {line.partition(" ")[0] for line in loaded.split("\n")}
     in_sys = set(present.split())
     in_kernel: set[str] = set()
     on_disk: set[str] = set()

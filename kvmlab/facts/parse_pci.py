@@ -78,20 +78,18 @@ def parse_pci_tree(files: Mapping[str, str], links: Mapping[str, str]) -> PciTre
     )
 
 
-def parse_classes(files: Mapping[str, str]) -> dict[str, int]:
+def parse_classes(tree: PciTree) -> dict[str, int]:
     """The class of every PCI function, ``{"0000:00:10.0": 0x060400}``.
 
     Raises:
         OutputError: a class is no number.
     """
     classes = {}
-    for path, value in files.items():
-        found = _ATTRIBUTE.fullmatch(path)
-        if found is None:
-            continue
+    for address, attributes in tree.attributes.items():
+        value = attributes.get("class", "")
         if not re.fullmatch(r"0x[0-9a-f]{1,6}", value):
-            raise OutputError("The class of a PCI function could not be read.", evidence=value)
-        classes[found[1]] = int(value, 16)
+            raise OutputError(f"The class of {address} could not be read.", evidence=value[:400])
+        classes[address] = int(value, 16)
     return classes
 
 

@@ -1,4 +1,7 @@
-"""Record a real host for the tests: ``python -m tests.facts.record SPEC FILE [KEY KNOWN_HOSTS]``.
+"""Record a real host for the tests: ``python -m tests.facts.record SPEC FILE [SETUP]``.
+
+SETUP is a shell script that brings the host into the state to be recorded; it is made for the
+embedded host, which forgets all of it afterwards.
 
 libvirt is left out of a recording: its place takes libvirt's own test driver, here and when the
 recording is read, so that a guest is booted to judge KVM.
@@ -7,20 +10,11 @@ recording is read, so that a guest is booted to judge KVM.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
+from kvmlab import open_lab
 from kvmlab.facts import inspect
-from kvmlab.hosts import (
-    Host,
-    HostKind,
-    LocalRunner,
-    RecordedRunner,
-    Recorder,
-    Runner,
-    SshRunner,
-    parse_uri,
-)
+from kvmlab.hosts import Host, HostKind, RecordedRunner, Recorder, Runner
 
 
 def recorded_host(runner: Runner) -> Host:
@@ -39,18 +33,14 @@ def load(path: Path) -> Host:
     return recorded_host(RecordedRunner.load(path))
 
 
-def main(spec: str, path: str, *ssh: str) -> None:
+def main(spec: str, path: str, setup: str | None = None) -> None:
     """Inspect ``spec`` and write what it answered to ``path``."""
-    target = parse_uri(spec).ssh
-    runner: Runner = LocalRunner()
-    if target is not None:
-        key, known_hosts = (*map(Path, ssh), None, None)[:2]
-        runner = SshRunner(
-            replace(target, key_path=key, known_hosts=known_hosts), deadline_sec=30.0
-        )
-    recorder = Recorder(runner)
-    with recorded_host(recorder) as host:
-        print(inspect(host))
+    with open_lab(spec, clock="wall") as lab:
+        if setup is not None:
+            script = Path(setup).read_text()
+            print(lab.host.run(("sh", "-s"), input_text=script, timeout_sec=60, root=True).stderr)
+        recorder = Recorder(lab.host.runner)
+        print(inspect(recorded_host(recorder)))
         recorder.save(Path(path))
 
 

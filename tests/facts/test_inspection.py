@@ -81,7 +81,7 @@ def test_modules(calm: HostFacts, busy: HostFacts, paravirtual: HostFacts) -> No
 
 def test_ports_at_the_articles_addresses(calm: HostFacts) -> None:
     assert [port.address for port in calm.ports] == [
-        "0000:00:01.0",
+        "0000:00:02.0",
         "0000:04:00.0",
         "0000:04:00.1",
         "0000:05:00.0",
@@ -99,7 +99,7 @@ def test_a_port(calm: HostFacts) -> None:
     assert (port.driver, port.name, port.netns) == ("igb", "p2p1", None)
     assert (port.mac, port.link, port.speed_mbps) == ("00:1b:21:76:00:10", LinkState.UP, 1000)
     assert (port.sriov_numvfs, port.sriov_totalvfs, port.vfs) == (0, 7, ())
-    assert (port.numa_node, port.iommu_group) == (None, 17)
+    assert (port.numa_node, port.iommu_group) == (None, 18)
     assert port.reset_methods == ("flr", "pm", "bus")
     assert port.handover.possible
 

@@ -66,7 +66,7 @@ def test_flags_are_asked_only_where_kvm_needs_them() -> None:
 
 def test_modules_built_into_the_kernel() -> None:
     found = parse_modules(
-        loaded="igb\n",
+        loaded="igb 315392 0 - Live 0x0000000000000000\n",
         installed="/lib/modules/6.1/modules.builtin:kernel/drivers/vfio/pci/vfio-pci.ko\n"
         "/lib/modules/6.1/modules.dep:kernel/drivers/net/tun.ko\n",
         present="bridge\nigb\n",

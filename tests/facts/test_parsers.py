@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kvmlab.errors import OutputError
 from kvmlab.facts import KvmProof
-from kvmlab.facts.kvm import parse_boot
+from kvmlab.facts.kvm import parse_boot, parse_parameters
 from kvmlab.facts.parse_host import (
     parse_cpu,
     parse_hugepages,
@@ -35,6 +35,7 @@ from kvmlab.facts.parse_pci import (
     parse_descriptions,
     parse_groups,
     parse_names,
+    parse_pci_tree,
     parse_virtio,
 )
 from kvmlab.facts.sections import parse_sections
@@ -52,28 +53,23 @@ BOOTS = ["".join(reply["stdout"]) for reply in RECORDED if "boot" in reply["inpu
 CAPABILITIES = (DATA / "domain_capabilities_11.3.xml").read_text()
 OLD_CAPABILITIES = (DATA / "domain_capabilities_9.0.xml").read_text()
 
+FILES = {"/proc/meminfo": "MemTotal: 1024 kB", "/sys/devices/system/cpu/online": "0-1"}
+
 #: The parser of each section; texts of all sections together are what real hosts printed.
 PARSERS: dict[str, Callable[[str], object]] = {
     "identity": parse_identity,
-    "release": parse_release,
-    "cpu": lambda text: parse_cpu(
-        text,
-        memory="MemTotal: 1024 kB",
-        counts={"/sys/devices/system/cpu/online": "0-1"},
-        architecture="x86_64",
-    ),
+    "cpu": lambda text: parse_cpu(text, files=FILES, architecture="x86_64"),
     "nodes": parse_nodes,
+    "files": lambda text: _read_files(parse_tree(text)),
+    "links": parse_symlinks,
     "groups": parse_groups,
-    "classes": lambda text: parse_classes(parse_tree(text)),
-    "function_links": parse_symlinks,
-    "function_names": parse_names,
-    "virtio_devices": parse_virtio,
+    "names": parse_names,
+    "virtio": parse_virtio,
     "descriptions": parse_descriptions,
-    "speeds": lambda text: parse_speeds(parse_tree(text)),
     "addresses": parse_links,
     "default_routes": parse_routes,
     "route_to_peer": parse_routes,
-    "hugepages": lambda text: parse_hugepages(parse_tree(text)),
+    "speeds": lambda text: parse_speeds(parse_tree(text)),
 }
 TEXTS = [
     (name.partition(" ")[0], text)
@@ -81,6 +77,19 @@ TEXTS = [
     for name, text in parse_sections(answer).texts.items()
     if name.partition(" ")[0] in PARSERS and text
 ]
+
+
+def _read_files(files: dict[str, str]) -> object:
+    tree = parse_pci_tree(files, {})
+    parse_classes(tree)
+    for address in tree.attributes:
+        for name in ("numa_node", "sriov_totalvfs", "sriov_numvfs"):
+            tree.number(address, name)
+    parse_speeds(files)
+    parse_hugepages(files)
+    parse_release(files.get("/etc/os-release", ""))
+    parse_parameters(files)
+    return parse_cpu("model name: x", files=files, architecture="x86_64")
 
 
 def test_every_parser_has_a_text() -> None:

@@ -13,5 +13,6 @@ section() {
 for namespace; do
 	section "addresses $namespace" ip -n "$namespace" -j -d address show
 	section "speeds $namespace" ip netns exec "$namespace" \
-		sh -c 'grep -asHZ "" /sys/class/net/*/speed'
+		sh -c 'exec grep -asHZ "" /sys/class/net/*/speed'
 done
+exit 0
