@@ -68,6 +68,7 @@ def network_functions(
                 handover=judge_handover(
                     address, group=group, tree=tree, classes=classes, managing=managing
                 ),
+                driver_override=_override(tree.attributes.get(address, {})),
             )
         )
     return tuple(functions)
@@ -139,6 +140,11 @@ def _state(link: Link | None) -> LinkState:
 def _numa_node(tree: PciTree, address: str) -> int | None:
     node = tree.number(address, "numa_node")
     return node if node is not None and node >= 0 else None
+
+
+def _override(attributes: Mapping[str, str]) -> str | None:
+    written = attributes.get("driver_override", "(null)")
+    return written if written not in ("(null)", "") else None
 
 
 def _reset_methods(attributes: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from kvmlab.clock import Clock
@@ -51,6 +51,8 @@ class HostFacts:
     carriers: tuple[str, ...]
     default_route_interfaces: tuple[str, ...]
     unread: tuple[str, ...]
+    #: Device nodes that schemes need, and whether kvmlab's user on the host may use them.
+    nodes: Mapping[str, bool] = field(default_factory=dict)
 
     def port(self, name: str) -> NetFunction:
         """The network function with that interface name or PCI address ("0000:" may be left out).
@@ -117,7 +119,7 @@ class HostFacts:
 
 def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

@@ -55,6 +55,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         present=sections.text("present_modules"),
     )
     cpu = parse_cpu(sections.text("cpu"), files=files, architecture=identity.architecture)
+    nodes = parse_nodes(sections.text("nodes"))
     libvirt = read_libvirt(host)
     net = read_net(host, sections, files, ssh_connection=identity.ssh_connection)
     return HostFacts(
@@ -65,9 +66,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         emulated=host.emulated,
         wire=host.wire,
         cpu=cpu,
-        kvm=_read_kvm(
-            host, parse_nodes(sections.text("nodes")), files, cpu, modules, libvirt, prove=prove_kvm
-        ),
+        kvm=_read_kvm(host, nodes, files, cpu, modules, libvirt, prove=prove_kvm),
         kernel=KernelFacts(
             release=identity.kernel,
             distribution=parse_release(files.get("/etc/os-release", "")),
@@ -83,6 +82,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         carriers=net.carriers,
         default_route_interfaces=net.default_routes,
         unread=net.unread,
+        nodes=MappingProxyType(nodes),
     )
 
 

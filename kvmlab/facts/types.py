@@ -209,6 +209,8 @@ class NetFunction:
     #: None where the kernel is too old to say.
     reset_methods: tuple[str, ...] | None
     handover: Handover
+    #: The only driver that may bind it, where one was written; None for any.
+    driver_override: str | None = None
 
     @property
     def name(self) -> str | None:
