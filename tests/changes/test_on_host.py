@@ -15,7 +15,6 @@ from kvmlab.changes import ConfigureGuest, leftovers, prepared, restore
 from kvmlab.domain import Domain, TestVM
 from kvmlab.errors import Refused, StepFailed, Unavailable
 from kvmlab.facts import HostFacts, inspect
-from kvmlab.hosts import SshRunner
 from kvmlab.schemes import FullEmulation, Scheme, Virtio
 
 if TYPE_CHECKING:
@@ -156,9 +155,8 @@ def test_the_vm_dies_under_a_change(facts: HostFacts, host: Host, vm: TestVM) ->
 @pytest.fixture
 def coordinates(lab: Lab, facts: HostFacts, tmp_path: Path) -> Path:
     """How another process reaches the same host, and what it shall do there."""
-    runner = lab.host.runner
-    assert isinstance(runner, SshRunner)
-    target = runner.target
+    lease = lab._lease
+    assert lease is not None
     plan = Virtio().plan(facts, wire=lab.wire, vm=lab.vm)
     path = tmp_path / "coordinates.json"
     path.write_text(
@@ -166,11 +164,11 @@ def coordinates(lab: Lab, facts: HostFacts, tmp_path: Path) -> Path:
             {
                 "spec": lab.host.spec,
                 "ssh": {
-                    "address": target.address,
-                    "port": target.port,
-                    "user": target.user,
-                    "key": str(target.key_path),
-                    "known_hosts": str(target.known_hosts),
+                    "address": lease.address,
+                    "port": lease.port,
+                    "user": lease.user,
+                    "key": str(lease.key_path),
+                    "known_hosts": str(lease.known_hosts),
                 },
                 "plan": {
                     **vars(plan),
