@@ -47,16 +47,21 @@ listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user
     return 1
 } 2>/dev/null
 
-packets() { # sets $rx from the counters of $device
-    rx=0
+packets() { # sets $rx from the counters of $device; false while the device is not there
     while read -r interface value rest; do
         if [ "$interface" = "$device:" ]; then
             set -- $rest
             rx=$1
-            return
+            return 0
         fi
     done < "/proc/$server/net/dev"
+    return 1
 } 2>/dev/null
+
+entered() { # waits until the server, started a moment ago, is in the peer's namespace
+    deadline $LISTEN_SEC
+    until packets || passed; do sleep 0.05; done
+}
 
 deadline() { # $1: whole seconds from now
     read -r now _ < /proc/uptime
@@ -128,12 +133,12 @@ read | window)
     workers=$2
     device=$3
     read -r server < $RUN/$name.pid
+    entered
     if [ $action = read ]; then
         snapshot "$4" < /proc/$server/net/dev
         exit
     fi
     deadline $4
-    packets
     first=$rx
     # A handful of packets is ARP and the handshake, or a straggler of the trial before.
     while [ $((rx - first)) -lt 12 ]; do
