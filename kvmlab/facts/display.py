@@ -20,6 +20,9 @@ _WIDTH: Final = 118
 _NOTHING: Final = "–"
 #: Columns whose words are no use when they are broken.
 _WHOLE: Final = ("address", "interface", "driver", "MAC", "VFs")
+_SAME_FOR_ALL: Final = frozenset(
+    ("corporation", "inc.", "gigabit", "ethernet", "network", "connection", "device")
+)
 _WHY_NOT: Final = {
     Rule.IOMMU_OFF: "no: the IOMMU is off",
     Rule.MANAGEMENT: "no: management connection",
@@ -199,12 +202,12 @@ def _function_row(port: NetFunction) -> tuple[Cell, ...]:
         vfs = f"{port.sriov_numvfs or 0} of {port.sriov_totalvfs}"
     elif port.vf_of is not None:
         vfs = f"of {port.vf_of.removeprefix('0000:')}"
-    speed = f", {port.speed_mbps} Mbit/s" if port.speed_mbps else ""
+    speed = f", {port.speed_mbps / 1000:g} Gbit/s" if port.speed_mbps else ""
     return (
         Cell(port.address.removeprefix("0000:")),
         Cell(", ".join(f"{name}{where}" for name in port.names) or _NOTHING),
         Cell(port.driver or _NOTHING),
-        Cell(port.description or f"{port.vendor_id}:{port.device_id}"),
+        Cell(_brief(port.description) or f"{port.vendor_id}:{port.device_id}"),
         Cell(f"{port.link.value}{speed}", "good" if port.link is LinkState.UP else "weak"),
         Cell(port.mac or _NOTHING),
         Cell(vfs),
@@ -214,6 +217,12 @@ def _function_row(port: NetFunction) -> tuple[Cell, ...]:
             "good" if port.handover.possible else "bad",
         ),
     )
+
+
+def _brief(description: str) -> str:
+    """The model without the words that every network device has."""
+    words = (word.rstrip(",") for word in description.split())
+    return " ".join(word for word in words if word.lower() not in _SAME_FOR_ALL)
 
 
 def _handover(handover: Handover) -> str:

@@ -27,12 +27,12 @@ def test_read_tree_takes_files_and_patterns_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "with space").write_text("a: b\n\nc\n")
     (tmp_path / "empty").touch()
     (tmp_path / "directory").mkdir()
-    (tmp_path / "bytes").write_bytes(b"\xff\x01\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\0x\n")
     tree = read_tree(RUNNER, f"{tmp_path}/0*", f"{tmp_path}/with space", f"{tmp_path}/[bde]*")
     assert tree == {
         f"{tmp_path}/0000:0b:00.0": "0x8086",
         f"{tmp_path}/with space": "a: b\n\nc",
-        f"{tmp_path}/bytes": "\ufffd\x01",
+        f"{tmp_path}/bytes": "\ufffd\0x",
     }
 
 

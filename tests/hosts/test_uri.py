@@ -49,6 +49,7 @@ def test_another_machine(spec: str, target: SshTarget) -> None:
         "qemu+ssh://kvm1:99999/system",
         "qemu+ssh://kvm1/system?command=/bin/sh",
         "qemu+ssh://-oProxyCommand=id/system",
+        "qemu+ssh://-v/system",
         "qemu+ssh://-l@kvm1/system",
         "qemu+ssh://[::1/system",
         "qemu+ssh://a b/system",
