@@ -11,7 +11,7 @@ import pytest
 from tests.house.tree import Module, functions, modules
 
 MODULE_LINES = 320
-FUNCTION_LINES = 60  # with its docstring
+FUNCTION_LINES = 65  # with its docstring
 
 Found = Iterator[tuple[ast.AST, str]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,9 @@ class Module:
                     yield node, source
 
 
+@functools.cache
 def modules() -> list[Module]:
-    """Every Python file of the package, parsed."""
+    """Every Python file of the package, parsed once."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
