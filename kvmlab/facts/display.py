@@ -69,7 +69,7 @@ def sheet(facts: HostFacts) -> Sheet:
     )
     return Sheet(
         title=facts.label,
-        note=f"Emulated: {facts.emulated.rstrip('.')}." if facts.emulated else "",
+        note=facts.emulated or "",
         sections=tuple(section for section in sections if section.rows),
     )
 
