@@ -82,7 +82,7 @@ def open_connection(
     opener = module.openReadOnly if read_only else module.open
 
     def connect() -> Any:
-        with translated(f"open {uri}", host=host):
+        with translated(f"open {uri.partition('?')[0]}", host=host):
             connection = opener(uri)
             _keep_alive(module, connection)
             return connection

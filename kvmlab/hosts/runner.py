@@ -71,11 +71,13 @@ def refuse_without_root(completed: Completed) -> None:
     if not completed.stderr.startswith("sudo:") and "sudo: not found" not in completed.stderr:
         return
     tool = completed.argv[len(_SUDO)]
+    # Whoever may run a shell as root may run everything: then it is better said so.
+    allowed = "ALL" if tool == "sh" else f"/usr/sbin/{tool}"
     raise HostRefused(
         f"`{completed.command}` needs root on {completed.host}, and sudo there did not give it "
         "without a password.",
         todo=f"Connect as root, or let sudo run `{tool}` without a password (a line such as "
-        f"`USER ALL=(root) NOPASSWD: /usr/sbin/{tool}` in /etc/sudoers.d/kvmlab).",
+        f"`USER ALL=(root) NOPASSWD: {allowed}` in /etc/sudoers.d/kvmlab).",
         evidence=completed.stderr,
     )
 

@@ -52,8 +52,8 @@ _RULES: Final = (
         r"Permission denied \(|Too many authentication failures|No more authentication methods",
         HostRefused,
         "{host} would want a password, or does not know the key; kvmlab never asks for passwords.",
-        "Set up a key with `ssh-copy-id {shown}`, or load it with `ssh-add`, until `{by_hand}` "
-        "logs in without a question.",
+        "Set up a key with `ssh-copy-id{port_option} {login}`, or load it with `ssh-add`, until "
+        "`{by_hand}` logs in without a question.",
     ),
     _Rule(
         r"account is currently not available|This account",
@@ -114,7 +114,8 @@ def ssh_error(
     words = {
         "host": host,
         "port": str(target.port),
-        "shown": target.shown,
+        "port_option": port,
+        "login": f"{who}{target.address}",
         "by_hand": f"ssh{port} {who}{target.address} true",
         "known_name": known_name,
     }

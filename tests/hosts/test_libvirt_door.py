@@ -137,6 +137,12 @@ def test_libvirt_over_ssh_uses_our_connection_only(
             HostRefused,
         ),
         (
+            1,
+            "internal error: Unable to get system bus connection: Could not connect: No such file "
+            "or directory",
+            HostRefused,
+        ),
+        (
             38,
             "Failed to connect socket to '/run/libvirt/libvirt-sock': No such file or directory",
             Unavailable,

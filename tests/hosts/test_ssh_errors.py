@@ -74,3 +74,9 @@ def test_what_to_type_names_port_and_user() -> None:
         "Host key verification failed.", host="x", target=SshTarget("kvm1", 22022, "me")
     )
     assert "`ssh -p 22022 me@kvm1 true`" in found.todo
+
+
+def test_a_key_is_copied_to_the_right_port() -> None:
+    said = "me@kvm1: Permission denied (publickey)."
+    found = ssh_error(said, host="x", target=SshTarget("kvm1", 22022, "me"))
+    assert "`ssh-copy-id -p 22022 me@kvm1`" in found.todo
