@@ -150,6 +150,9 @@ def open_jupyter(
         f"--ServerApp.port={port}",
         f"--ServerApp.root_dir={book.path.parent}",
         f"--LabApp.default_url=/lab/tree/{book.path.name}",
+        # Neither news nor updates are asked for: the lab works without a network.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *([] if browser else ["--no-browser"]),
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]  # fmt: skip

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import DeadKernelError
+from nbformat.sign import NotebookNotary
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -180,7 +182,13 @@ def execute(
             f"or a kill. All that ran until then is in {output}.",
             evidence=position.source,
         ) from error
+    _trust(output)
     return Executed(notebook, output, time.monotonic() - started)
+
+
+def _trust(executed: Path) -> None:
+    """Sign what this user has just run, so that their JupyterLab shows it as it is."""
+    NotebookNotary().sign(nbformat.read(executed, as_version=4))
 
 
 class _Position:

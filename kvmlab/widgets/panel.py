@@ -56,7 +56,9 @@ class TrialPanel:
 
     def _ipython_display_(self) -> None:
         display(figures.overview(*self.results))
-        display(self.controls)
+        shown = self.controls._repr_mimebundle_()
+        # What is left of the controls where no kernel runs: a sentence in place of their Python.
+        display({**shown, "text/plain": "The panel works where a kernel runs."}, raw=True)
 
     def _pressed(self, _button: Any) -> None:
         self._button.disabled = True
