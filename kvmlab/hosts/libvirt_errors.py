@@ -31,7 +31,7 @@ _CONNECTION_CODES: Final = (_NO_CONNECT, _INVALID_CONN, _SYSTEM_ERROR, _RPC)
 _REFUSED: Final = re.compile(
     r"socket.*Permission denied|authentication unavailable|authentication failed|access denied"
     # The daemon asks polkit over the system bus who may use it.
-    r"|polkit|system bus connection",
+    r"|system bus connection",
     re.IGNORECASE,
 )
 _NO_LIBVIRT: Final = re.compile(

@@ -76,7 +76,7 @@ class SshRunner:
         self._socket = self._directory.path / "master"
         self._log = self._directory.path / "log"
         try:
-            self._master = self._start(deadline_sec)
+            self._master = self._start()
         except OSError as error:
             self._directory.close()
             raise HostError(
@@ -133,13 +133,12 @@ class SshRunner:
         """End the connection and remove its files; may be called twice."""
         self._end()
 
-    def _start(self, deadline_sec: float) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         greeting = f"exec /bin/sh -c 'echo {_HELLO} $(id -u); exec cat'"
         options = (
             "ControlMaster=yes",
             f"ControlPath={_escaped(self._socket)}",
             "ControlPersist=no",
-            f"ConnectTimeout={max(1, round(deadline_sec))}",
             "ConnectionAttempts=1",
             _KEX,
             *_PLAIN,
