@@ -12,9 +12,11 @@ from kvmlab.changes import guest, host_steps
 from kvmlab.changes.journal import Journal, dead_journals, read_journal
 from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
+from kvmlab.changes.recovery import restore
 from kvmlab.changes.steps import AttachInterface, ConfigureGuest, HostStep, Step
 from kvmlab.changes.undoing import revert_failed, undo_all, uninterrupted
 from kvmlab.errors import KvmlabError, Refused, StepFailed
+from kvmlab.hosts import HostKind
 
 if TYPE_CHECKING:
     from kvmlab.changes.plan import Plan
@@ -58,7 +60,7 @@ class MadeSteps:
         """
         self._lock.enter_context(locked(self._host, purpose=f"scheme {self._scheme}"))
         try:
-            self._refuse_leftovers()
+            self._settle_leftovers()
             hosts = [step for step in self._steps if isinstance(step, HostStep)]
             settings = host_steps.check_unchanged(hosts, self._host.runner)
             self._journal = Journal.begin(self._host, scheme=self._scheme, domain=self._vm.name)
@@ -120,7 +122,12 @@ class MadeSteps:
         self._journal.making([step for _, step in steps], [number for number, _ in steps])
         self._made.extend(steps)
 
-    def _refuse_leftovers(self) -> None:
+    def _settle_leftovers(self) -> None:
+        # The embedded host is nobody else's, and is brought back to its clean state after a run
+        # that died: its journal is then all that is left, and nobody need be asked.
+        if self._host.kind is HostKind.EMBEDDED:
+            restore(self._host)
+            return
         for path in dead_journals(self._host):
             record = read_journal(path)
             if record.open_steps:

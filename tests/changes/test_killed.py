@@ -13,6 +13,7 @@ from kvmlab.changes.change import MadeSteps
 from kvmlab.changes.journal import journal_dir
 from kvmlab.domain import TestVM
 from kvmlab.errors import Refused
+from kvmlab.hosts import HostKind
 from tests.changes.dying import the_steps
 
 # Read, 4 commands, read back; then read, 4 commands, read back while reverting.
@@ -60,6 +61,18 @@ def test_killed_at_a_command(
     assert restore(plain_vm.host) == ()
     assert leftovers(plain_vm.host) == ()
     assert not list(journal_dir(plain_vm.host).glob("*"))
+
+
+def test_the_embedded_host_is_settled_without_asking(
+    folder: Path, repository: Path, plain_vm: TestVM
+) -> None:
+    before = tree(folder)
+    die(folder, 3, "after", repository)
+    plain_vm.host.kind = HostKind.EMBEDDED
+    change = MadeSteps(plain_vm, the_steps(folder), scheme="next")
+    change.make()
+    change.revert()
+    assert tree(folder) == before
 
 
 def test_the_next_change_asks_for_a_restore_first(
