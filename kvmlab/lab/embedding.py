@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kvmlab.clock import Clock
 from kvmlab.domain import TestVM
 from kvmlab.domain.description import LabVm
 from kvmlab.embedded import Lease, Preparation
@@ -26,7 +27,7 @@ EMBEDDED_WIRE = Wire(
 )
 _CONNECT_SEC = 60
 # Raise it when `_prepare` does something else: saved states of the old kind are then left aside.
-_PREPARATION = 1
+_PREPARATION = 2
 
 
 def connect(lease: Lease, *, wire: Wire | None = None) -> Host:
@@ -61,7 +62,9 @@ def preparation() -> Preparation:
 
 def _prepare(lease: Lease) -> None:
     with connect(lease) as host:
-        TestVM.ensure(host).suspend()
+        # The virtual clock adds up the work of all CPUs: a second one would only cost time.
+        vcpus = 1 if host.clock is Clock.VIRTUAL else None
+        TestVM.ensure(host, vcpus=vcpus).suspend()
 
 
 class _Watched:
