@@ -43,7 +43,7 @@ _NO_LIBVIRT: Final = re.compile(
 )
 _LOST: Final = re.compile(
     r"shared connection is gone|End of file while|Cannot recv data|Cannot write data"
-    r"|connection closed|client socket is closed|keepalive timeout|internal error: connection"
+    r"|connection closed|client socket is closed|internal error: connection"
     r"|Broken pipe|Connection reset",
     re.IGNORECASE,
 )

@@ -10,7 +10,7 @@ from kvmlab.hosts import Host, HostKind, Recorder
 
 pytestmark = pytest.mark.host
 
-MOST_COMMANDS = 3
+MOST_COMMANDS = 1
 
 
 def test_the_articles_inventory(host: Host) -> None:
