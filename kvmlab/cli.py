@@ -119,6 +119,24 @@ def inspect(host: Host = "embedded", as_json: AsJson = False) -> None:
 
 
 @app.command()
+def doctor(host: Host = "embedded", as_json: AsJson = False) -> None:
+    """Look at a host with every rule: what was read, the verdict, the fix. Changes nothing.
+
+    Ends with 3 where there is a problem, with 0 where there are at most warnings.
+    """
+    from kvmlab.doctor.display import show
+    from kvmlab.lab import open_lab
+
+    with open_lab(host, progress=_tell) as lab:
+        diagnosis = lab.doctor()
+    if as_json:
+        _print_json(diagnosis.to_dict())
+    else:
+        show(diagnosis, _out)
+    raise typer.Exit(diagnosis.exit_code)
+
+
+@app.command()
 def restore(host: Host = "embedded") -> None:
     """Put back what a run that died left on a host."""
     from kvmlab import changes
@@ -179,6 +197,9 @@ def _show(error: KvmlabError) -> None:
     _err.print(f"[bold red]{escape(error.message)}[/bold red]", highlight=False, soft_wrap=True)
     if error.todo:
         _err.print(error.todo, markup=False, highlight=False, soft_wrap=True)
+    rule = getattr(error, "rule", "")
+    if rule:
+        _err.print(f"Rule {rule}: `kvmlab doctor` says more.", markup=False, highlight=False)
     for text in error.evidence.rstrip().splitlines():
         _err.print(f"  [dim]|[/dim] {escape(text)}", highlight=False, soft_wrap=True)
 

@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Self
 
 from kvmlab.domain import LAB_VM_NAME, TestVM
 from kvmlab.embedded import Lease
-from kvmlab.errors import HostUnreachable, LibvirtFailed, UsageError
+from kvmlab.errors import (
+    DomainNotFound,
+    HostError,
+    HostUnreachable,
+    LibvirtFailed,
+    Unavailable,
+    UsageError,
+)
 from kvmlab.hosts import Host, Wire
 from kvmlab.lab.keeping import Kept, keep
 from kvmlab.results import Result
@@ -30,6 +37,7 @@ from kvmlab.schemes import FullEmulation, Scheme, Virtio
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic, Plan
+    from kvmlab.doctor import Diagnosis
     from kvmlab.facts import HostFacts
     from kvmlab.measure import OnProgress, Trials
     from kvmlab.widgets import TrialPanel
@@ -97,6 +105,25 @@ class Lab:
         with self._watched():
             self._facts = inspect(self.host)
         return self._facts
+
+    def doctor(self) -> Diagnosis:
+        """Every rule about this host: what was read, the verdict, the fix. Changes nothing.
+
+        The VM is looked into where it runs; on the embedded host it always does.
+        """
+        from kvmlab.doctor import examine
+
+        with self._watched():
+            return examine(self.host, facts=self.inspect(), vm=self._running_vm())
+
+    def _running_vm(self) -> TestVM | None:
+        if self._lease is not None or self._vm is not None:
+            return self.vm
+        try:
+            found = TestVM.find(self.host, self._vm_name)
+        except (DomainNotFound, HostError, Unavailable):
+            return None
+        return found if found.state == "running" else None
 
     def plan(self, scheme: Scheme) -> Plan:
         """Everything that ``scheme`` would change on this host and in the VM; changes nothing.

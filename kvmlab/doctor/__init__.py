@@ -1,0 +1,14 @@
+"""The doctor: every rule about a host, with what was read, the verdict and the fix."""
+
+from kvmlab.doctor.examination import examine, judge, read_case
+from kvmlab.doctor.model import Diagnosis, Finding, SchemeFinding, Verdict
+
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "SchemeFinding",
+    "Verdict",
+    "examine",
+    "judge",
+    "read_case",
+]

@@ -1,0 +1,51 @@
+# Print what the doctor reads inside a VM: drivers it has, its interfaces, their channels.
+LC_ALL=C
+export LC_ALL
+
+section() {
+	name=$1
+	shift
+	printf '@@ begin %s\n' "$name"
+	"$@" 2>/dev/null </dev/null
+	printf '\n@@ end %s %d\n' "$name" $?
+}
+
+# Arguments: drivers. Bound to a bus now, or a module that could be loaded.
+drivers() {
+	release=$(uname -r)
+	for driver; do
+		state=missing
+		for registered in /sys/bus/*/drivers/"$driver"; do
+			[ -d "$registered" ] && state=registered
+		done
+		if [ $state = missing ]; then
+			modprobe -n "$driver" && state=available
+			grep -qE "/$driver\.ko" "/lib/modules/$release/modules.dep" && state=available
+		fi
+		echo "$driver $state"
+	done
+}
+
+# NAME MAC DRIVER CARRIER
+interfaces() {
+	for interface in /sys/class/net/*; do
+		[ -e "$interface/device/driver" ] || continue
+		read -r mac <"$interface/address"
+		carrier=unknown
+		read -r carrier <"$interface/carrier"
+		driver=$(readlink "$interface/device/driver")
+		echo "${interface##*/} $mac ${driver##*/} $carrier"
+	done
+}
+
+channels() {
+	for interface in /sys/class/net/*; do
+		[ -e "$interface/device/driver" ] || continue
+		echo "interface ${interface##*/}"
+		ethtool -l "${interface##*/}"
+	done
+}
+
+section drivers drivers "$@"
+section interfaces interfaces
+section channels channels
