@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kvmlab.results import compare as compare
     from kvmlab.results import tidy as tidy
     from kvmlab.schemes import FullEmulation as FullEmulation
+    from kvmlab.schemes import Macvtap as Macvtap
     from kvmlab.schemes import Virtio as Virtio
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ _HOMES = {
     "HostFacts": "kvmlab.facts",
     "KvmlabError": "kvmlab.errors",
     "Lab": "kvmlab.lab",
+    "Macvtap": "kvmlab.schemes",
     "Plan": "kvmlab.changes",
     "Result": "kvmlab.results",
     "TestVM": "kvmlab.domain",
@@ -67,6 +69,7 @@ __all__ = [
     "HostFacts",
     "KvmlabError",
     "Lab",
+    "Macvtap",
     "Plan",
     "Result",
     "TestVM",

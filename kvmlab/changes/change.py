@@ -12,10 +12,11 @@ from kvmlab.changes import guest, host_steps
 from kvmlab.changes.journal import Journal, dead_journals, read_journal
 from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
+from kvmlab.changes.plugging import plug_in
 from kvmlab.changes.recovery import restore
 from kvmlab.changes.steps import AttachInterface, ConfigureGuest, HostStep, Step
 from kvmlab.changes.undoing import revert_failed, undo_all, uninterrupted
-from kvmlab.errors import KvmlabError, Refused, StepFailed
+from kvmlab.errors import KvmlabError, Refused, StepFailed, Unavailable
 from kvmlab.hosts import HostKind
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class MadeSteps:
             self._make_steps(settings)
         except BaseException as error:
             self.revert()
-            if isinstance(error, KvmlabError) and not isinstance(error, StepFailed):
+            if isinstance(error, KvmlabError) and not isinstance(error, StepFailed | Unavailable):
                 raise StepFailed(
                     f"{error.message} What had been changed before is put back.",
                     todo=error.todo,
@@ -110,8 +111,7 @@ class MadeSteps:
             started = time.monotonic()
             if isinstance(step, AttachInterface):
                 self._note([(number, step)])
-                self._vm.attach(step.interface_xml)
-                self.attach_sec = time.monotonic() - started
+                self.attach_sec = plug_in(step, self._vm)
             elif isinstance(step, ConfigureGuest):
                 self._note([(number, step)])
                 self._found = guest.configure(step, self._vm)

@@ -31,13 +31,13 @@ def check(steps: Iterable[Step], facts: HostFacts, vm: TestVM | None = None) -> 
     found = []
     protected = protected_interfaces(facts)
     for step in steps:
-        if isinstance(step, HostStep):
+        if isinstance(step, HostStep | AttachInterface):
             for name in step.touches:
                 if name in protected:
                     found.append(
                         Refusal("management-interface", f"{step.what} Refused: {protected[name]}")
                     )
-        elif isinstance(step, AttachInterface) and vm is not None and step.domain != vm.name:
+        if isinstance(step, AttachInterface) and vm is not None and step.domain != vm.name:
             found.append(
                 Refusal(
                     "not-the-named-domain",

@@ -34,8 +34,9 @@ def configure(step: ConfigureGuest, vm: TestVM) -> GuestInterface:
         AgentTimeout: the guest agent does not answer.
     """
     script = files("kvmlab.changes").joinpath("scripts", "configure_guest.sh")
-    peer = step.peer_address.partition("/")[0]
-    argv = ("sh", "-s", "--", step.mac, step.vm_address, peer, str(step.timeout_sec))
+    peer = step.peer_address.partition("/")[0] if step.must_answer else "-"
+    wanted = (step.mac, step.vm_address, peer, str(step.timeout_sec), str(step.channels))
+    argv = ("sh", "-s", "--", *wanted)
     try:
         done = vm.agent.run(
             argv,

@@ -100,12 +100,17 @@ def undo_together(
     The caller goes through the steps one by one with `undo` afterwards, which finds nothing left
     to do or says what is in the way.
     """
-    made = [step for step in steps if found[step.setting.path] == step.setting.after]
+    made = [step for step in steps if _is_made(step, found[step.setting.path])]
     if not made:
         return found
     with suppress(KvmlabError):
         run_commands((command for step in made for command in step.undo), runner, found)
     return settings_of(steps, runner)
+
+
+def _is_made(step: HostStep, now: str | None) -> bool:
+    """Whether the step's undo has something to do, and may."""
+    return now != step.setting.before and (step.settles or now == step.setting.after)
 
 
 def undo(step: HostStep, runner: Runner, found: dict[str, str | None]) -> None:
@@ -119,7 +124,7 @@ def undo(step: HostStep, runner: Runner, found: dict[str, str | None]) -> None:
     now = found[setting.path]
     if now == setting.before:
         return
-    if now != setting.after:
+    if not _is_made(step, now):
         raise StepFailed(
             f"{setting.path} on {runner.name} reads {now or 'nothing'}: neither what kvmlab found "
             f"there ({step.before}) nor what it made of it ({step.after}). It was left alone."

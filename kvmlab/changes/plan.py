@@ -55,6 +55,7 @@ class Plan:
                 nothing was changed.
             HostBusy: another lab holds the host.
             StepFailed: a step failed; the steps before it have been undone.
+            Unavailable: what the scheme needs turned out not to be there; undone as well.
             RevertFailed: a step failed, and something could not be put back.
         """
         refuse(self.refusals)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final, Self
 
-from kvmlab.domain import Interface
+from kvmlab.domain import alias_for
 from kvmlab.errors import OutputError
 
 
@@ -107,7 +107,9 @@ class HostStep(Step):
     """Moves one setting of the host by commands, and back by others.
 
     ``touches`` names the host interfaces (or PCI addresses) that the step changes: the guard
-    reads it.
+    reads it. A step that ``settles`` has an undo that leads back from whatever the setting reads,
+    since others (libvirt, a driver) move it too. What is ``below_device`` is not undone while the
+    VM still has the device that stands on it.
     """
 
     kind: ClassVar[str] = "host"
@@ -115,6 +117,8 @@ class HostStep(Step):
     do: tuple[Command, ...]
     undo: tuple[Command, ...]
     touches: tuple[str, ...] = ()
+    settles: bool = False
+    below_device: bool = False
 
     @property
     def before(self) -> str:
@@ -145,21 +149,35 @@ class HostStep(Step):
             do=tuple(Command.from_dict(command) for command in data["do"]),
             undo=tuple(Command.from_dict(command) for command in data["undo"]),
             touches=tuple(data["touches"]),
+            settles=data.get("settles", False),
+            below_device=data.get("below_device", False),
         )
 
 
 @dataclass(frozen=True)
 class AttachInterface(Step):
-    """Hot-plugs an interface into the running test VM; its undo unplugs it by its MAC."""
+    """Hot-plugs a device into the running test VM; its undo unplugs it by its alias.
+
+    ``vhost_workers`` is how many threads of the kernel's must serve it afterwards: libvirt falls
+    back to QEMU silently where vhost_net is missing. ``touches`` is as for `HostStep`.
+    """
 
     kind: ClassVar[str] = "attach"
     domain: str
     mac: str
     interface_xml: str
+    vhost_workers: int = 0
+    touches: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a step of this kind from a journal."""
+        return cls(**{**data, "touches": tuple(data.get("touches", ()))})
 
     @property
-    def _type(self) -> str:
-        return Interface.parse(self.interface_xml).type or "network"
+    def alias(self) -> str:
+        """The device's name in the VM's XML, by which it is found again."""
+        return alias_for(self.mac)
 
     @property
     def before(self) -> str:
@@ -179,10 +197,7 @@ class AttachInterface(Step):
     @property
     def undo_text(self) -> tuple[str, ...]:
         """Virsh's words for it."""
-        return (
-            f"virsh detach-interface {shlex.quote(self.domain)} --type {self._type} "
-            f"--mac {self.mac} --live",
-        )
+        return (f"virsh detach-device-alias {shlex.quote(self.domain)} {self.alias} --live",)
 
 
 @dataclass(frozen=True)
@@ -190,7 +205,8 @@ class ConfigureGuest(Step):
     """Gives the interface its address inside the VM and waits until the peer answers a ping.
 
     It has no undo: what it sets goes with the interface. ``timeout_sec`` are seconds of the VM's
-    own clock.
+    own clock. ``channels`` are the queue pairs to use, 0 to leave that to the driver. Without
+    ``must_answer`` nobody waits for the peer: to show an interface that does not reach it.
     """
 
     kind: ClassVar[str] = "configure"
@@ -198,6 +214,8 @@ class ConfigureGuest(Step):
     vm_address: str
     peer_address: str
     timeout_sec: int
+    channels: int = 0
+    must_answer: bool = True
 
     @property
     def before(self) -> str:
@@ -213,11 +231,15 @@ class ConfigureGuest(Step):
     def do_text(self) -> tuple[str, ...]:
         """What the guest agent is asked to do; the name is known once the card is there."""
         peer = self.peer_address.partition("/")[0]
-        return (
-            f"in the VM: ip address replace {self.vm_address} dev ethN",
-            "in the VM: ip link set dev ethN up",
-            f"in the VM: ping -c 1 {peer}   (until it answers)",
-        )
+        lines = [
+            f"ip address replace {self.vm_address} dev ethN",
+            "ip link set dev ethN up",
+        ]
+        if self.channels:
+            lines.insert(0, f"ethtool -L ethN combined {self.channels}")
+        if self.must_answer:
+            lines.append(f"ping -c 1 {peer}   (until it answers)")
+        return tuple(f"in the VM: {line}" for line in lines)
 
     @property
     def undo_text(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from kvmlab.changes import host_steps
 from kvmlab.changes.journal import Journal
 from kvmlab.changes.steps import AttachInterface, HostStep, Step
 from kvmlab.domain import TestVM
-from kvmlab.errors import DomainNotFound, KvmlabError, RevertFailed
+from kvmlab.errors import DomainNotFound, KvmlabError, RevertFailed, StepFailed
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -41,7 +41,8 @@ def undo_all(
 ) -> Undoing:
     """Undo the steps, last first, those of the VM before those of the host.
 
-    A step that was never made, or is undone already, needs nothing.
+    A step that was never made, or is undone already, needs nothing. What is below a device that
+    the VM would not let go is left alone: the kernel would wait for the VM, for ever.
     """
     result = Undoing()
     last_first = list(reversed(steps))
@@ -56,8 +57,15 @@ def undo_all(
             journal.undone([number])
             if needed:
                 result.undone.append(step)
-    _undo_host([(n, s) for n, s in last_first if isinstance(s, HostStep)], host, journal, result)
+    on_host = [(n, s) for n, s in last_first if isinstance(s, HostStep)]
+    held = [step for _, step in on_host if step.below_device] if result.failed else []
+    result.failed += [NotUndone(step, _still_held(result.failed[0].error)) for step in held]
+    _undo_host([(n, s) for n, s in on_host if s not in held], host, journal, result)
     return result
+
+
+def _still_held(cause: KvmlabError) -> StepFailed:
+    return StepFailed(f"The VM still has the device that stands on it ({cause.message})")
 
 
 def _undo_host(
@@ -89,7 +97,7 @@ def _detach(step: AttachInterface, host: Host, vm: TestVM | None) -> bool:
         machine = vm if vm is not None else TestVM.find(host, step.domain)
     except DomainNotFound:
         return False  # a transient domain that ended took its interface along
-    return machine.detach(step.mac)
+    return machine.detach(step.alias)
 
 
 def revert_failed(host: Host, failed: Sequence[NotUndone]) -> RevertFailed:

@@ -3,7 +3,7 @@
 from kvmlab.domain.agent import GuestAgent
 from kvmlab.domain.description import LAB_NAMESPACE, LAB_VM_NAME, Domain, LabVm
 from kvmlab.domain.diff import diff_of_attaching, unified
-from kvmlab.domain.interface import Interface, PciAddress, alias_for
+from kvmlab.domain.interface import HostDevice, Interface, PciAddress, alias_for
 from kvmlab.domain.schema import validate
 from kvmlab.domain.threads import VmThreads
 from kvmlab.domain.vm import TestVM
@@ -13,6 +13,7 @@ __all__ = [
     "LAB_VM_NAME",
     "Domain",
     "GuestAgent",
+    "HostDevice",
     "Interface",
     "LabVm",
     "PciAddress",

@@ -48,10 +48,12 @@ class Interface(Element):
     source_network = Text("source/@network")
     source_dev = Text("source/@dev")
     source_mode = Text("source/@mode")
+    source_pci_type = Text("source/address[@type='pci']/@type")
     source_pci_domain = Number("source/address[@type='pci']/@domain")
     source_pci_bus = Number("source/address[@type='pci']/@bus")
     source_pci_slot = Number("source/address[@type='pci']/@slot")
     source_pci_function = Number("source/address[@type='pci']/@function")
+    vlan = Number("vlan/tag/@id")
     target_dev = Text("target/@dev")
     model = Text("model/@type")
     driver = Text("driver/@name")
@@ -74,6 +76,53 @@ class Interface(Element):
         made.queues = queues if queues > 1 else None
         return made
 
+    @classmethod
+    def on_port(
+        cls,
+        port: str,
+        *,
+        mac: str,
+        mode: str,
+        model: str,
+        driver: str | None = None,
+        queues: int = 1,
+        trust_guest_filters: bool | None = None,
+    ) -> Self:
+        """A macvtap on a host port. libvirt's own default for ``mode`` is "vepa": name one."""
+        made = cls()
+        made.type = "direct"
+        made.trust_guest_filters = trust_guest_filters
+        made.mac = mac
+        made.source_dev = port
+        made.source_mode = mode
+        made.model = model
+        made.driver = driver
+        made.queues = queues if queues > 1 else None
+        return made
+
+    @classmethod
+    def on_vf(
+        cls, address: PciAddress, *, mac: str, vlan: int | None = None, managed: bool = True
+    ) -> Self:
+        """A VF; libvirt sets its MAC and VLAN through the PF before it is handed over."""
+        made = cls()
+        made.type = "hostdev"
+        made.managed = managed
+        made.mac = mac
+        made.source_pci = address
+        made.vlan = vlan
+        return made
+
+    @classmethod
+    def from_pool(cls, network: str, *, mac: str, vlan: int | None = None) -> Self:
+        """Whatever a libvirt network gives: of a hostdev network, a free VF."""
+        made = cls()
+        made.type = "network"
+        made.mac = mac
+        made.source_network = network
+        made.vlan = vlan
+        return made
+
     @property
     def source_pci(self) -> PciAddress | None:
         """The host's PCI function that is handed over; None where none is."""
@@ -87,6 +136,44 @@ class Interface(Element):
         if bus is None or slot is None or function is None:
             return None
         return PciAddress(domain, bus, slot, function)
+
+    @source_pci.setter
+    def source_pci(self, address: PciAddress) -> None:
+        _set_source(self, address)
+
+
+class HostDevice(Element):
+    """A <hostdev>: a whole PCI function of the host, as it is."""
+
+    tag = "hostdev"
+    mode = Text("@mode")
+    type = Text("@type")
+    managed = YesNo("@managed")
+    source_pci_domain = Number("source/address/@domain")
+    source_pci_bus = Number("source/address/@bus")
+    source_pci_slot = Number("source/address/@slot")
+    source_pci_function = Number("source/address/@function")
+    alias = Text("alias/@name")
+
+    @classmethod
+    def of(cls, address: PciAddress, *, alias: str, managed: bool = True) -> Self:
+        """The function at ``address``; ``managed`` lets libvirt change its driver and back."""
+        made = cls()
+        made.mode = "subsystem"
+        made.type = "pci"
+        made.managed = managed
+        _set_source(made, address)
+        made.alias = alias
+        return made
+
+
+def _set_source(device: Interface | HostDevice, address: PciAddress) -> None:
+    if isinstance(device, Interface):
+        device.source_pci_type = "pci"
+    device.source_pci_domain = address.domain
+    device.source_pci_bus = address.bus
+    device.source_pci_slot = address.slot
+    device.source_pci_function = address.function
 
 
 def alias_for(mac: str) -> str:

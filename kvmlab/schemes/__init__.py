@@ -2,6 +2,7 @@
 
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
+from kvmlab.schemes.macvtap import Macvtap
 from kvmlab.schemes.virtio import Virtio
 
-__all__ = ["FullEmulation", "Scheme", "Virtio"]
+__all__ = ["FullEmulation", "Macvtap", "Scheme", "Virtio"]

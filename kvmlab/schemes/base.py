@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.changes import AttachInterface, ConfigureGuest, HostStep, Plan, check
-from kvmlab.domain import LAB_VM_NAME, Interface, diff_of_attaching
+from kvmlab.domain import LAB_VM_NAME, Domain, HostDevice, Interface, diff_of_attaching
 from kvmlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Scheme(ABC):
         """
 
     @abstractmethod
-    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface:
+    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface | HostDevice:
         """What is plugged into the VM."""
 
     def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
@@ -62,6 +62,28 @@ class Scheme(ABC):
     def queues(self) -> int:
         """Queue pairs that the host offers."""
         return 1
+
+    @property
+    def channels(self) -> int:
+        """Queue pairs that the VM is told to use; 0 leaves it to the driver inside."""
+        return 0
+
+    def touches(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
+        """Interfaces and PCI addresses of the host that the device in the VM uses."""
+        return (wire.port,)
+
+    @property
+    def must_answer(self) -> bool:
+        """Whether the change fails when the peer cannot be reached through the interface."""
+        return True
+
+    def cable(self, facts: HostFacts) -> Wire | None:
+        """The cable that this scheme uses where none is named."""
+        return facts.wire
+
+    def notes_on_vm(self, domain: Domain) -> Sequence[str]:
+        """Sentences about this scheme in that VM."""
+        return ()
 
     def plan(self, facts: HostFacts, *, wire: Wire | None = None, vm: TestVM | None = None) -> Plan:
         """Say everything that applying this scheme would change, and change nothing.
@@ -75,7 +97,7 @@ class Scheme(ABC):
             Unavailable: this host cannot do that; the rule id says why.
             UsageError: no cable was given and the host has none of its own.
         """
-        cable = wire or facts.wire
+        cable = wire or self.cable(facts)
         if cable is None:
             raise UsageError(
                 "This host has no cable under test: the plan needs a port and two addresses.",
@@ -91,28 +113,45 @@ class Scheme(ABC):
                 domain=vm.name if vm is not None else LAB_VM_NAME,
                 mac=mac,
                 interface_xml=interface.xml(),
+                vhost_workers=self.queues if self.backend == "vhost" else 0,
+                touches=tuple(self.touches(facts, cable)),
             ),
-            ConfigureGuest(
-                what="Give it its address inside the VM, and wait until the peer answers a ping.",
-                mac=mac,
-                vm_address=cable.vm_address,
-                peer_address=cable.peer_address,
-                timeout_sec=_CONFIGURE_SEC,
-            ),
+            self._configure(mac, cable),
         )
+        domain_xml = vm.xml() if vm is not None else None
+        notes = [*self.notes(facts, cable)]
+        if domain_xml is not None:
+            notes += self.notes_on_vm(Domain.parse(domain_xml))
         return Plan(
             scheme=self.id,
             label=self.label,
             backend=self.backend,
             steps=steps,
             interface_xml=interface.xml(),
-            domain_diff=diff_of_attaching(vm.xml() if vm is not None else None, interface),
+            domain_diff=diff_of_attaching(domain_xml, interface),
             mac=mac,
             vm_address=cable.vm_address,
             peer_address=cable.peer_address,
             queues=self.queues,
-            notes=tuple(self.notes(facts, cable)),
+            notes=tuple(notes),
             refusals=check(steps, facts, vm),
+        )
+
+    def _configure(self, mac: str, cable: Wire) -> ConfigureGuest:
+        what = "Give it its address inside the VM"
+        if self.must_answer:
+            what += ", and wait until the peer answers a ping"
+        if self.channels:
+            pairs = "queue pair" if self.channels == 1 else "queue pairs"
+            what = f"Use {self.channels} {pairs} inside the VM. " + what
+        return ConfigureGuest(
+            what=f"{what}.",
+            mac=mac,
+            vm_address=cable.vm_address,
+            peer_address=cable.peer_address,
+            timeout_sec=_CONFIGURE_SEC,
+            channels=self.channels,
+            must_answer=self.must_answer,
         )
 
 

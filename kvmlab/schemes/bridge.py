@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 from kvmlab.changes import BRIDGE_MAC_PREFIX, Command, HostStep, Setting
 from kvmlab.domain import Interface
 from kvmlab.errors import Unavailable
+from kvmlab.facts import Rule
 from kvmlab.schemes.base import Scheme
+from kvmlab.schemes.port import BRIDGE, switched_on, usable_port
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts
-    from kvmlab.facts.types import Link
     from kvmlab.hosts import Wire
 
-BRIDGE: Final = "kvmlab0"
 #: Set when the bridge is made: left to itself a bridge takes the lowest MAC among its ports, and
 #: changes it when a tap comes or goes. It also tells this bridge from one of the user's.
 BRIDGE_MAC: Final = f"{BRIDGE_MAC_PREFIX}:6d:6c:00"
@@ -63,7 +63,8 @@ def bridge_steps(facts: HostFacts, port_name: str) -> tuple[HostStep, ...]:
         Unavailable: no such port; or it has VFs, or belongs to another bridge; or a bridge of the
             lab's name is somebody else's.
     """
-    port = _usable_port(facts, port_name)
+    port = usable_port(facts, port_name)
+    _refuse_vfs(facts, port_name)
     steps = []
     bridge = facts.link(BRIDGE)
     if bridge is None:
@@ -71,39 +72,23 @@ def bridge_steps(facts: HostFacts, port_name: str) -> tuple[HostStep, ...]:
     elif bridge.mac != BRIDGE_MAC:
         raise Unavailable(
             f"There is a {BRIDGE} on this host already, and kvmlab did not make it.",
-            rule="bridge-name-taken",
+            rule=Rule.BRIDGE_NAME_TAKEN,
             todo=f"Rename it or remove it: `ip link delete {BRIDGE}`.",
         )
     if port.master != BRIDGE:
         steps.append(_join(port_name))
-    if not port.up:
-        steps.append(_raise(port_name))
-    return tuple(steps)
+    return (*steps, *switched_on(port))
 
 
-def _usable_port(facts: HostFacts, name: str) -> Link:
-    port = facts.link(name)
-    if port is None:
-        raise Unavailable(
-            f"This host has no interface {name}.",
-            rule="port-missing",
-            todo="`kvmlab inspect` lists the ports there are.",
-        )
-    if port.master not in (None, BRIDGE):
-        raise Unavailable(
-            f"{name} belongs to {port.master}, which is not the lab's.",
-            rule="port-in-use",
-            todo="Choose a port that nothing else uses.",
-        )
+def _refuse_vfs(facts: HostFacts, name: str) -> None:
     function = next((f for f in facts.ports if name in f.names and f.netns is None), None)
     if function is not None and function.sriov_numvfs:
         raise Unavailable(
             f"{name} has {function.sriov_numvfs} VFs. A bridge on a port with VFs loses the VM's "
             "packets: its switch learns the VM's MAC outside and never sends its packets in.",
-            rule="bridge-on-port-with-vfs",
+            rule=Rule.BRIDGE_ON_PORT_WITH_VFS,
             todo=f"Take the VFs away first: `echo 0 > /sys/class/net/{name}/device/sriov_numvfs`.",
         )
-    return port
 
 
 def _make_bridge() -> HostStep:
@@ -132,15 +117,5 @@ def _join(port: str) -> HostStep:
         setting=Setting(f"/sys/class/net/{port}/master", None, BRIDGE),
         do=(Command(("ip", "link", "set", "dev", port, "master", BRIDGE)),),
         undo=(Command(("ip", "link", "set", "dev", port, "nomaster")),),
-        touches=(port,),
-    )
-
-
-def _raise(port: str) -> HostStep:
-    return HostStep(
-        what=f"Switch the port {port} on.",
-        setting=Setting(f"/sys/class/net/{port}/flags", "down", "up"),
-        do=(Command(("ip", "link", "set", "dev", port, "up")),),
-        undo=(Command(("ip", "link", "set", "dev", port, "down")),),
         touches=(port,),
     )

@@ -17,7 +17,7 @@ from tests.facts.record import load
 @pytest.fixture
 def facts(data: Path) -> HostFacts:
     """The embedded host at rest."""
-    return inspect(load(data / "schemes" / "host.json"), prove_kvm=False)
+    return inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
 
 
 def touching(*names: str) -> HostStep:

@@ -21,9 +21,16 @@ STEPS: tuple[Step, ...] = (
         do=(Command.write("/sys/x", "7", only_when=("/sys/y", "0")), Command(("ip", "link"))),
         undo=(Command.write("/sys/x", "0"),),
         touches=("p2p1", "0000:0b:00.0"),
+        settles=True,
+        below_device=True,
     ),
     AttachInterface(
-        what="Attach.", domain="vm", mac="52:54:00:00:00:01", interface_xml="<interface/>"
+        what="Attach.",
+        domain="vm",
+        mac="52:54:00:00:00:01",
+        interface_xml="<interface/>",
+        vhost_workers=2,
+        touches=("p2p1",),
     ),
     ConfigureGuest(
         what="Configure.",
@@ -31,6 +38,8 @@ STEPS: tuple[Step, ...] = (
         vm_address="192.0.2.10/24",
         peer_address="192.0.2.1/24",
         timeout_sec=60,
+        channels=2,
+        must_answer=False,
     ),
 )
 

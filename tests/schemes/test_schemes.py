@@ -9,24 +9,37 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from kvmlab.changes import Command, HostStep, Plan, common_steps
+from kvmlab.changes import AttachInterface, Command, HostStep, Plan, common_steps
 from kvmlab.domain import Domain, Interface, diff_of_attaching, validate
 from kvmlab.errors import Refused, Unavailable, UsageError
-from kvmlab.facts import HostFacts, inspect
+from kvmlab.facts import HostFacts, ModuleState, inspect
 from kvmlab.hosts import Wire
-from kvmlab.schemes import FullEmulation, Scheme, Virtio
+from kvmlab.schemes import FullEmulation, Macvtap, Scheme, Virtio
 from kvmlab.schemes.base import mac_for
-from kvmlab.schemes.bridge import BRIDGE, BRIDGE_MAC
+from kvmlab.schemes.bridge import BRIDGE_MAC
+from kvmlab.schemes.port import BRIDGE
 from tests.facts.record import load
 
 WIRE = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
-SCHEMES = [FullEmulation("e1000"), FullEmulation("e1000e"), Virtio()]
+ON_THE_BRIDGE: list[Scheme] = [
+    FullEmulation("e1000"),
+    FullEmulation("e1000e"),
+    Virtio(),
+    Virtio(backend="vhost"),
+    Virtio(backend="vhost", queues=4, channels=2),
+]
+MACVTAPS: list[Scheme] = [
+    Macvtap(),
+    Macvtap(mode="vepa", trust_guest_rx_filters=True),
+    Macvtap(mode="passthrough", model="e1000e"),
+]
+SCHEMES = [*ON_THE_BRIDGE, *MACVTAPS]
 
 
 @pytest.fixture(scope="module")
 def facts(data: Path) -> HostFacts:
     """The embedded host at rest."""
-    return inspect(load(data / "schemes" / "host.json"), prove_kvm=False)
+    return inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
 
 
 def changed_link(facts: HostFacts, which: str, /, **values: object) -> HostFacts:
@@ -70,14 +83,16 @@ def test_golden_with_a_users_domain(
 
 
 def test_schemes_have_names_of_their_own() -> None:
-    assert [scheme.id for scheme in SCHEMES] == ["e1000", "e1000e", "virtio-qemu"]
-    assert len({scheme.label for scheme in SCHEMES}) == 3
-    assert len({mac_for(scheme.id) for scheme in SCHEMES}) == 3
-    assert {scheme.backend for scheme in SCHEMES} == {"qemu"}
+    ids = [scheme.id for scheme in SCHEMES]
+    assert ids[:5] == ["e1000", "e1000e", "virtio-qemu", "virtio-vhost", "virtio-vhost-q4-c2"]
+    assert ids[5:8] == ["macvtap", "macvtap-vepa-trust", "macvtap-passthrough-e1000e"]
+    assert len({scheme.label for scheme in SCHEMES}) == len(ids)
+    assert len({mac_for(name) for name in ids}) == len(ids)
+    assert {scheme.backend for scheme in SCHEMES} == {"qemu", "vhost"}
 
 
 def test_schemes_over_the_bridge_share_it(facts: HostFacts) -> None:
-    plans = [scheme.plan(facts, wire=WIRE) for scheme in SCHEMES]
+    plans = [scheme.plan(facts, wire=WIRE) for scheme in ON_THE_BRIDGE]
     shared = common_steps(*plans)
     assert [step.what.split()[0] for step in shared] == ["Make", "Put"]
     assert all(isinstance(step, HostStep) for step in shared)
@@ -125,9 +140,10 @@ def test_what_is_in_the_way_is_said(
     assert caught.value.todo
 
 
-def test_the_management_port_is_refused_before_anything(facts: HostFacts) -> None:
-    plan = Virtio().plan(facts, wire=replace(WIRE, port="mgmt0"))
-    assert [refusal.rule for refusal in plan.refusals] == ["management-interface"]
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
+def test_the_management_port_is_refused_before_anything(scheme: Scheme, facts: HostFacts) -> None:
+    plan = scheme.plan(facts, wire=replace(WIRE, port="mgmt0"))
+    assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
     assert "mgmt0" in str(plan)
     with pytest.raises(Refused, match="mgmt0"):
         plan.apply(None)  # type: ignore[arg-type]  # refused before the VM matters
@@ -167,3 +183,67 @@ def test_commands_of_the_bridge_fit_one_batch(facts: HostFacts) -> None:
     steps = [s for s in Virtio().plan(facts, wire=WIRE).steps if isinstance(s, HostStep)]
     commands: list[Command] = [command for step in steps for command in step.do]
     assert {command.argv[0] for command in commands if command.only_when is None} == {"ip"}
+
+
+def with_modules(facts: HostFacts, **states: ModuleState) -> HostFacts:
+    return replace(facts, modules={**facts.modules, **states})
+
+
+@pytest.mark.parametrize("scheme", [Virtio(backend="vhost"), Macvtap()], ids=lambda s: s.id)
+def test_vhost_is_loaded_where_it_can_be(scheme: Scheme, facts: HostFacts) -> None:
+    asleep = with_modules(facts, vhost_net=ModuleState.AVAILABLE)
+    steps = scheme.plan(asleep, wire=WIRE).steps
+    load = next(step for step in steps if "vhost_net" in step.what)
+    assert load.do_text == ("modprobe vhost_net",)
+    assert load.undo_text == ("modprobe -r vhost_net",)
+    with pytest.raises(Unavailable) as caught:
+        scheme.plan(with_modules(facts, vhost_net=ModuleState.MISSING), wire=WIRE)
+    assert caught.value.rule == "vhost-net-missing"
+
+
+def test_only_vhost_needs_vhost(facts: HostFacts) -> None:
+    without = with_modules(facts, vhost_net=ModuleState.MISSING)
+    for scheme in (Virtio(), Macvtap(backend="qemu"), Macvtap(model="e1000")):
+        steps = scheme.plan(without, wire=WIRE).steps
+        assert [s.vhost_workers for s in steps if isinstance(s, AttachInterface)] == [0]
+
+
+def test_as_many_workers_as_queues_are_expected(facts: HostFacts) -> None:
+    for scheme in (Virtio(backend="vhost", queues=4), Macvtap(queues=4)):
+        steps = scheme.plan(facts, wire=WIRE).steps
+        assert [s.vhost_workers for s in steps if isinstance(s, AttachInterface)] == [4]
+
+
+def test_macvtap_wants_a_port_of_its_own(facts: HostFacts) -> None:
+    in_bridge = changed_link(facts, "p2p1", master=BRIDGE)
+    with pytest.raises(Unavailable, match="kvmlab0") as caught:
+        Macvtap().plan(in_bridge, wire=WIRE)
+    assert caught.value.rule == "port-in-use"
+    down = Macvtap().plan(changed_link(facts, "p2p1", up=False), wire=WIRE)
+    assert down.steps[0].do_text == ("ip link set dev p2p1 up",)
+    assert any("cannot reach each other" in note for note in down.notes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Virtio(queues=0),
+        lambda: Virtio(queues=257),
+        lambda: Virtio(queues=2, channels=3),
+        lambda: Macvtap(mode="hub"),  # type: ignore[arg-type]
+        lambda: Macvtap(model="e1000", queues=2),
+        lambda: Macvtap(model="e1000", trust_guest_rx_filters=True),
+    ],
+)
+def test_what_makes_no_sense_is_said(make: Callable[[], Scheme]) -> None:
+    with pytest.raises(UsageError) as caught:
+        make()
+    assert caught.value.todo
+
+
+def test_queues_that_no_vcpu_serves_are_noted(facts: HostFacts, data: Path) -> None:
+    domain = Domain.parse((data / "domain" / "lab-vm.xml").read_text())
+    vcpus = domain.vcpus or 1
+    assert not Virtio(queues=vcpus).notes_on_vm(domain)
+    (note,) = Virtio(queues=vcpus + 1).notes_on_vm(domain)
+    assert "queues-mismatch" in note

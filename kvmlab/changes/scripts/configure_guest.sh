@@ -1,11 +1,12 @@
-# configure_guest.sh MAC ADDRESS/PREFIX PEER SECONDS, inside the VM: find the interface with this
-# MAC, give it its address and wait until the peer answers. Prints
+# configure_guest.sh MAC ADDRESS/PREFIX PEER SECONDS CHANNELS, inside the VM: find the interface with
+# this MAC, use so many queue pairs (0: as the driver likes), give it its address and wait until the
+# peer answers ("-": do not). Prints
 #   interface NAME
 #   driver NAME
 #   seconds FOUND CARRIER ANSWERED     (since this script began)
 # or one line "failed: …" and exit code 4. Starting a program costs a VM on an emulated host tens of
 # milliseconds, so what the shell can do itself is done by the shell.
-mac=$1 address=$2 peer=$3 limit=$4
+mac=$1 address=$2 peer=$3 limit=$4 channels=$5
 
 now() { # sets $now to hundredths of a second since boot
     read -r up rest </proc/uptime
@@ -56,7 +57,7 @@ has_carrier() {
     [ "$carrier" = 1 ]
 }
 
-answers() { ping -n -q -c 1 -W 1 "$peer" >/dev/null 2>&1; }
+answers() { [ "$peer" = - ] || ping -n -q -c 1 -W 1 "$peer" >/dev/null 2>&1; }
 
 wait_for "an interface with the MAC $mac" find_interface
 now
@@ -68,6 +69,13 @@ driver=${driver##*/}
 [ "$driver" = e1000 ] && sleep 0.5
 # A question for the peer's MAC that is lost while the card wakes up is asked again after a second.
 echo 100 2>/dev/null >"/proc/sys/net/ipv4/neigh/$interface/retrans_time_ms"
+if [ "$channels" != 0 ] && ! ethtool -L "$interface" combined "$channels"; then
+    # ethtool calls it a failure when nothing had to change.
+    ethtool -l "$interface" | tail -n 2 | grep -qx "Combined:[[:space:]]*$channels" || {
+        echo "failed: $interface did not take $channels channels"
+        exit 4
+    }
+fi
 if ! ip address replace "$address" dev "$interface" || ! ip link set dev "$interface" up; then
     echo "failed: $interface did not take its address"
     exit 4

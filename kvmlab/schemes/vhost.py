@@ -1,0 +1,40 @@
+"""vhost_net: the back end of virtio in the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.errors import Unavailable
+from kvmlab.facts import ModuleState, Rule
+
+if TYPE_CHECKING:
+    from kvmlab.facts import HostFacts
+
+
+def load_vhost(facts: HostFacts) -> tuple[HostStep, ...]:
+    """What has to change for the kernel to offer vhost; nothing where it does.
+
+    Raises:
+        Unavailable: this kernel has no vhost_net.
+    """
+    state = facts.modules.get("vhost_net", ModuleState.MISSING)
+    if state is ModuleState.MISSING:
+        raise Unavailable(
+            f"The kernel {facts.kernel.release} of {facts.label} has no vhost_net, so there is no "
+            "/dev/vhost-net. libvirt would let QEMU move the packets and say nothing.",
+            rule=Rule.VHOST_NET_MISSING,
+            todo="Install the kernel package that has it (cloud kernels often leave it out), then "
+            "`modprobe vhost_net`.",
+        )
+    if state is not ModuleState.AVAILABLE:
+        return ()
+    return (
+        HostStep(
+            what="Load vhost_net: the kernel then offers /dev/vhost-net.",
+            setting=Setting("/sys/module/vhost_net", None, "present"),
+            do=(Command(("modprobe", "vhost_net")),),
+            undo=(Command(("modprobe", "-r", "vhost_net")),),
+            below_device=True,
+        ),
+    )
