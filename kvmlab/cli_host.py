@@ -49,7 +49,7 @@ def build(as_json: AsJson = False) -> None:
 
 @app.command()
 def up(
-    clock: Annotated[Clock, typer.Option(help="Clock of the host.")] = Clock.WALL,
+    clock: Annotated[Clock, typer.Option(help="Clock of the host.")] = Clock.VIRTUAL,
     accel: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",
     qemu: Annotated[Path | None, typer.Option(help="A QEMU of your own.")] = None,
     memory_mib: Annotated[int, typer.Option(help="Memory of the host in MiB.")] = 3072,

@@ -18,7 +18,7 @@ class Settings:
     """How the lab host is to be run.
 
     Attributes:
-        clock: the clock of the lab host; the virtual one needs a QEMU given by ``qemu``.
+        clock: the clock of the lab host. In virtual time, figures repeat on any machine.
         accel: "kvm", "tcg" (emulation), or "auto" for KVM where a real boot proves it.
         qemu: a QEMU to use instead of the machine's or the image's.
         memory_mib: memory of the lab host.
@@ -30,7 +30,7 @@ class Settings:
         UsageError: a value that cannot be used.
     """
 
-    clock: Clock = Clock.WALL
+    clock: Clock = Clock.VIRTUAL
     accel: str = "auto"
     qemu: Path | None = None
     memory_mib: int = 3072
@@ -47,7 +47,7 @@ class Settings:
         if self.clock is Clock.VIRTUAL and self.accel == "kvm":
             raise UsageError(
                 "The virtual clock counts emulated instructions, which KVM does not.",
-                todo="Use the accelerator tcg with the virtual clock.",
+                todo="Use the wall clock with KVM, or the accelerator tcg.",
             )
         if self.memory_mib < SMALLEST_MEMORY_MIB:
             raise UsageError(

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from kvmlab import embedded, process, waiting
+from kvmlab.clock import Clock
 from kvmlab.embedded import Lease, Preparation, Settings, client
 from kvmlab.errors import HostBusy, KvmlabError, MachineDied
 
@@ -125,17 +126,21 @@ def line_of(running: subprocess.Popen[str]) -> str:
     return line
 
 
-def test_a_cold_boot_is_said_and_saved_and_the_next_start_is_a_restore(home: Path) -> None:
+@pytest.mark.parametrize("clock", [Clock.WALL, Clock.VIRTUAL])
+def test_a_cold_boot_is_said_and_saved_and_the_next_start_is_a_restore(clock: Clock) -> None:
+    settings = Settings(clock=clock)
     lines, say = said()
-    with embedded.acquire(preparation=PREPARATION, progress=say) as lease:
+    with embedded.acquire(settings, preparation=PREPARATION, progress=say) as lease:
         assert lease.how.startswith("cold boot: there is no saved state")
         assert lease.how.endswith("now saved")
         assert "preparing the host" in lines
+        assert f"kvmlab.clock={clock}" in ssh(lease, "cat", "/proc/cmdline")
         cold_sec = lease.up_sec
         assert ssh(lease, "ls", "/run/prepared")
     lines, say = said()
-    with embedded.acquire(preparation=PREPARATION, progress=say) as lease:
+    with embedded.acquire(settings, preparation=PREPARATION, progress=say) as lease:
         assert lease.how.startswith("restored")
+        assert lease.clock is clock
         assert lines == []
         assert lease.up_sec * 5 < cold_sec
         assert ssh(lease, "ls", "/run/prepared")
@@ -189,11 +194,14 @@ def test_the_cable_to_the_peer_works(home: Path) -> None:
 
 
 def test_a_saved_state_is_never_written(home: Path) -> None:
-    (ram,) = home.glob("states/*/ram")
+    rams = sorted(home.glob("states/*/ram"))
 
-    def digest() -> str:
-        with ram.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    def digest() -> list[str]:
+        digests = []
+        for ram in rams:
+            with ram.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return digests
 
     before = digest()
     with acquire() as lease:
@@ -280,6 +288,11 @@ def test_two_hosts_side_by_side(home: Path) -> None:
         assert len(embedded.status()) == 2
 
 
+def newest_state(home: Path) -> Path:
+    """The state of the default settings: they were saved last."""
+    return max(home.glob("states/*/state.json"), key=lambda path: path.stat().st_mtime).parent
+
+
 def test_a_port_that_is_taken_is_said(home: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -292,7 +305,7 @@ def test_a_port_that_is_taken_is_said(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["device.state", "ram", "content"])
 def test_a_damaged_state_means_a_cold_boot_and_is_replaced(home: Path, name: str) -> None:
-    (state,) = (path for path in home.glob("states/*") if path.is_dir())
+    state = newest_state(home)
     if name == "content":
         # A description that fits files that do not load.
         broken = b"QEVM" + bytes(1000)

@@ -39,7 +39,7 @@ def spec(run_dir: Path, **settings: object) -> Spec:
         image_hash="abc",
         qemu=QEMU,
         accel=Accel("tcg", "asked for"),
-        settings=Settings(**settings),  # type: ignore[arg-type]
+        settings=Settings(**{"clock": Clock.WALL, **settings}),  # type: ignore[arg-type]
         preparation="p",
         owner_pid=os.getpid(),
         owner="pytest",
