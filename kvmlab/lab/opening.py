@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 def open_lab(
     spec: str = EMBEDDED,
     *,
-    clock: str | Clock = Clock.WALL,
+    clock: str | Clock = Clock.VIRTUAL,
     vm: str = LAB_VM_NAME,
     out: str | Path = "results",
     wire: Wire | None = None,
@@ -32,7 +32,7 @@ def open_lab(
 
     Args:
         spec: "embedded", "qemu:///system" or "qemu+ssh://user@host/system".
-        clock: "wall" or "virtual", for the embedded host.
+        clock: "virtual" or "wall", for the embedded host; other hosts have a real one.
         vm: the test VM's libvirt name; the lab makes its own where none is named.
         out: the folder under which :meth:`Lab.keep` writes.
         wire: the cable under test; the embedded host has its own.

@@ -36,7 +36,7 @@ class Wanted:
         spec = str(values.get("HOST", EMBEDDED))
         if spec != EMBEDDED:
             parse_uri(spec)
-        return cls(spec, as_clock(str(values.get("CLOCK", Clock.WALL))))
+        return cls(spec, as_clock(str(values.get("CLOCK", Clock.VIRTUAL))))
 
 
 class Hosting:

@@ -40,19 +40,29 @@ class TrialPanel:
         self._seconds = ipywidgets.IntSlider(
             value=seconds, min=1, max=max(LONGEST_SEC, seconds), description="seconds"
         )
-        self._button = ipywidgets.Button(description="Run a trial", button_style="primary")
-        self._button.on_click(self._pressed)
+        self.button = ipywidgets.Button(description="Run a trial", button_style="primary")
+        self.button.on_click(self._pressed)
         self._line = ipywidgets.HTML()
         self._figure = ipywidgets.Output()
         self.controls = ipywidgets.VBox(
             [
-                ipywidgets.HBox([self._model, self._seconds, self._button]),
+                ipywidgets.HBox([self._model, self._seconds, self.button]),
                 self._line,
                 self._figure,
             ]
         )
         with Ticker() as ticker:
             self.results: tuple[Result, ...] = (run(model, seconds, ticker.show),)
+
+    @property
+    def said(self) -> str:
+        """What the panel tells about its last trial, as HTML; nothing when it went well."""
+        return str(self._line.value)
+
+    def choose(self, *, model: str, seconds: int) -> None:
+        """Set the controls, as a hand in the browser would."""
+        self._model.value = model
+        self._seconds.value = seconds
 
     def _ipython_display_(self) -> None:
         display(figures.overview(*self.results))
@@ -61,7 +71,7 @@ class TrialPanel:
         display({**shown, "text/plain": "The panel works where a kernel runs."}, raw=True)
 
     def _pressed(self, _button: Any) -> None:
-        self._button.disabled = True
+        self.button.disabled = True
         try:
             result = self._run(self._model.value, self._seconds.value, self._show)
         except KvmlabError as error:
@@ -74,7 +84,7 @@ class TrialPanel:
                 self._figure.clear_output(wait=True)
                 display(figures.overview(*self.results))
         finally:
-            self._button.disabled = False
+            self.button.disabled = False
 
     def _show(self, step: Progress) -> None:
         self._line.value = line(f"{step.done}/{step.total}  {step.what}", step.done / step.total)

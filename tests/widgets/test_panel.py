@@ -1,0 +1,64 @@
+"""The panel runs trials and keeps their results outside of the widget."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmlab.errors import MeasureError, UsageError
+from kvmlab.measure import OnProgress, Progress
+from kvmlab.results import Result
+from kvmlab.widgets import TrialPanel, card
+from tests.report import made
+
+asked: list[tuple[str, int]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked() -> None:
+    asked.clear()
+
+
+def trial(model: str, seconds: int, progress: OnProgress | None) -> Result:
+    asked.append((model, seconds))
+    if progress is not None:
+        progress(Progress(0, 2, "tcp_up"))
+    if model == "broken":
+        raise MeasureError("The peer went away.")
+    return made.result(model, model, (25.0,), (22_000,), 0.4)
+
+
+def panel(model: str = "e1000e") -> TrialPanel:
+    return TrialPanel(trial, ("e1000", "e1000e", "broken"), model=model, seconds=2)
+
+
+def test_one_trial_is_run_from_the_parameters_alone() -> None:
+    made_panel = panel()
+    assert asked == [("e1000e", 2)]
+    assert [result.scheme for result in made_panel.results] == ["e1000e"]
+
+
+def test_the_button_runs_another_one_with_the_chosen_card() -> None:
+    made_panel = panel()
+    made_panel.choose(model="e1000", seconds=3)
+    made_panel.button.click()
+    assert asked[-1] == ("e1000", 3)
+    assert [result.scheme for result in made_panel.results] == ["e1000e", "e1000"]
+    assert not made_panel.button.disabled
+
+
+def test_a_failed_trial_is_told_in_the_panel() -> None:
+    made_panel = panel()
+    made_panel.choose(model="broken", seconds=1)
+    made_panel.button.click()
+    assert "The peer went away." in made_panel.said
+    assert len(made_panel.results) == 1
+    assert not made_panel.button.disabled
+
+
+def test_an_unknown_card_is_refused() -> None:
+    with pytest.raises(UsageError, match="no card 'ne2000'"):
+        panel("ne2000")
+
+
+def test_cards_escape_what_they_show() -> None:
+    assert "&lt;b&gt;" in card("x", {"name": "<b>"})
