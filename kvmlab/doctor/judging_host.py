@@ -65,6 +65,14 @@ def modules(case: Case) -> Finding:
     if missing:
         told = "; ".join(f"{name} ({_NEEDED[name]})" for name in missing)
         return problem(Rule.MODULE_MISSING, read, f"Missing: {told}.", subjects=missing)
+    if "/dev/net/tun" not in case.facts.nodes:
+        return problem(
+            Rule.MODULE_MISSING,
+            read,
+            "There is no /dev/net/tun: no VM can be given a tap.",
+            fix="`modprobe tun`, or pass the node into the container.",
+            subjects=("tun",),
+        )
     return ok(Rule.MODULE_MISSING, read, "All are there.")
 
 

@@ -182,9 +182,7 @@ def _why(ports: list[NetFunction]) -> str:
 
 def _methods(ports: tuple[NetFunction, ...]) -> str:
     found = [
-        f"{port.address} {'+'.join(port.reset_methods)}"
-        for port in ports
-        if port.reset_methods is not None
+        f"{port.address} {'+'.join(port.reset_methods)}" for port in ports if port.reset_methods
     ]
     return f"{listed(found)}." if found else "This kernel is too old to list the ways."
 

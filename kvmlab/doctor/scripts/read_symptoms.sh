@@ -28,10 +28,10 @@ qemu_log() {
 # The daemon that starts QEMU: its limit is the limit of its VMs, unless it may raise it.
 daemon() {
 	for directory in /proc/[0-9]*; do
-		read -r name <"$directory/comm" || continue
-		case $name in
+		read -r process <"$directory/comm" || continue
+		case $process in
 		libvirtd | virtqemud)
-			echo "name $name"
+			echo "name $process"
 			grep -E '^Max locked memory' "$directory/limits"
 			grep -E '^CapEff' "$directory/status"
 			return 0
