@@ -39,7 +39,7 @@ class ByHand:
         for direction, extra in (("up", ()), ("down", ("-R",))):
             self._serve()
             client = ("iperf3", "-c", self.subject.nic.peer_ip, "-p", str(PORT), *extra)
-            times = ("-t", str(int(TRIALS.seconds)), "-O", str(int(TRIALS.warmup_sec)), "-J")
+            times = ("-t", str(int(TRIALS.seconds)), "-O", str(TRIALS.omitted_sec), "-J")
             done = self.subject.vm.agent.run((*client, *times), timeout_sec=WAIT_SEC)
             bits = json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]
             self.bench.add(f"by hand: TCP {direction}", bits / 1e6, "Mbit/s")

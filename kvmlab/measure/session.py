@@ -61,7 +61,7 @@ class _Gathering:
     """What has been measured of one scheme so far."""
 
     def __init__(self, host: Host, vm: TestVM, trials: Trials) -> None:
-        self._host, self._vm, self._settings = host, vm, trials
+        self._host, self._vm, self._settings = host, vm, trials.on(host.clock)
         self._nic: Nic | None = None
         self._meta: dict[str, Any] = {}
         self._trials: list[Trial] = []

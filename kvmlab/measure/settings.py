@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 
 WORKLOADS = ("tcp_up", "tcp_down", "latency", "pps")
@@ -21,6 +22,8 @@ class Trials:
 
     ``count`` trials of each of ``workloads``, each ``seconds`` long after ``warmup_sec`` that are
     left out (whole seconds: iperf3 and sockperf know no others; seconds of the host's clock).
+    Without a wish the warm-up is one second of wall time, and none of virtual time: there neither
+    caches nor clock rates warm up, and a second costs many of ours.
     ``seed`` decides the order in which compared schemes take turns. ``trace_path`` follows one
     packet through the host as well.
 
@@ -30,7 +33,7 @@ class Trials:
 
     count: int = 3
     seconds: float = 1
-    warmup_sec: float = 1
+    warmup_sec: float | None = None
     workloads: Sequence[str] = WORKLOADS
     seed: int = 1
     trace_path: bool = True
@@ -44,7 +47,8 @@ class Trials:
         object.__setattr__(self, "workloads", tuple(self.workloads))
         _whole("count", self.count, 1, _MOST_TRIALS)
         _whole("seconds", self.seconds, 1, _MOST_SECONDS)
-        _whole("warmup_sec", self.warmup_sec, 0, 60)
+        if self.warmup_sec is not None:
+            _whole("warmup_sec", self.warmup_sec, 0, 60)
         _whole("seed", self.seed, 0, 2**32 - 1)
         unknown = [name for name in self.workloads if name not in WORKLOADS]
         if unknown or not self.workloads or len(set(self.workloads)) < len(self.workloads):
@@ -54,10 +58,21 @@ class Trials:
                 todo=f"Name each of those you want once; there are {', '.join(WORKLOADS)}.",
             )
 
+    def on(self, clock: Clock) -> Trials:
+        """The same settings with the warm-up that fits the clock, where none was wished for."""
+        if self.warmup_sec is not None:
+            return self
+        return replace(self, warmup_sec=0 if clock is Clock.VIRTUAL else 1)
+
+    @property
+    def omitted_sec(self) -> int:
+        """The warm-up in whole seconds."""
+        return 1 if self.warmup_sec is None else int(self.warmup_sec)
+
     @property
     def total_sec(self) -> int:
         """How long one client runs: warm-up and measurement."""
-        return int(self.warmup_sec) + int(self.seconds)
+        return self.omitted_sec + int(self.seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""

@@ -93,7 +93,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         meters.prepare(work.server, work.listens, work.port)
         handle = agent.start(work.client)
         found = meters.window(
-            trials.warmup_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC)
+            trials.omitted_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC)
         )
         deadline_sec = patience(subject.host, trials.total_sec + SPARE_SEC)
         try:

@@ -74,7 +74,7 @@ def _iperf3(
     port = str(IPERF3_PORT)
     # Server: one test, then it ends. An aborted client would leave it busy: `timeout` ends it.
     server = ("timeout", _held(trials), "iperf3", "-s", "-1", "-B", peer_ip, "-p", port)
-    times = ("-t", str(int(trials.seconds)), "-O", str(int(trials.warmup_sec)))
+    times = ("-t", str(int(trials.seconds)), "-O", str(trials.omitted_sec))
     client = ("timeout", _held(trials), "iperf3", "-c", peer_ip, "-p", port, *times, *extra, "-J")
     return Workload(name, "iperf3", server, "tcp", IPERF3_PORT, client, read)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kvmlab.clock import Clock
 from kvmlab.errors import OutputError, UsageError
 from kvmlab.measure import WORKLOADS, Trials
 from kvmlab.measure.metadata import parse_metadata, version_text
@@ -45,6 +46,12 @@ def test_settings_of_a_notebook_are_taken() -> None:
     assert trials.workloads == ("latency",)
     assert trials.to_dict()["workloads"] == ["latency"]
     assert trials.total_sec == 3
+
+
+def test_the_warm_up_fits_the_clock_unless_one_was_wished_for() -> None:
+    assert Trials().on(Clock.WALL).total_sec == 2
+    assert Trials().on(Clock.VIRTUAL).total_sec == 1
+    assert Trials(warmup_sec=3).on(Clock.VIRTUAL).total_sec == 4
 
 
 def test_clients_leave_out_the_warm_up_and_end_by_themselves() -> None:
