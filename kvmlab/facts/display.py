@@ -79,6 +79,7 @@ def as_text(shown: Sheet) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(file=StringIO(), width=_WIDTH, no_color=True, highlight=False, emoji=False)
     console.print(shown.title, style="bold", markup=False)
@@ -86,7 +87,7 @@ def as_text(shown: Sheet) -> str:
         console.print(shown.note, markup=False)
     for section in shown.sections:
         table = Table(
-            title=section.title,
+            title=Text(section.title),
             title_justify="left",
             box=box.SIMPLE_HEAD if section.head else box.SIMPLE,
             show_header=bool(section.head),
@@ -94,9 +95,9 @@ def as_text(shown: Sheet) -> str:
         )
         for number in range(len(section.rows[0])):
             head = section.head[number] if section.head else ""
-            table.add_column(head, overflow="fold", no_wrap=head in _WHOLE)
+            table.add_column(Text(head), overflow="fold", no_wrap=head in _WHOLE)
         for row in section.rows:
-            table.add_row(*(_escaped(cell.text) for cell in row))
+            table.add_row(*(Text(cell.text) for cell in row))
         console.print(table)
         if section.note:
             console.print(section.note, markup=False)
@@ -119,12 +120,6 @@ def _template() -> Template:
     )
     source = files("kvmlab.facts").joinpath("templates", "facts.html.j2")
     return environment.from_string(source.read_text(encoding="utf-8"))
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _row(name: str, text: str, tone: str = "") -> tuple[Cell, ...]:

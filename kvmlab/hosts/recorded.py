@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kvmlab.errors import HostError, UsageError
+from kvmlab.errors import HostError, HostRefused, UsageError
 from kvmlab.hosts.runner import Runner, checked
 from kvmlab.process import Completed
 
@@ -33,6 +33,8 @@ class Reply:
     root: bool = False
     #: The first line of the input, None where there was no input.
     input_line: str | None = None
+    #: Why root was refused; then nothing ran.
+    refused: str | None = None
 
     def answers(self, argv: Sequence[str], *, root: bool, input_text: str | None) -> bool:
         """Whether this is the reply to that command."""
@@ -84,6 +86,7 @@ class RecordedRunner:
 
         Raises:
             HostError: no such command was recorded.
+            HostRefused: root was refused when this was recorded.
             CommandFailed: the recorded exit code is not zero and ``check`` is set.
         """
         fitting = [
@@ -100,6 +103,8 @@ class RecordedRunner:
         fresh = [pair for pair in fitting if pair[0] not in self._given]
         number, reply = (fresh or fitting[-1:])[0]
         self._given.add(number)
+        if reply.refused is not None:
+            raise HostRefused(reply.refused)
         completed = Completed(
             argv=tuple(argv),
             returncode=reply.returncode,
@@ -132,9 +137,20 @@ class Recorder:
         root: bool = False,
     ) -> Completed:
         """Run ``argv`` on the real host and remember what it said."""
-        completed = self._inner.run(
-            argv, timeout_sec=timeout_sec, input_text=input_text, check=False, root=root
-        )
+        try:
+            completed = self._inner.run(
+                argv, timeout_sec=timeout_sec, input_text=input_text, check=False, root=root
+            )
+        except HostRefused as error:
+            self._replies.append(
+                Reply(
+                    tuple(argv),
+                    root=root,
+                    input_line=_first_line(input_text),
+                    refused=error.message,
+                )
+            )
+            raise
         self._replies.append(
             Reply(
                 argv=tuple(argv),
@@ -170,6 +186,7 @@ def _entry(reply: Reply) -> dict[str, object]:
         "returncode": reply.returncode,
         "stdout": _lines(reply.stdout),
         "stderr": _lines(reply.stderr),
+        "refused": reply.refused,
     }
 
 
@@ -181,6 +198,7 @@ def _reply(entry: dict[str, Any]) -> Reply:
         returncode=int(entry["returncode"]),
         root=bool(entry["root"]),
         input_line=str(entry["input"]) if entry["input"] is not None else None,
+        refused=entry.get("refused"),
     )
 
 

@@ -18,7 +18,9 @@ from kvmlab.facts import (
     VfSettings,
     inspect,
 )
-from tests.facts.record import load
+from kvmlab.facts.display import Cell, Section, Sheet, as_html, as_text
+from kvmlab.hosts import Host, HostKind, RecordedRunner, Reply
+from tests.facts.record import load, recorded_host
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,12 @@ def test_a_port_in_a_namespace(calm: HostFacts) -> None:
     assert calm.link("p2p2") is None
 
 
+def test_a_device_behind_virtio_is_named_by_its_address(calm: HostFacts) -> None:
+    link = calm.link("mgmt0")
+    assert link is not None
+    assert link.device == calm.port("mgmt0").address == "0000:00:02.0"
+
+
 def test_a_shared_group_names_who_is_in_the_way(calm: HostFacts) -> None:
     handover = calm.port("04:00.0").handover
     assert not handover.possible
@@ -150,6 +158,9 @@ def test_the_management_connection(calm: HostFacts) -> None:
 def test_bridges_taps_and_macvtaps(busy: HostFacts) -> None:
     assert "rec-br" in {link.name for link in busy.bridges}
     assert {link.name for link in busy.members("rec-br")} == {"rec-tap", "rec-vlan"}
+    bridge = busy.link("rec-br")
+    assert bridge is not None
+    assert (bridge.up, bridge.carrier) == (True, False)
     assert [link.name for link in busy.taps] == ["rec-tap"]
     (macvtap,) = busy.macvtaps
     assert (macvtap.name, macvtap.parent, macvtap.detail) == ("rec-mvt", "rec-bond", "bridge")
@@ -191,6 +202,39 @@ def test_without_proof_kvm_counts_as_unusable(data: Path) -> None:
     assert "no guest was booted" in facts.kvm.reason
 
 
+def test_an_ordinary_user_is_told_what_was_not_read(data: Path) -> None:
+    facts = _facts(data, "ordinary_user")
+    (unread,) = facts.unread
+    assert unread.startswith("Network namespaces (peer")
+    assert "needs root" in unread
+    assert {link.netns for link in facts.links} == {None}
+    assert "Not read" in str(facts)
+
+
+def test_a_host_without_ip(data: Path) -> None:
+    recording = json.loads((data / "facts" / "paravirtual.json").read_text())
+    (reply,) = recording["replies"]
+    answer = "".join(reply["stdout"]).replace("@@ end addresses 0", "@@ end addresses 127")
+    replies = [Reply(tuple(reply["argv"]), stdout=answer, input_line=reply["input"])]
+    with pytest.raises(Unavailable, match="no `ip` command") as caught:
+        inspect(recorded_host(RecordedRunner(replies)))
+    assert caught.value.rule == Rule.IPROUTE_MISSING
+
+
+def test_a_host_without_libvirt(data: Path, tmp_path: Path) -> None:
+    host = Host(
+        spec="recorded",
+        kind=HostKind.RECORDED,
+        label="kvm1",
+        runner=RecordedRunner.load(data / "facts" / "paravirtual.json"),
+        libvirt_uri=f"qemu+unix:///system?socket={tmp_path}/none",
+    )
+    facts = inspect(host)
+    assert facts.libvirt.version is None
+    assert facts.libvirt.problem.startswith("No libvirt answers on kvm1. Install")
+    assert facts.libvirt.uri == "qemu+unix:///system"
+
+
 def test_json(busy: HostFacts) -> None:
     document = json.loads(json.dumps(busy.to_dict()))
     ports = {port["address"]: port for port in document["ports"]}
@@ -212,6 +256,18 @@ def test_displays_hold_what_matters(data: Path, name: str) -> None:
         assert word in text
         assert word in html
     assert max(map(len, text.splitlines())) <= 118
+
+
+def test_what_every_device_is_called_is_left_out(calm: HostFacts) -> None:
+    assert "Intel 82576" in _Texts.of(calm._repr_html_())
+    assert "Corporation" not in str(calm)
+
+
+def test_displays_take_texts_as_they_are() -> None:
+    odd = "[red]<b>&amp;[/red]"
+    shown = Sheet(odd, odd, (Section(odd, ((Cell(odd), Cell(odd)),), (odd, odd), odd),))
+    assert as_text(shown).count(odd) == 8
+    assert _Texts.of(as_html(shown)).count(odd) == 8
 
 
 class _Texts(HTMLParser):
