@@ -23,6 +23,7 @@ import pytest
 from kvmlab import embedded, process, waiting
 from kvmlab.clock import Clock
 from kvmlab.embedded import Lease, Preparation, Settings, client
+from kvmlab.embedded.emulator import build_emulator
 from kvmlab.errors import HostBusy, KvmlabError, MachineDied
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(400)]
@@ -49,11 +50,12 @@ def said() -> tuple[list[str], Callable[[str], None]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """States and run directories of these tests alone; the image is the user's."""
-    image = embedded.build_image()
+    """States and run directories of these tests alone; image and emulator are the user's."""
+    built = (embedded.build_image().path.parent, build_emulator().path.parent)
     cache = tmp_path_factory.mktemp("embedded")
-    (cache / "kvmlab").mkdir()
-    (cache / "kvmlab" / "images").symlink_to(image.path.parent)
+    (cache / "kvmlab").mkdir(mode=0o700)
+    for shelf in built:
+        (cache / "kvmlab" / shelf.name).symlink_to(shelf)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setenv("XDG_RUNTIME_DIR", str(cache))
