@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvmlab.results import tidy as tidy
     from kvmlab.schemes import FullEmulation as FullEmulation
     from kvmlab.schemes import Macvtap as Macvtap
+    from kvmlab.schemes import SriovVf as SriovVf
     from kvmlab.schemes import Virtio as Virtio
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _HOMES = {
     "Macvtap": "kvmlab.schemes",
     "Plan": "kvmlab.changes",
     "Result": "kvmlab.results",
+    "SriovVf": "kvmlab.schemes",
     "TestVM": "kvmlab.domain",
     "Trials": "kvmlab.measure",
     "Virtio": "kvmlab.schemes",
@@ -72,6 +74,7 @@ __all__ = [
     "Macvtap",
     "Plan",
     "Result",
+    "SriovVf",
     "TestVM",
     "Trials",
     "Virtio",

@@ -9,8 +9,9 @@ from typing import Final
 
 from kvmlab.changes.settings import read_settings
 from kvmlab.changes.steps import Command, HostStep
-from kvmlab.errors import KvmlabError, StepFailed
+from kvmlab.errors import CommandFailed, KvmlabError, StepFailed
 from kvmlab.hosts import Runner
+from kvmlab.process import Completed
 
 _COMMAND_SEC: Final = 60
 
@@ -44,7 +45,13 @@ def make(steps: Sequence[HostStep], runner: Runner, found: dict[str, str | None]
         CommandFailed, CommandTimeout, HostRefused, HostUnreachable: a command failed.
         StepFailed: the commands succeeded and the setting did not move.
     """
-    run_commands((command for step in steps for command in step.do), runner, found)
+    try:
+        run_commands((command for step in steps for command in step.do), runner, found)
+    except CommandFailed as error:
+        meaning = _meaning(steps, error.completed)
+        if meaning is None:
+            raise
+        raise StepFailed(meaning, evidence=error.evidence) from error
     now = read_settings(runner, (step.setting.path for step in steps))
     for step in steps:
         if now[step.setting.path] != step.setting.after:
@@ -52,6 +59,16 @@ def make(steps: Sequence[HostStep], runner: Runner, found: dict[str, str | None]
                 f"{step.what} The commands succeeded, but {step.setting.path} reads "
                 f"{now[step.setting.path] or 'nothing'} where {step.setting.after} was expected."
             )
+
+
+def _meaning(steps: Sequence[HostStep], failed: Completed) -> str | None:
+    """What the step to which the failed command belongs says about what it printed."""
+    said = failed.stdout + failed.stderr
+    for step in steps:
+        # A runner may have put sudo before the command.
+        if any(failed.argv[-len(command.argv) :] == command.argv for command in step.do):
+            return next((means for text, means in step.meanings if text in said), None)
+    return None
 
 
 def run_commands(commands: Iterable[Command], runner: Runner, found: dict[str, str | None]) -> None:

@@ -48,6 +48,8 @@ class Command:
         text = shlex.join(self.argv)
         if self.argv[0] == "tee" and self.input_text is not None:
             text = f"echo {shlex.quote(self.input_text.strip())} > {shlex.quote(self.argv[-1])}"
+        elif self.input_text is not None:
+            text += "   # reads:\n" + self.input_text.rstrip()
         if self.only_when is not None:
             path, value = self.only_when
             text += f"   # only where {path} reads {value}"
@@ -109,7 +111,8 @@ class HostStep(Step):
     ``touches`` names the host interfaces (or PCI addresses) that the step changes: the guard
     reads it. A step that ``settles`` has an undo that leads back from whatever the setting reads,
     since others (libvirt, a driver) move it too. What is ``below_device`` is not undone while the
-    VM still has the device that stands on it.
+    VM still has the device that stands on it. ``meanings`` are pairs of what a refused command
+    prints and what that means here.
     """
 
     kind: ClassVar[str] = "host"
@@ -119,6 +122,7 @@ class HostStep(Step):
     touches: tuple[str, ...] = ()
     settles: bool = False
     below_device: bool = False
+    meanings: tuple[tuple[str, str], ...] = ()
 
     @property
     def before(self) -> str:
@@ -151,6 +155,7 @@ class HostStep(Step):
             touches=tuple(data["touches"]),
             settles=data.get("settles", False),
             below_device=data.get("below_device", False),
+            meanings=tuple((said, means) for said, means in data.get("meanings", ())),
         )
 
 

@@ -4,6 +4,7 @@ from kvmlab.domain.agent import GuestAgent
 from kvmlab.domain.description import LAB_NAMESPACE, LAB_VM_NAME, Domain, LabVm
 from kvmlab.domain.diff import diff_of_attaching, unified
 from kvmlab.domain.interface import HostDevice, Interface, PciAddress, alias_for
+from kvmlab.domain.network import Network
 from kvmlab.domain.schema import validate
 from kvmlab.domain.threads import VmThreads
 from kvmlab.domain.vm import TestVM
@@ -16,6 +17,7 @@ __all__ = [
     "HostDevice",
     "Interface",
     "LabVm",
+    "Network",
     "PciAddress",
     "TestVM",
     "VmThreads",

@@ -155,6 +155,18 @@ class Number(_Property[int]):
             raise OutputError(f"{text!r} stands in XML where a number is needed.") from error
 
 
+class Hex(Number):
+    """A number that libvirt writes as 0x… with so many digits, as in PCI addresses."""
+
+    def __init__(self, path: str, digits: int) -> None:
+        super().__init__(path)
+        self._digits = digits
+
+    def encode(self, value: int) -> str:
+        """As libvirt writes it."""
+        return f"0x{value:0{self._digits}x}"
+
+
 class YesNo(_Property[bool]):
     """``yes`` and ``no``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from kvmlab.domain.declared import Element, Number, Text, YesNo
+from kvmlab.domain.declared import Element, Hex, Number, Text, YesNo
 from kvmlab.errors import UsageError
 
 
@@ -49,15 +49,17 @@ class Interface(Element):
     source_dev = Text("source/@dev")
     source_mode = Text("source/@mode")
     source_pci_type = Text("source/address[@type='pci']/@type")
-    source_pci_domain = Number("source/address[@type='pci']/@domain")
-    source_pci_bus = Number("source/address[@type='pci']/@bus")
-    source_pci_slot = Number("source/address[@type='pci']/@slot")
-    source_pci_function = Number("source/address[@type='pci']/@function")
+    source_pci_domain = Hex("source/address[@type='pci']/@domain", 4)
+    source_pci_bus = Hex("source/address[@type='pci']/@bus", 2)
+    source_pci_slot = Hex("source/address[@type='pci']/@slot", 2)
+    source_pci_function = Hex("source/address[@type='pci']/@function", 1)
     vlan = Number("vlan/tag/@id")
     target_dev = Text("target/@dev")
     model = Text("model/@type")
     driver = Text("driver/@name")
     queues = Number("driver/@queues")
+    teaming_type = Text("teaming/@type")
+    teaming_persistent = Text("teaming/@persistent")
     alias = Text("alias/@name")
     pci_bus = Number("address[@type='pci']/@bus")
     pci_slot = Number("address[@type='pci']/@slot")
@@ -149,10 +151,10 @@ class HostDevice(Element):
     mode = Text("@mode")
     type = Text("@type")
     managed = YesNo("@managed")
-    source_pci_domain = Number("source/address/@domain")
-    source_pci_bus = Number("source/address/@bus")
-    source_pci_slot = Number("source/address/@slot")
-    source_pci_function = Number("source/address/@function")
+    source_pci_domain = Hex("source/address/@domain", 4)
+    source_pci_bus = Hex("source/address/@bus", 2)
+    source_pci_slot = Hex("source/address/@slot", 2)
+    source_pci_function = Hex("source/address/@function", 1)
     alias = Text("alias/@name")
 
     @classmethod

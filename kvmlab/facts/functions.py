@@ -69,6 +69,9 @@ def network_functions(
                     address, group=group, tree=tree, classes=classes, managing=managing
                 ),
                 driver_override=_override(tree.attributes.get(address, {})),
+                sriov_offset=tree.number(address, "sriov_offset"),
+                sriov_stride=tree.number(address, "sriov_stride"),
+                sriov_drivers_autoprobe=_yes(tree.number(address, "sriov_drivers_autoprobe")),
             )
         )
     return tuple(functions)
@@ -140,6 +143,10 @@ def _state(link: Link | None) -> LinkState:
 def _numa_node(tree: PciTree, address: str) -> int | None:
     node = tree.number(address, "numa_node")
     return node if node is not None and node >= 0 else None
+
+
+def _yes(number: int | None) -> bool | None:
+    return None if number is None else number != 0
 
 
 def _override(attributes: Mapping[str, str]) -> str | None:

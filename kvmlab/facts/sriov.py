@@ -47,3 +47,8 @@ def explain_numvfs(text: str, *, wanted: int, port: NetFunction) -> str:
         "EINVAL": f"{name} cannot have {wanted} VFs.",
     }
     return sentences.get(error_name(text) or "", f"The kernel refused {wanted} VFs of {name}.")
+
+
+def refusals(*, wanted: int, port: NetFunction) -> tuple[tuple[str, str], ...]:
+    """What a tool may print when the kernel refuses so many VFs of ``port``, and what it means."""
+    return tuple((said, explain_numvfs(said, wanted=wanted, port=port)) for said in _ERRORS)

@@ -211,6 +211,11 @@ class NetFunction:
     handover: Handover
     #: The only driver that may bind it, where one was written; None for any.
     driver_override: str | None = None
+    #: Where its VFs appear: so many routing ids behind it, and so many apart.
+    sriov_offset: int | None = None
+    sriov_stride: int | None = None
+    #: Drivers of the host bind its VFs as these appear.
+    sriov_drivers_autoprobe: bool | None = None
 
     @property
     def name(self) -> str | None:

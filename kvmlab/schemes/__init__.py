@@ -3,6 +3,7 @@
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
 from kvmlab.schemes.macvtap import Macvtap
+from kvmlab.schemes.sriov import SriovVf
 from kvmlab.schemes.virtio import Virtio
 
-__all__ = ["FullEmulation", "Macvtap", "Scheme", "Virtio"]
+__all__ = ["FullEmulation", "Macvtap", "Scheme", "SriovVf", "Virtio"]

@@ -64,6 +64,11 @@ class Scheme(ABC):
         return 1
 
     @property
+    def mac(self) -> str | None:
+        """The interface's MAC where it is given; otherwise each scheme has its own."""
+        return None
+
+    @property
     def channels(self) -> int:
         """Queue pairs that the VM is told to use; 0 leaves it to the driver inside."""
         return 0
@@ -104,7 +109,7 @@ class Scheme(ABC):
                 todo='Give one: wire=Wire(port="eth1", vm_address="192.0.2.10/24", '
                 'peer_address="192.0.2.1/24").',
             )
-        mac = mac_for(self.id)
+        mac = self.mac or mac_for(self.id)
         interface = self.interface(facts, cable, mac)
         steps = (
             *self.host_steps(facts, cable),

@@ -10,6 +10,7 @@ from kvmlab.hosts import Wire
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
 from kvmlab.schemes.macvtap import Macvtap
+from kvmlab.schemes.sriov import SriovVf
 from kvmlab.schemes.virtio import Virtio
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ CATALOGUE: Final[tuple[Scheme, ...]] = (
     Virtio(),
     Virtio(backend="vhost"),
     Macvtap(),
+    SriovVf(),
 )
 
 
@@ -64,16 +66,21 @@ def attempt(scheme: Scheme, facts: HostFacts, wire: Wire | None = None) -> Attem
 
 
 def wire_for(facts: HostFacts) -> Wire | None:
-    """The host's cable under test, or one that begins at a free port; None where none is free.
+    """The host's cable under test, or one that begins at a free port; None where none is free."""
+    return next(iter(wires_for(facts)), None)
+
+
+def wires_for(facts: HostFacts) -> tuple[Wire, ...]:
+    """The host's cable under test first, then one for each free port.
 
     The addresses of the latter are only placeholders of the documentation's network.
     """
-    if facts.wire is not None:
-        return facts.wire
+    found = [facts.wire] if facts.wire is not None else []
     taken = {*facts.carriers, *facts.default_route_interfaces, facts.management}
+    taken |= {wire.port for wire in found}
     for port in facts.ports:
         link = facts.link(port.name) if port.name and port.netns is None else None
         if link is None or link.name in taken or link.master is not None or port.vf_of:
             continue
-        return Wire(port=link.name, vm_address="192.0.2.10/24", peer_address="192.0.2.1/24")
-    return None
+        found.append(Wire(link.name, "192.0.2.10/24", "192.0.2.1/24"))
+    return tuple(found)

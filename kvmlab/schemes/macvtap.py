@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from kvmlab.changes import HostStep
 from kvmlab.domain import Interface
-from kvmlab.errors import UsageError
+from kvmlab.errors import Unavailable, UsageError
+from kvmlab.facts import ModuleState, Rule
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.port import free_port, switched_on
 from kvmlab.schemes.queues import check_queues, name_of_queues, notes_on_queues, words_on_queues
@@ -88,9 +89,16 @@ class Macvtap(Scheme):
         """The port out of the lab's bridge, and up; vhost_net. libvirt makes the macvtap itself.
 
         Raises:
-            Unavailable: no such port, or somebody else's; or the kernel has no vhost_net.
+            Unavailable: no such port, or somebody else's; or the kernel has no macvtap or no
+                vhost_net.
         """
         port = free_port(facts, wire.port)
+        if facts.modules.get("macvtap") is ModuleState.MISSING:
+            raise Unavailable(
+                f"The kernel {facts.kernel.release} of {facts.label} has no macvtap.",
+                rule=Rule.MODULE_MISSING,
+                todo="Install the kernel package that has it.",
+            )
         steps = switched_on(port)
         return (*steps, *load_vhost(facts)) if self.backend == "vhost" else steps
 

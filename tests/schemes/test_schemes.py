@@ -10,14 +10,16 @@ import pytest
 from lxml import etree
 
 from kvmlab.changes import AttachInterface, Command, HostStep, Plan, common_steps
-from kvmlab.domain import Domain, Interface, diff_of_attaching, validate
+from kvmlab.domain import Domain, HostDevice, Interface, diff_of_attaching, validate
+from kvmlab.domain.declared import Element
 from kvmlab.errors import Refused, Unavailable, UsageError
 from kvmlab.facts import HostFacts, ModuleState, inspect
 from kvmlab.hosts import Wire
-from kvmlab.schemes import FullEmulation, Macvtap, Scheme, Virtio
+from kvmlab.schemes import FullEmulation, Macvtap, Scheme, SriovVf, Virtio
 from kvmlab.schemes.base import mac_for
 from kvmlab.schemes.bridge import BRIDGE_MAC
 from kvmlab.schemes.port import BRIDGE
+from kvmlab.schemes.vfs import VfKnobs, vf_address
 from tests.facts.record import load
 
 WIRE = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
@@ -33,7 +35,13 @@ MACVTAPS: list[Scheme] = [
     Macvtap(mode="vepa", trust_guest_rx_filters=True),
     Macvtap(mode="passthrough", model="e1000e"),
 ]
-SCHEMES = [*ON_THE_BRIDGE, *MACVTAPS]
+VFS: list[Scheme] = [
+    SriovVf(),
+    SriovVf(vfs=2, vf=1, vlan=7, trust=True, max_tx_rate=100, mac="52:54:00:00:00:07"),
+    SriovVf(how="hostdev", spoofchk=False),
+    SriovVf(how="network", vfs=1),
+]
+SCHEMES = [*ON_THE_BRIDGE, *MACVTAPS, *VFS]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +58,14 @@ def changed_link(facts: HostFacts, which: str, /, **values: object) -> HostFacts
     return replace(facts, links=links)
 
 
+def device(plan: Plan) -> Element:
+    kind = HostDevice if plan.interface_xml.startswith("<hostdev") else Interface
+    return kind.parse(plan.interface_xml)
+
+
 def attached(domain_xml: str, plan: Plan) -> str:
     domain = Domain.parse(domain_xml)
-    domain.add("devices", Interface.parse(plan.interface_xml))
+    domain.add("devices", device(plan))
     return domain.xml()
 
 
@@ -78,7 +91,7 @@ def test_golden_with_a_users_domain(
     plan = scheme.plan(facts, wire=WIRE)
     golden(
         data / "schemes" / scheme.id / "users-own.diff",
-        diff_of_attaching(text, Interface.parse(plan.interface_xml)),
+        diff_of_attaching(text, device(plan)),
     )
 
 
@@ -88,7 +101,10 @@ def test_schemes_have_names_of_their_own() -> None:
     assert ids[5:8] == ["macvtap", "macvtap-vepa-trust", "macvtap-passthrough-e1000e"]
     assert len({scheme.label for scheme in SCHEMES}) == len(ids)
     assert len({mac_for(name) for name in ids}) == len(ids)
-    assert {scheme.backend for scheme in SCHEMES} == {"qemu", "vhost"}
+    assert ids[8] == "sriov-vf"
+    assert ids[9] == "sriov-vf-vlan7-trust-on-rate100"
+    assert ids[10:] == ["sriov-vf-hostdev-spoofchk-off", "sriov-vf-network"]
+    assert {scheme.backend for scheme in SCHEMES} == {"qemu", "vhost", "hardware"}
 
 
 def test_schemes_over_the_bridge_share_it(facts: HostFacts) -> None:
@@ -140,13 +156,20 @@ def test_what_is_in_the_way_is_said(
     assert caught.value.todo
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
+@pytest.mark.parametrize("scheme", [*ON_THE_BRIDGE, *MACVTAPS], ids=lambda scheme: scheme.id)
 def test_the_management_port_is_refused_before_anything(scheme: Scheme, facts: HostFacts) -> None:
     plan = scheme.plan(facts, wire=replace(WIRE, port="mgmt0"))
     assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
     assert "mgmt0" in str(plan)
     with pytest.raises(Refused, match="mgmt0"):
         plan.apply(None)  # type: ignore[arg-type]  # refused before the VM matters
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
+def test_the_port_that_manages_the_host_is_refused(scheme: Scheme, facts: HostFacts) -> None:
+    facts = replace(facts, management="p2p1", carriers=("p2p1",))
+    plan = scheme.plan(facts, wire=WIRE)
+    assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
 
 
 def test_addresses_of_the_port_are_noted(facts: HostFacts) -> None:
@@ -233,9 +256,16 @@ def test_macvtap_wants_a_port_of_its_own(facts: HostFacts) -> None:
         lambda: Macvtap(mode="hub"),  # type: ignore[arg-type]
         lambda: Macvtap(model="e1000", queues=2),
         lambda: Macvtap(model="e1000", trust_guest_rx_filters=True),
+        lambda: SriovVf(how="bridge"),  # type: ignore[arg-type]
+        lambda: SriovVf(vfs=0),
+        lambda: SriovVf(vfs=2, vf=2),
+        lambda: SriovVf(how="network", vf=0),
+        lambda: SriovVf(how="network", trust=True),
+        lambda: VfKnobs(vlan=4095),
+        lambda: VfKnobs(max_tx_rate=-1),
     ],
 )
-def test_what_makes_no_sense_is_said(make: Callable[[], Scheme]) -> None:
+def test_what_makes_no_sense_is_said(make: Callable[[], object]) -> None:
     with pytest.raises(UsageError) as caught:
         make()
     assert caught.value.todo
@@ -247,3 +277,79 @@ def test_queues_that_no_vcpu_serves_are_noted(facts: HostFacts, data: Path) -> N
     assert not Virtio(queues=vcpus).notes_on_vm(domain)
     (note,) = Virtio(queues=vcpus + 1).notes_on_vm(domain)
     assert "queues-mismatch" in note
+
+
+def changed_port(facts: HostFacts, address: str, /, **values: object) -> HostFacts:
+    ports = tuple(
+        replace(port, **values) if port.address == address else port  # type: ignore[arg-type]
+        for port in facts.ports
+    )
+    return replace(facts, ports=ports)
+
+
+PF = "0000:0b:00.0"
+
+
+def test_vfs_appear_where_the_article_saw_them(facts: HostFacts) -> None:
+    first, second = facts.port(PF), facts.port("0000:0b:00.1")
+    addresses = [str(vf_address(pf, index)) for pf in (first, second) for index in range(7)]
+    slots = [f"0000:0b:{slot}.{function}" for slot in (10, 11) for function in range(8)]
+    assert sorted(addresses) == slots[:14]
+    with pytest.raises(Unavailable):
+        vf_address(replace(first, sriov_offset=None), 0)
+
+
+def test_vfs_that_there_are_stay(facts: HostFacts) -> None:
+    there = changed_port(facts, PF, sriov_numvfs=2, vfs=("0000:0b:10.0", "0000:0b:10.2"))
+    plan = SriovVf(vfs=7, vf=1).plan(there, wire=WIRE)
+    assert [step.kind for step in plan.steps] == ["attach", "configure"]
+    source = Interface.parse(plan.interface_xml).source_pci
+    assert str(source) == "0000:0b:10.2"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "values", "rule"),
+    [
+        (SriovVf(vfs=8), {}, "numvfs-refused"),
+        (SriovVf(vf=5), {"sriov_numvfs": 2}, "numvfs-refused"),
+        (SriovVf(), {"sriov_totalvfs": None}, "sriov-missing"),
+        (SriovVf(trust=True), {"sriov_numvfs": 2}, "port-in-use"),
+        (SriovVf(how="hostdev"), {"sriov_numvfs": 2}, "port-in-use"),
+        (SriovVf(link_state="enable"), {}, "sriov-missing"),
+        (SriovVf(), {"sriov_offset": None}, "numvfs-refused"),
+    ],
+)
+def test_vfs_that_cannot_be_had(
+    scheme: Scheme, values: dict[str, object], rule: str, facts: HostFacts
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        scheme.plan(changed_port(facts, PF, **values), wire=WIRE)
+    assert caught.value.rule == rule
+    assert caught.value.todo
+
+
+def test_vfs_that_vms_have_are_left_to_them(facts: HostFacts) -> None:
+    port = facts.port(PF)
+    held = replace(port, address="0000:0b:10.0", names=(), driver="vfio-pci", vf_of=PF)
+    there = changed_port(facts, PF, sriov_numvfs=2, vfs=("0000:0b:10.0", "0000:0b:10.2"))
+    there = replace(there, ports=(*there.ports, held))
+    source = Interface.parse(SriovVf().plan(there, wire=WIRE).interface_xml).source_pci
+    assert str(source) == "0000:0b:10.2"
+    with pytest.raises(Unavailable, match="held by vfio-pci"):
+        SriovVf(vf=0).plan(there, wire=WIRE)
+
+
+def test_without_iommu_or_vfio_there_is_no_vf(facts: HostFacts) -> None:
+    with pytest.raises(Unavailable) as caught:
+        SriovVf().plan(replace(facts, iommu=replace(facts.iommu, groups=())), wire=WIRE)
+    assert caught.value.rule == "iommu-off"
+    with pytest.raises(Unavailable) as caught:
+        SriovVf().plan(with_modules(facts, vfio_pci=ModuleState.MISSING), wire=WIRE)
+    assert caught.value.rule == "module-missing"
+
+
+def test_the_hosts_drivers_are_kept_away_from_vfs(facts: HostFacts) -> None:
+    first = SriovVf().plan(facts, wire=WIRE).steps[0]
+    assert first.do_text == ("echo 0 > /sys/bus/pci/devices/0000:0b:00.0/sriov_drivers_autoprobe",)
+    off = changed_port(facts, PF, sriov_drivers_autoprobe=False)
+    assert "sriov_numvfs" in SriovVf().plan(off, wire=WIRE).steps[0].do_text[0]

@@ -68,7 +68,7 @@ files() {
 		# `reset` can only be written: that it is there is the fact.
 		[ -e "$device/reset" ] && printf '%s\0present\n' "$device/reset"
 		for attribute in vendor device numa_node sriov_totalvfs sriov_numvfs reset_method \
-			driver_override; do
+			driver_override sriov_offset sriov_stride sriov_drivers_autoprobe; do
 			set -- "$@" "$device/$attribute"
 		done
 	done

@@ -1,0 +1,191 @@
+"""SR-IOV: a virtual function of the port, handed to the VM (the article's fourth scheme)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.domain import HostDevice, Interface, Network, alias_for
+from kvmlab.errors import Unavailable, UsageError
+from kvmlab.facts import ModuleState, Rule
+from kvmlab.schemes.base import Scheme, mac_for
+from kvmlab.schemes.port import free_port, switched_on
+from kvmlab.schemes.vfs import VfKnobs, free_vf, make_vfs, physical_function, vf_address
+
+if TYPE_CHECKING:
+    from kvmlab.facts import HostFacts, NetFunction
+    from kvmlab.hosts import Wire
+
+POOL: Final = "kvmlab-vfs"
+_HOWS: Final = ("interface", "hostdev", "network")
+_POOL_FILE: Final = f"/run/libvirt/network/{POOL}.xml"
+
+
+@dataclass(frozen=True)
+class SriovVf(Scheme):
+    """One VF of the port under test; its card is in the VM, its driver there is igbvf or the like.
+
+    ``how`` is how libvirt is told: "interface" (<interface type='hostdev'>: libvirt sets MAC and
+    VLAN through the PF), "hostdev" (bare <hostdev>, which knows neither: kvmlab sets them through
+    the PF), "network" (a hostdev network, which picks a free VF).
+
+    ``vfs`` are made where there are none; VFs that there are stay as they are. ``vf`` is the
+    number of the one to use; left out, the first that is free. The other knobs are as in
+    `VfKnobs`; ``max_tx_rate`` is in Mbit/s.
+    """
+
+    how: Literal["interface", "hostdev", "network"] = "interface"
+    vfs: int = 7
+    vf: int | None = None
+    mac: str | None = None
+    vlan: int | None = None
+    spoofchk: bool | None = None
+    trust: bool | None = None
+    max_tx_rate: int | None = None
+    link_state: Literal["auto", "enable", "disable"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.how not in _HOWS:
+            raise UsageError(
+                f"A VF cannot be handed over as {self.how!r}.", todo=f"Use one of {_HOWS}."
+            )
+        if self.vfs < 1 or (self.vf is not None and not 0 <= self.vf < self.vfs):
+            raise UsageError(
+                f"VF {self.vf or 0} of {self.vfs} was asked for; the first is VF 0.",
+                todo="Give vfs=N to make N of them, and vf=0 to N-1 to choose one.",
+            )
+        if self.how == "network" and (self.vf is not None or self._beyond_libvirt.commands("", 0)):
+            raise UsageError(
+                "A hostdev network chooses the VF itself, and sets its MAC and VLAN only.",
+                todo='Use how="interface" to choose one and to set more.',
+            )
+
+    @property
+    def id(self) -> str:
+        """Short and stable: "sriov-vf", "sriov-vf-hostdev", "sriov-vf-network", "sriov-vf-q…"."""
+        words = ["sriov-vf"] + ([self.how] if self.how != "interface" else [])
+        on = {True: "on", False: "off"}
+        words += [f"vlan{self.vlan}"] if self.vlan is not None else []
+        words += [f"spoofchk-{on[self.spoofchk]}"] if self.spoofchk is not None else []
+        words += [f"trust-{on[self.trust]}"] if self.trust is not None else []
+        words += [f"rate{self.max_tx_rate}"] if self.max_tx_rate is not None else []
+        words += [f"link-{self.link_state}"] if self.link_state is not None else []
+        return "-".join(words)
+
+    @property
+    def label(self) -> str:
+        """The name for figures."""
+        ways = {"interface": "", "hostdev": ", bare hostdev", "network": ", from a pool"}
+        knobs = self.id.removeprefix("sriov-vf").removeprefix(f"-{self.how}").strip("-")
+        return f"SR-IOV VF{ways[self.how]}" + (f" ({knobs})" if knobs else "")
+
+    @property
+    def backend(self) -> str:
+        """The card itself: no program of the host sees a packet."""
+        return "hardware"
+
+    @property
+    def _beyond_libvirt(self) -> VfKnobs:
+        """What libvirt does not set."""
+        return VfKnobs(
+            spoofchk=self.spoofchk,
+            trust=self.trust,
+            max_tx_rate=self.max_tx_rate,
+            link_state=self.link_state,
+        )
+
+    @property
+    def must_answer(self) -> bool:
+        """With its link off, or in a VLAN that the peer is not in, it cannot."""
+        return self.vlan is None and self.link_state != "disable"
+
+    def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
+        """The port up, its VFs, what libvirt does not set of the one, and the pool.
+
+        Raises:
+            Unavailable: no SR-IOV, no IOMMU, no VFIO, too many VFs, none free; or the port is in a
+                bridge: that and VFs do not go together.
+        """
+        link = free_port(facts, wire.port)
+        port = physical_function(facts, wire.port)
+        if facts.modules.get("vfio_pci") is ModuleState.MISSING:
+            raise Unavailable(
+                f"The kernel {facts.kernel.release} of {facts.label} has no vfio-pci.",
+                rule=Rule.MODULE_MISSING,
+                todo="Install the kernel package that has it.",
+            )
+        index = free_vf(facts, port, self.vf, self.vfs)
+        knobs = self._knobs().commands(wire.port, index)
+        if port.sriov_numvfs and knobs:
+            raise Unavailable(
+                f"{wire.port} has VFs that kvmlab did not make; of these it changes nothing that "
+                "libvirt does not put back.",
+                rule=Rule.PORT_IN_USE,
+                todo="Leave spoofchk, trust, max_tx_rate and link_state out, use "
+                'how="interface", or take the VFs away first.',
+            )
+        _refuse_link_state(port, self.link_state)
+        steps = (*switched_on(link), *make_vfs(port, self.vfs, *knobs))
+        return (*steps, _pool(wire.port)) if self.how == "network" else steps
+
+    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface | HostDevice:
+        """The VF, in the form asked for."""
+        if self.how == "network":
+            return Interface.from_pool(POOL, mac=mac, vlan=self.vlan)
+        port = physical_function(facts, wire.port)
+        address = vf_address(port, free_vf(facts, port, self.vf, self.vfs))
+        if self.how == "hostdev":
+            return HostDevice.of(address, alias=alias_for(mac))
+        return Interface.on_vf(address, mac=mac, vlan=self.vlan)
+
+    def touches(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
+        """The PF."""
+        return (wire.port, facts.port(wire.port).address)
+
+    def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
+        """What a VF costs."""
+        notes = [
+            "A VM that has a VF cannot be migrated as it is; the conclusion names the ways out.",
+        ]
+        if not facts.port(wire.port).sriov_numvfs:
+            notes.append(f"{wire.port} loses its link for a second when VFs come or go.")
+        if self.how == "hostdev":
+            notes.append(
+                "A bare <hostdev> carries neither MAC nor VLAN: libvirt sets nothing through the "
+                "PF. kvmlab gives the VF its MAC by hand, else the VM would see a random one."
+            )
+        if self.trust:
+            notes.append(
+                "A trusted VF may change its MAC and see packets that are not for it: trust only "
+                "a VM that you would trust with the port."
+            )
+        return tuple(notes)
+
+    def _knobs(self) -> VfKnobs:
+        if self.how != "hostdev":
+            return self._beyond_libvirt
+        return replace(self._beyond_libvirt, mac=self.mac or mac_for(self.id), vlan=self.vlan)
+
+
+def _refuse_link_state(port: NetFunction, wanted: str | None) -> None:
+    if wanted is not None and port.driver == "igb":
+        raise Unavailable(
+            f"The driver of {port.name}, igb, cannot set the link state of a VF: the kernel would "
+            'answer "Operation not supported".',
+            rule=Rule.SRIOV_MISSING,
+            todo="Leave link_state out; ixgbe, i40e, ice and mlx5 can.",
+        )
+
+
+def _pool(pf: str) -> HostStep:
+    network = Network.of_vfs(POOL, pf)
+    return HostStep(
+        what=f"Make the libvirt network {POOL}: a pool of the VFs of {pf}.",
+        setting=Setting(_POOL_FILE, None, "present"),
+        # Not /dev/stdin: hosts without udev lack it.
+        do=(Command(("virsh", "net-create", "/proc/self/fd/0"), network.xml()),),
+        undo=(Command(("virsh", "net-destroy", POOL)),),
+        below_device=True,
+    )

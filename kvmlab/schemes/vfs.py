@@ -1,0 +1,187 @@
+"""VFs of a port: making them, and finding the one to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.domain import PciAddress
+from kvmlab.errors import Unavailable, UsageError
+from kvmlab.facts import Rule
+from kvmlab.facts.sriov import refusals
+
+if TYPE_CHECKING:
+    from kvmlab.facts import HostFacts, NetFunction
+
+_SLOT_BITS: Final = 5
+_FUNCTION_BITS: Final = 3
+
+
+@dataclass(frozen=True)
+class VfKnobs:
+    """What a PF can decide about one of its VFs; None leaves it as the driver has it.
+
+    ``max_tx_rate`` is in Mbit/s.
+    """
+
+    mac: str | None = None
+    vlan: int | None = None
+    spoofchk: bool | None = None
+    trust: bool | None = None
+    max_tx_rate: int | None = None
+    link_state: Literal["auto", "enable", "disable"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.vlan is not None and not 0 < self.vlan < 4095:
+            raise UsageError(f"{self.vlan} is no VLAN.", todo="Use 1 to 4094.")
+        if self.max_tx_rate is not None and self.max_tx_rate < 0:
+            raise UsageError(
+                f"A rate of {self.max_tx_rate} Mbit/s was asked for.", todo="0 is no limit."
+            )
+
+    def commands(self, pf: str, index: int) -> tuple[Command, ...]:
+        """``ip link set PF vf N …``, one command for each knob that is set."""
+        on = {True: "on", False: "off", None: None}
+        values = {
+            "mac": self.mac,
+            "vlan": self.vlan,
+            "spoofchk": on[self.spoofchk],
+            "trust": on[self.trust],
+            "max_tx_rate": self.max_tx_rate,
+            "state": self.link_state,
+        }
+        return tuple(
+            Command(("ip", "link", "set", "dev", pf, "vf", str(index), name, str(value)))
+            for name, value in values.items()
+            if value is not None
+        )
+
+
+def physical_function(facts: HostFacts, name: str) -> NetFunction:
+    """The PF of that interface name, able to have VFs that a VM can be given.
+
+    Raises:
+        Unavailable: there is none; or it has no SR-IOV; or no device can be isolated.
+    """
+    port = facts.port(name)
+    if not port.sriov_totalvfs:
+        raise Unavailable(
+            f"{name} ({port.address}, {port.description or port.driver}) has no SR-IOV.",
+            rule=Rule.SRIOV_MISSING,
+            todo="Choose a port that has (`kvmlab inspect` says which), and see that SR-IOV is on "
+            "in the firmware.",
+        )
+    if not facts.iommu.on:
+        raise Unavailable(
+            "The IOMMU is off, so no VF can be given to a VM.",
+            rule=Rule.IOMMU_OFF,
+            todo="Switch it on in the firmware, and for Intel boot with `intel_iommu=on iommu=pt`.",
+        )
+    return port
+
+
+def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, ...]:
+    """What has to change for ``port`` to have ``count`` VFs; nothing where it has some.
+
+    ``also`` are commands that set up the new VFs; what they set goes with the VFs.
+
+    Raises:
+        Unavailable: the port cannot have so many.
+    """
+    total, now = port.sriov_totalvfs or 0, port.sriov_numvfs or 0
+    name = port.name or port.address
+    if count > total:
+        raise Unavailable(
+            f"{count} VFs were asked for, and {name} can have {total} (sriov_totalvfs). The kernel "
+            "would refuse the number with ERANGE.",
+            rule=Rule.NUMVFS_REFUSED,
+            todo=f"Use 1 to {total}.",
+        )
+    if now:
+        return ()
+    folder = f"/sys/bus/pci/devices/{port.address}"
+    touches = (*port.names, port.address)
+    steps = []
+    if port.sriov_drivers_autoprobe:
+        path = f"{folder}/sriov_drivers_autoprobe"
+        steps.append(
+            HostStep(
+                what="Keep the host's own drivers away from VFs that appear.",
+                setting=Setting(path, "1", "0"),
+                do=(Command.write(path, "0"),),
+                undo=(Command.write(path, "1"),),
+                touches=touches,
+            )
+        )
+    path = f"{folder}/sriov_numvfs"
+    steps.append(
+        HostStep(
+            what=f"Make {count} VF{'s' if count > 1 else ''} of {name}.",
+            setting=Setting(path, "0", str(count)),
+            do=(Command.write(path, str(count)), *also),
+            undo=(Command.write(path, "0"),),
+            touches=touches,
+            below_device=True,
+            meanings=refusals(wanted=count, port=port),
+        )
+    )
+    return tuple(steps)
+
+
+def vf_address(port: NetFunction, index: int) -> PciAddress:
+    """Where VF ``index`` of a PF is, or will be once it is made.
+
+    Raises:
+        Unavailable: the kernel does not say where the VFs will be.
+    """
+    if index < len(port.vfs):
+        return PciAddress.parse(port.vfs[index])
+    if not port.sriov_offset or (index and not port.sriov_stride):
+        raise Unavailable(
+            f"The kernel does not say at which addresses the VFs of {port.address} will appear.",
+            rule=Rule.NUMVFS_REFUSED,
+            todo=f"Make them first: `echo N > /sys/bus/pci/devices/{port.address}/sriov_numvfs`, "
+            "then inspect the host again.",
+        )
+    pf = PciAddress.parse(port.address)
+    routing_id = (pf.bus << 8) | (pf.slot << _FUNCTION_BITS) | pf.function
+    routing_id += port.sriov_offset + index * (port.sriov_stride or 0)
+    return PciAddress(
+        pf.domain,
+        routing_id >> 8,
+        (routing_id >> _FUNCTION_BITS) & ((1 << _SLOT_BITS) - 1),
+        routing_id & ((1 << _FUNCTION_BITS) - 1),
+    )
+
+
+def free_vf(facts: HostFacts, port: NetFunction, wanted: int | None, count: int) -> int:
+    """The index of the VF to use: ``wanted``, else the first that no VM has.
+
+    Raises:
+        Unavailable: that VF is not among those that there are, or a VM has it; or all are taken.
+    """
+    there = port.sriov_numvfs or count
+    taken = {
+        index
+        for index, address in enumerate(port.vfs)
+        if any(f.address == address and f.driver == "vfio-pci" for f in facts.ports)
+    }
+    if wanted is not None and wanted >= there:
+        raise Unavailable(
+            f"VF {wanted} was asked for, and {port.name} has {there} VFs, counted from 0. Their "
+            "number cannot be changed while there are some (EBUSY).",
+            rule=Rule.NUMVFS_REFUSED,
+            todo="Take one of those, or take all away first: "
+            f"`echo 0 > /sys/bus/pci/devices/{port.address}/sriov_numvfs`.",
+        )
+    free = [index for index in range(there) if index not in taken]
+    if (wanted is not None and wanted in taken) or not free:
+        raise Unavailable(
+            f"VF {wanted} of {port.name} is held by vfio-pci."
+            if wanted is not None
+            else f"All {there} VFs of {port.name} are held by vfio-pci.",
+            rule=Rule.PORT_IN_USE,
+            todo="Find the VM that has it (`virsh dumpxml`), or take another VF.",
+        )
+    return free[0] if wanted is None else wanted
