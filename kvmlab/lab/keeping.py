@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CONTENTS = "tidy.csv, tidy.parquet, results.json and the tools' own output in raw/"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kept:
     """Where results were written; shows itself as one line."""
 

@@ -80,6 +80,11 @@ def scaled(unit: str, largest: float) -> tuple[str, float]:
 
 
 def duration(us: float) -> str:
-    """A time in µs with the unit that reads well: "84 µs", "1.94 ms"."""
+    """A time in µs with the unit that reads well: "84 µs", "1.94 ms".
+
+    Below a millisecond without decimals: the kernel's trace counts whole microseconds.
+    """
+    if abs(us) < 1e3:
+        return f"{us:.0f} µs"
     unit, divisor = scaled("µs", abs(us))
     return f"{number(us / divisor)} {unit}"

@@ -15,7 +15,7 @@ from kvmlab.results import Comparison, Result
 Outcome = Literal["borne out", "not shown", "contradicted"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Paragraph:
     """Text that a notebook shows as prose."""
 
@@ -24,11 +24,13 @@ class Paragraph:
     def __str__(self) -> str:
         return self.text
 
+    __repr__ = __str__
+
     def _repr_markdown_(self) -> str:
         return self.text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Claim:
     """A claim with what was measured for it; ``outcome`` follows from the interval alone."""
 
@@ -40,6 +42,8 @@ class Claim:
     def __str__(self) -> str:
         sign = {"borne out": "✓", "not shown": "?", "contradicted": "✗"}[self.outcome]
         return f"{sign} {self.text} **{self.outcome.capitalize()}**: {self._why()}"
+
+    __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
         return str(self)
