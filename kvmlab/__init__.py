@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kvmlab import errors as errors
+    from kvmlab.advice import Advice as Advice
+    from kvmlab.advice import advise as advise
     from kvmlab.changes import Plan as Plan
     from kvmlab.clock import Clock as Clock
     from kvmlab.domain import TestVM as TestVM
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 # Public name -> the module that it lives in. `tests/house/test_exports.py` keeps this table, the
 # imports above and __all__ in agreement.
 _HOMES = {
+    "Advice": "kvmlab.advice",
     "Clock": "kvmlab.clock",
     "Comparison": "kvmlab.results",
     "FullEmulation": "kvmlab.schemes",
@@ -51,6 +54,7 @@ _HOMES = {
     "Trials": "kvmlab.measure",
     "Virtio": "kvmlab.schemes",
     "Wire": "kvmlab.hosts",
+    "advise": "kvmlab.advice",
     "compare": "kvmlab.results",
     "open_lab": "kvmlab.lab",
     "tidy": "kvmlab.results",
@@ -65,6 +69,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Advice",
     "Clock",
     "Comparison",
     "FullEmulation",
@@ -80,6 +85,7 @@ __all__ = [
     "Virtio",
     "Wire",
     "__version__",
+    "advise",
     "compare",
     "errors",
     "figures",

@@ -1,0 +1,114 @@
+"""What the adviser says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kvmlab.advice.needs import Need
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A stated rule that speaks for a scheme (points above 0) or against it."""
+
+    rule: str
+    text: str
+    points: int
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One scheme that this host can do, with all that speaks for and against it.
+
+    ``evidence`` is what was measured of it; empty where it was not. ``interface_xml`` is what
+    goes into the domain, ``steps`` what is done on the host before.
+    """
+
+    rank: int
+    scheme: str
+    label: str
+    points: int
+    reasons: tuple[Reason, ...]
+    evidence: tuple[str, ...]
+    interface_xml: str
+    steps: tuple[str, ...] = ()
+
+    @property
+    def pros(self) -> tuple[Reason, ...]:
+        """What speaks for it, the weightiest first."""
+        return tuple(sorted((r for r in self.reasons if r.points > 0), key=lambda r: -r.points))
+
+    @property
+    def cons(self) -> tuple[Reason, ...]:
+        """What speaks against it, the weightiest first."""
+        return tuple(sorted((r for r in self.reasons if r.points < 0), key=lambda r: r.points))
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A scheme that is out of the question: for this host (``rule`` of the doctor) or this need."""
+
+    scheme: str
+    label: str
+    rule: str
+    reason: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class MigrationAnswer:
+    """One answer to "how does a VM with a fast card migrate?".
+
+    ``possible`` is None where it cannot be seen from here.
+    """
+
+    id: str
+    title: str
+    how: str
+    needs: str
+    possible: bool | None
+    why: str
+    interface_xml: str = ""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Ranked recommendations for one need on one host; pure data.
+
+    ``contradictions`` say where what was measured here turns a stated rule around.
+    """
+
+    host: str
+    emulated: str | None
+    need: Need
+    recommendations: tuple[Recommendation, ...]
+    excluded: tuple[Exclusion, ...]
+    contradictions: tuple[str, ...]
+    migration: tuple[MigrationAnswer, ...]
+    guidance: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def best(self) -> Recommendation:
+        """The first recommendation; there is always one."""
+        return self.recommendations[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        plain = asdict(self)
+        plain["need"] = self.need.to_dict()
+        return plain
+
+    def __str__(self) -> str:
+        """For a terminal, without colours."""
+        from kvmlab.advice.display import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        from kvmlab.advice.display import as_html
+
+        return as_html(self)

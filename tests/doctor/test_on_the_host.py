@@ -1,0 +1,299 @@
+"""Every rule that can be provoked on the embedded host is, and is put back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kvmlab.doctor import Diagnosis, Verdict, examine
+from kvmlab.domain import HostDevice, Interface, PciAddress
+from kvmlab.errors import Unavailable
+from kvmlab.facts import Rule, inspect
+from kvmlab.facts.sriov import error_name, explain_numvfs
+from kvmlab.schemes import Macvtap, Virtio
+
+if TYPE_CHECKING:
+    from kvmlab.domain import TestVM
+    from kvmlab.hosts import Host
+
+pytestmark = pytest.mark.host
+
+PCI = "/sys/bus/pci/devices"
+PF = "0000:0b:00.0"
+CARD = "0000:04:00.1"
+LAB_BRIDGE = ("ip link add kvmlab0 address 02:6b:76:6d:6c:00 type bridge",)
+
+
+@contextlib.contextmanager
+def provoked(host: Host, do: str, undo: str) -> Iterator[None]:
+    """The host after ``do``; put back by ``undo`` in any case."""
+    try:
+        host.run(("sh", "-ec", do), timeout_sec=60)
+        yield
+    finally:
+        host.run(("sh", "-c", undo), timeout_sec=60)
+
+
+def look(host: Host, vm: TestVM | None = None) -> Diagnosis:
+    return examine(host, facts=inspect(host, prove_kvm=False), vm=vm)
+
+
+def verdict(diagnosis: Diagnosis, rule: Rule) -> Verdict:
+    return diagnosis.finding(rule).verdict
+
+
+def test_at_rest_there_is_no_problem(host: Host, vm: TestVM) -> None:
+    found = examine(host, vm=vm)
+    assert found.problems == (), str(found)
+    assert found.exit_code == 0
+    assert [one.rule for one in found.warnings] == [Rule.GROUP_NOT_VIABLE]
+    assert {"0000:04:00.0", CARD} == set(found.finding(Rule.GROUP_NOT_VIABLE).subjects)
+    assert "alive under KVM" in found.finding(Rule.KVM_NOT_USABLE).found
+    for rule in (Rule.LOCKED_MEMORY, Rule.GUEST_DRIVER_MISSING, Rule.IOMMU_OFF):
+        assert verdict(found, rule) is Verdict.OK, found.finding(rule)
+    assert all(scheme.possible for scheme in found.schemes if scheme.scheme != "passthrough")
+
+
+def test_vhost_net_is_not_loaded(host: Host, vm: TestVM) -> None:
+    # modprobe takes tun away with it, which nothing else used.
+    with provoked(host, "modprobe -r vhost_net", "modprobe vhost_net"):
+        found = look(host)
+        assert verdict(found, Rule.MODULE_MISSING) is Verdict.PROBLEM
+        assert "/dev/net/tun" in found.finding(Rule.MODULE_MISSING).found
+        assert verdict(found, Rule.VHOST_NET_MISSING) is Verdict.PROBLEM
+        assert "modprobe vhost_net" in found.finding(Rule.VHOST_NET_MISSING).fix
+        assert found.exit_code == 3
+    assert verdict(look(host), Rule.VHOST_NET_MISSING) is Verdict.OK
+
+
+def test_libvirt_falls_back_from_vhost_in_silence(host: Host, vm: TestVM) -> None:
+    card = Interface.on_bridge("kvmlab0", mac="52:54:00:0d:0c:01", model="virtio")
+    with provoked(
+        host,
+        "; ".join((*LAB_BRIDGE, "rmmod vhost_net")),
+        "modprobe vhost_net; ip link delete kvmlab0",
+    ):
+        vm.attach(card.xml())
+        try:
+            found = look(host, vm).finding(Rule.VHOST_NOT_USED)
+        finally:
+            vm.detach("52:54:00:0d:0c:01")
+    assert found.verdict is Verdict.PROBLEM, found
+    assert "QEMU serves them" in found.found
+
+
+def test_vfs_and_a_bridge_on_one_port(host: Host) -> None:
+    with provoked(
+        host,
+        "; ".join(
+            (
+                *LAB_BRIDGE,
+                "ip link set p2p1 master kvmlab0",
+                f"echo 2 > {PCI}/{PF}/sriov_numvfs",
+            )
+        ),
+        f"echo 0 > {PCI}/{PF}/sriov_numvfs; ip link delete kvmlab0; ip link set p2p1 up;"
+        " ethtool -K p2p1 rx on tx on gso on",
+    ):
+        found = look(host)
+        rule = found.finding(Rule.BRIDGE_ON_PORT_WITH_VFS)
+        assert rule.verdict is Verdict.PROBLEM
+        assert "p2p1 has 2 VFs and is in kvmlab0" in rule.found
+        # The bridge has the lab's MAC and no journal: somebody was killed.
+        assert verdict(found, Rule.LEFTOVERS) is Verdict.PROBLEM
+        # A scheme says the same with the same id.
+        with pytest.raises(Unavailable) as refused:
+            Virtio().plan(inspect(host, prove_kvm=False))
+        assert refused.value.rule == Rule.BRIDGE_ON_PORT_WITH_VFS
+        (same,) = [one for one in found.schemes if one.scheme == "virtio-qemu"]
+        assert (same.rule, same.found) == (refused.value.rule, refused.value.message)
+
+        assert verdict(found, Rule.VF_MAC_UNSET) is Verdict.WARNING
+        assert verdict(found, Rule.IGB_CHECKSUMS) is Verdict.WARNING
+        assert verdict(found, Rule.VF_TRUST) is Verdict.OK
+        host.run(("sh", "-ec", found.finding(Rule.IGB_CHECKSUMS).fix.strip("`.")), timeout_sec=60)
+        host.run(
+            ("sh", "-ec", "for n in 0 1; do ip link set p2p1 vf $n mac 02:00:00:00:00:0$n; done; "
+             "ip link set p2p1 vf 1 spoofchk off trust on"),
+            timeout_sec=60,
+        )  # fmt: skip
+        again = look(host)
+        assert verdict(again, Rule.IGB_CHECKSUMS) is Verdict.OK
+        assert verdict(again, Rule.VF_MAC_UNSET) is Verdict.OK
+        assert again.finding(Rule.VF_TRUST).subjects == ("p2p1 vf 1",)
+
+
+def test_numbers_of_vfs_that_the_kernel_refuses(host: Host) -> None:
+    with provoked(
+        host,
+        f"echo 2 > {PCI}/{PF}/sriov_numvfs",
+        f"echo 0 > {PCI}/{PF}/sriov_numvfs",
+    ):
+        port = inspect(host, prove_kvm=False).port("p2p1")
+        said = {}
+        for wanted in (3, 8):
+            done = host.run(
+                ("sh", "-c", f"echo {wanted} > {PCI}/{PF}/sriov_numvfs"),
+                timeout_sec=60,
+                check=False,
+            )
+            assert done.returncode != 0
+            said[wanted] = done.stderr
+        assert error_name(said[3]) == "EBUSY"
+        assert "write 0 into" in explain_numvfs(said[3], wanted=3, port=port)
+        assert error_name(said[8]) == "ERANGE"
+        assert "sriov_totalvfs is 7" in explain_numvfs(said[8], wanted=8, port=port)
+        assert "EBUSY" in look(host).finding(Rule.NUMVFS_REFUSED).found
+
+
+def test_a_pf_that_is_down_and_a_vf_that_answers(host: Host) -> None:
+    vf_name = f"$(ls {PCI}/0000:0b:10.0/net)"
+    with provoked(
+        host,
+        f"modprobe igbvf; ip link set p2p1 down; dmesg -C; echo 1 > {PCI}/{PF}/sriov_numvfs",
+        f"echo 0 > {PCI}/{PF}/sriov_numvfs; ip link set p2p1 up",
+    ):
+        down = look(host).finding(Rule.PF_DOWN)
+        assert down.verdict is Verdict.PROBLEM
+        assert "ip link set p2p1 up" in down.fix
+        host.run(
+            ("sh", "-ec", "ip link set p2p1 up; "
+             f"echo 0000:0b:10.0 > {PCI}/0000:0b:10.0/driver/unbind; "
+             "echo 0000:0b:10.0 > /sys/bus/pci/drivers_probe; "
+             f"ip link set {vf_name} up; n=0; "
+             f"until grep -q 1 {PCI}/0000:0b:10.0/net/*/carrier || [ $n -gt 100 ]; do "
+             "n=$((n+1)); sleep 0.1; done"),
+            timeout_sec=60,
+        )  # fmt: skip
+        again = look(host)
+        assert verdict(again, Rule.PF_DOWN) in (Verdict.OK, Verdict.WARNING)
+        alive = again.finding(Rule.VF_REGISTERS_DEAD)
+        assert alive.verdict is Verdict.OK, alive
+        assert alive.subjects == ("0000:0b:10.0",)
+
+
+def test_a_device_that_was_not_given_back(host: Host) -> None:
+    with provoked(
+        host,
+        f"modprobe vfio-pci; echo vfio-pci > {PCI}/{CARD}/driver_override; "
+        f"echo {CARD} > {PCI}/{CARD}/driver/unbind; echo {CARD} > /sys/bus/pci/drivers_probe",
+        f"echo > {PCI}/{CARD}/driver_override; echo {CARD} > {PCI}/{CARD}/driver/unbind; "
+        f"echo {CARD} > /sys/bus/pci/drivers_probe; "
+        f"n=0; until [ -d {PCI}/{CARD}/net ] || [ $n -gt 50 ]; do n=$((n+1)); sleep 0.1; done; "
+        f"ip link set $(ls {PCI}/{CARD}/net) down; ip link set $(ls {PCI}/{CARD}/net) name p1p2; "
+        "ip link set p1p2 up",
+    ):
+        found = look(host).finding(Rule.NOT_GIVEN_BACK)
+        assert found.verdict is Verdict.PROBLEM
+        assert found.subjects == (CARD,)
+        # Now its neighbour can go: vfio has the rest of the group.
+        assert inspect(host, prove_kvm=False).port("p1p1").handover.possible
+    assert verdict(look(host), Rule.NOT_GIVEN_BACK) is Verdict.OK
+    assert inspect(host, prove_kvm=False).port("p1p2").driver == "e1000e"
+
+
+def test_ways_to_reset(host: Host) -> None:
+    methods = f"{PCI}/{CARD}/reset_method"
+    with provoked(host, f"printf '\\n' > {methods}", f"echo default > {methods}"):
+        found = look(host).finding(Rule.NO_RESET)
+        assert (found.verdict, found.subjects) == (Verdict.WARNING, (CARD,))
+    first = f"{PCI}/0000:04:00.0/reset_method"
+    with provoked(host, f"echo bus > {first}", f"echo default > {first}"):
+        found = look(host).finding(Rule.BUS_RESET)
+        assert (found.verdict, found.subjects) == (Verdict.WARNING, ("0000:04:00.0",))
+
+
+def test_macvtaps(host: Host) -> None:
+    with provoked(
+        host,
+        "ip address add 192.0.2.77/32 dev p2p1; "
+        "ip link add link p2p1 name doc-mvt type macvtap mode vepa",
+        "ip link delete doc-mvt; ip address delete 192.0.2.77/32 dev p2p1",
+    ):
+        found = look(host)
+        assert verdict(found, Rule.MACVTAP_ISOLATION) is Verdict.WARNING
+        assert found.finding(Rule.MACVTAP_VEPA).subjects == ("doc-mvt",)
+
+
+def test_names_and_ports_that_are_taken(host: Host) -> None:
+    with provoked(
+        host,
+        "ip link add kvmlab0 type bridge; ip link set p2p1 master kvmlab0; "
+        "ip link add doc-br type bridge; ip link set p2p1 master doc-br",
+        "ip link delete doc-br; ip link delete kvmlab0",
+    ):
+        found = look(host)
+        assert verdict(found, Rule.BRIDGE_NAME_TAKEN) is Verdict.PROBLEM
+        assert verdict(found, Rule.PORT_IN_USE) is Verdict.PROBLEM
+        assert {
+            one.rule for one in found.schemes if one.scheme.startswith(("e1000", "virtio"))
+        } == {Rule.PORT_IN_USE}
+    with provoked(
+        host,
+        "ip link set p2p1 down; ip link set p2p1 name elsewhere",
+        "ip link set elsewhere name p2p1; ip link set p2p1 up",
+    ):
+        assert verdict(look(host), Rule.PORT_MISSING) is Verdict.PROBLEM
+
+
+def test_queues_that_nobody_uses(host: Host, vm: TestVM) -> None:
+    facts = inspect(host, prove_kvm=False)
+    with Virtio(backend="vhost", queues=4).plan(facts, vm=vm).applied(vm):
+        found = look(host, vm)
+        assert "4 queues and only 2 vCPUs" in found.finding(Rule.QUEUES_MISMATCH).found
+        assert verdict(found, Rule.VHOST_NOT_USED) is Verdict.OK
+    with Virtio(backend="vhost", queues=2).plan(facts, vm=vm).applied(vm) as nic:
+        vm.agent.run(("ethtool", "-L", nic.guest_interface, "combined", "1"), timeout_sec=60)
+        found = look(host, vm)
+        assert verdict(found, Rule.QUEUES_MISMATCH) is Verdict.WARNING
+        fix = f"ethtool -L {nic.guest_interface} combined 2"
+        assert fix in found.finding(Rule.QUEUES_MISMATCH).found
+        vm.agent.run(tuple(fix.split()), timeout_sec=60)
+        assert verdict(look(host, vm), Rule.QUEUES_MISMATCH) is Verdict.OK
+
+
+def test_a_macvtap_that_is_deaf_to_filters(host: Host, vm: TestVM) -> None:
+    facts = inspect(host, prove_kvm=False)
+    with Macvtap().plan(facts, vm=vm).applied(vm):
+        assert verdict(look(host, vm), Rule.MACVTAP_RX_FILTERS) is Verdict.WARNING
+    with Macvtap(trust_guest_rx_filters=True).plan(facts, vm=vm).applied(vm):
+        assert verdict(look(host, vm), Rule.MACVTAP_RX_FILTERS) is Verdict.OK
+
+
+def test_a_vf_that_ties_its_vm_to_the_host(host: Host, vm: TestVM) -> None:
+    alias = "ua-kvmlab-doctor"
+    device = HostDevice.of(PciAddress.parse("0000:0b:10.0"), alias=alias)
+    with provoked(host, f"echo 1 > {PCI}/{PF}/sriov_numvfs", f"echo 0 > {PCI}/{PF}/sriov_numvfs"):
+        vm.attach(device.xml())
+        try:
+            found = look(host, vm)
+        finally:
+            vm.detach(alias)
+        tied = found.finding(Rule.VF_BLOCKS_MIGRATION)
+        assert tied.verdict is Verdict.WARNING
+        assert tied.subjects == (f"{vm.name} (0000:0b:10.0)",)
+        assert "teaming" in tied.fix
+        assert verdict(found, Rule.NOT_GIVEN_BACK) is Verdict.OK
+
+
+def test_a_guest_without_a_driver(vm: TestVM, host: Host) -> None:
+    def inside(script: str) -> None:
+        vm.agent.run(("sh", "-c", script), timeout_sec=60)
+
+    inside(
+        "cd /lib/modules/$(uname -r) && f=$(find . -name 'igbvf.ko*') && rmmod igbvf && "
+        "mkdir -p /tmp/away && cp $f /tmp/away/ && echo $f > /tmp/away/path && rm $f"
+    )
+    try:
+        found = look(host, vm).finding(Rule.GUEST_DRIVER_MISSING)
+    finally:
+        inside(
+            "cd /lib/modules/$(uname -r) && f=$(cat /tmp/away/path) && "
+            "cp /tmp/away/${f##*/} $f && insmod $f"
+        )
+    assert found.verdict is Verdict.PROBLEM
+    assert found.subjects == ("igbvf",)
+    assert verdict(look(host, vm), Rule.GUEST_DRIVER_MISSING) is Verdict.OK
