@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -127,9 +128,7 @@ def bootstrap(
     """
     # Under user namespaces "root" is another user, who may not look into our home: the files that
     # the hooks read lie in a directory that anybody may read, for as long as the build takes.
-    with tempfile.TemporaryDirectory(prefix="kvmlab-build-", dir=working_space()) as shared:
-        public = Path(shared)
-        public.chmod(0o755)
+    with _public_directory() as public:
         copy = public / "files"
         shutil.copytree(files, copy)
         for path in [copy, *copy.rglob("*")]:
@@ -153,11 +152,39 @@ def bootstrap(
             on_stderr_line=lambda line: _tell(line, progress),
             # INITRD=No: the lab host has an initrd of its own, so none is made at installation.
             env={
-                "TMPDIR": str(working_space()),
+                "TMPDIR": str(public),
                 "KVMLAB_FILES": str(copy),
                 "INITRD": "No",
             },
         )
+
+
+@contextmanager
+def _public_directory() -> Iterator[Path]:
+    """A working directory that anybody may look into; what killed builds left is removed first."""
+    ours = f"kvmlab-build-{os.getuid()}-"
+    for leftover in working_space().glob(f"{ours}*"):
+        builder = leftover.name.removeprefix(ours).partition("-")[0]
+        if not Path("/proc", builder).exists():
+            _remove(leftover)
+    public = Path(tempfile.mkdtemp(prefix=f"{ours}{os.getpid()}-", dir=working_space()))
+    public.chmod(0o755)
+    try:
+        yield public
+    finally:
+        _remove(public)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        # What a user namespace's root left belongs to other user ids; only that root may remove it.
+        run(
+            ("mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", path),
+            timeout_sec=120,
+            check=False,
+        )
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _tell(line: str, progress: Progress) -> None:
@@ -197,13 +224,12 @@ def tool(
 
 
 def _bound_to_us() -> tuple[str, ...]:
-    """What makes a tool end with this process, however it ends, and leave no mount behind.
-
-    setpriv asks the kernel for a signal at our death. Root's mmdebstrap mounts /proc and others in
-    its new root: in a mount namespace of its own they go with it.
-    """
+    """What makes a tool end with this process, however it ends, and leave no mount behind."""
+    # Root's mmdebstrap mounts /proc and others in its new root: in a mount namespace of its own
+    # they go with it.
     mounts = ("unshare", "--mount", "--") if os.geteuid() == 0 else ()
-    return (*mounts, "setpriv", "--pdeathsig", "TERM", "--")
+    bound = Path(__file__).with_name("bound.py")
+    return (sys.executable, "-I", str(bound), str(os.getpid()), *mounts)
 
 
 def _build_failed(name: str, error: CommandFailed | CommandTimeout) -> ImageBuildFailed:
