@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvmlab.doctor import Diagnosis, Verdict, examine
-from kvmlab.domain import HostDevice, Interface, PciAddress
+from kvmlab.domain import Domain, HostDevice, Interface, PciAddress
 from kvmlab.errors import Unavailable
 from kvmlab.facts import Rule, inspect
 from kvmlab.facts.sriov import error_name, explain_numvfs
@@ -136,8 +136,9 @@ def test_numbers_of_vfs_that_the_kernel_refuses(host: Host) -> None:
         said = {}
         for wanted in (3, 8):
             done = host.run(
-                ("sh", "-c", f"echo {wanted} > {PCI}/{PF}/sriov_numvfs"),
+                ("tee", f"{PCI}/{PF}/sriov_numvfs"),
                 timeout_sec=60,
+                input_text=f"{wanted}\n",
                 check=False,
             )
             assert done.returncode != 0
@@ -200,10 +201,11 @@ def test_ways_to_reset(host: Host) -> None:
     with provoked(host, f"printf '\\n' > {methods}", f"echo default > {methods}"):
         found = look(host).finding(Rule.NO_RESET)
         assert (found.verdict, found.subjects) == (Verdict.WARNING, (CARD,))
-    first = f"{PCI}/0000:04:00.0/reset_method"
+    # The only function of its bus; for 04:00.0 the kernel refuses, since 04:00.1 shares the bus.
+    first = f"{PCI}/0000:05:00.0/reset_method"
     with provoked(host, f"echo bus > {first}", f"echo default > {first}"):
         found = look(host).finding(Rule.BUS_RESET)
-        assert (found.verdict, found.subjects) == (Verdict.WARNING, ("0000:04:00.0",))
+        assert (found.verdict, found.subjects) == (Verdict.WARNING, ("0000:05:00.0",))
 
 
 def test_macvtaps(host: Host) -> None:
@@ -241,10 +243,13 @@ def test_names_and_ports_that_are_taken(host: Host) -> None:
 
 def test_queues_that_nobody_uses(host: Host, vm: TestVM) -> None:
     facts = inspect(host, prove_kvm=False)
+    vcpus = Domain.parse(vm.xml()).vcpus or 0
     with Virtio(backend="vhost", queues=4).plan(facts, vm=vm).applied(vm):
         found = look(host, vm)
-        assert "4 queues and only 2 vCPUs" in found.finding(Rule.QUEUES_MISMATCH).found
+        assert f"4 queues and only {vcpus} vCPUs" in found.finding(Rule.QUEUES_MISMATCH).found
         assert verdict(found, Rule.VHOST_NOT_USED) is Verdict.OK
+    if vcpus < 2:
+        return  # under the virtual clock the VM has one vCPU, and no channels to spare
     with Virtio(backend="vhost", queues=2).plan(facts, vm=vm).applied(vm) as nic:
         vm.agent.run(("ethtool", "-L", nic.guest_interface, "combined", "1"), timeout_sec=60)
         found = look(host, vm)

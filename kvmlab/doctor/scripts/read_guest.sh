@@ -31,8 +31,9 @@ interfaces() {
 	for interface in /sys/class/net/*; do
 		[ -e "$interface/device/driver" ] || continue
 		read -r mac <"$interface/address"
-		carrier=unknown
+		# A card that is switched off refuses to tell.
 		read -r carrier <"$interface/carrier"
+		[ -n "$carrier" ] || carrier=off
 		driver=$(readlink "$interface/device/driver")
 		echo "${interface##*/} $mac ${driver##*/} $carrier"
 	done

@@ -67,6 +67,8 @@ files() {
 		esac
 		# `reset` can only be written: that it is there is the fact.
 		[ -e "$device/reset" ] && printf '%s\0present\n' "$device/reset"
+		# One that was emptied prints nothing, and is not the same as none.
+		[ -e "$device/reset_method" ] && printf '%s\0\n' "$device/reset_method"
 		for attribute in vendor device numa_node sriov_totalvfs sriov_numvfs reset_method \
 			driver_override sriov_offset sriov_stride sriov_drivers_autoprobe; do
 			set -- "$@" "$device/$attribute"
