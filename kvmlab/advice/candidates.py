@@ -10,10 +10,10 @@ from kvmlab.advice.model import Exclusion
 from kvmlab.advice.needs import Need
 from kvmlab.advice.pairs import macvtap_on_vf_xml, teaming_xml
 from kvmlab.changes import HostStep
-from kvmlab.domain import HostDevice, Interface, PciAddress, alias_for
+from kvmlab.domain import Interface
 from kvmlab.facts import ModuleState, Rule
 from kvmlab.hosts import Wire
-from kvmlab.schemes import FullEmulation, Macvtap, Scheme, SriovVf, Virtio
+from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.base import mac_for
 from kvmlab.schemes.catalogue import Attempt, attempt, wires_for
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: More queue pairs than these gain little, and each costs interrupts and memory.
 MOST_QUEUES: Final = 4
+#: Addresses for a plan that is only looked at.
+_PLACEHOLDERS: Final = ("192.0.2.10/24", "192.0.2.1/24")
 
 
 class Kind(Enum):
@@ -204,43 +206,42 @@ def _lacking(facts: HostFacts, pf_driver: str) -> str:
 
 
 def _whole_card(facts: HostFacts, need: Need) -> Candidate | Exclusion:
-    """A function of the host that nothing uses, one for each VM."""
-    label = "a whole card, exclusive"
-    free = [port for port in facts.ports if _is_free(facts, port)]
-    whole = [port for port in free if port.handover.possible]
-    if facts.modules.get("vfio_pci") in (None, ModuleState.MISSING):
-        return Exclusion(
-            "passthrough", label, Rule.MODULE_MISSING, "The host's kernel has no vfio-pci."
-        )
-    if not whole:
-        first = free[0] if free else None
+    """A card of the host that nothing uses, one for each VM; its IOMMU group goes with it."""
+    known = {wire.port: wire for wire in facts.wires}
+    tried = [
+        (port, attempt(PciPassthrough(port=port.address, group="take"), facts, wire))
+        for port in facts.ports
+        if port.name and _is_free(facts, port)
+        for wire in (known.get(port.name) or Wire(port.name, *_PLACEHOLDERS),)
+    ]
+    possible = [(port, done) for port, done in tried if done.plan is not None]
+    if not possible:
+        why = tried[0][1] if tried else None
+        label = PciPassthrough().label
+        if why is None:
+            return Exclusion(
+                "passthrough", label, Rule.PORT_MISSING, "No card of this host is free."
+            )
+        return Exclusion("passthrough", label, why.rule, why.message, why.todo)
+    groups = {port.iommu_group for port, _ in possible}
+    if len(groups) < need.density:
         return Exclusion(
             "passthrough",
-            label,
-            str(first.handover.rule or "") if first else Rule.PORT_MISSING,
-            first.handover.reason if first else "No card of this host is free.",
-            "A VF instead, or another slot." if first else "Add a card.",
-        )
-    if len(whole) < need.density:
-        return Exclusion(
-            "passthrough",
-            label,
+            possible[0][1].scheme.label,
             "one-card-a-vm",
-            f"{need.density} VMs would need as many cards, and {len(whole)} of this host can be "
+            f"{need.density} VMs would need as many cards, and {len(groups)} of this host can be "
             "handed over.",
         )
     # A card without VFs first: one that has SR-IOV can serve more than one VM.
-    chosen = min(whole, key=lambda port: (bool(port.sriov_totalvfs), port.address))
-    device = HostDevice.of(
-        PciAddress.parse(chosen.address), alias=alias_for(mac_for("passthrough"))
-    )
+    port, done = min(possible, key=lambda pair: (bool(pair[0].sriov_totalvfs), pair[0].address))
+    assert done.plan is not None
     return Candidate(
         Kind.CARD,
-        "passthrough",
-        f"{label} ({chosen.name or chosen.address})",
-        device.xml(),
-        (f"libvirt takes {chosen.address} from its driver {chosen.driver or '(none)'}.",),
-        chosen.driver or "",
+        done.scheme.id,
+        f"{done.scheme.label} ({port.name})",
+        done.plan.interface_xml,
+        tuple(step.what for step in done.plan.steps if isinstance(step, HostStep)),
+        port.driver or "",
     )
 
 

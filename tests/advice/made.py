@@ -68,16 +68,3 @@ def in_bridge(facts: HostFacts, name: str, master: str) -> HostFacts:
             for link in facts.links
         ),
     )
-
-
-def with_cards(facts: HostFacts, *names: str) -> HostFacts:
-    """The same host with ports that can be handed over, each alone in its group."""
-    from kvmlab.facts import Handover
-
-    return replace(
-        facts,
-        ports=tuple(
-            replace(port, handover=Handover(True, "Its own.")) if port.name in names else port
-            for port in facts.ports
-        ),
-    )
