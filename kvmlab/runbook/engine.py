@@ -7,6 +7,7 @@ that its ``with`` blocks put the host back before the kernel ends.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.utils import ensure_async, run_sync
 from nbclient.exceptions import DeadKernelError
 from nbformat.sign import NotebookNotary
 from papermill.clientwrap import PapermillNotebookClient
@@ -77,8 +79,16 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     def _end_cell(self) -> None:
         """Interrupt the running cell and wait until the kernel is idle again."""
         with contextlib.suppress(RuntimeError, TimeoutError):
-            self.km.interrupt_kernel()
-            self.kc.kernel_info(reply=True, timeout=INTERRUPT_DEADLINE_SEC)
+            run_sync(self._interrupted)()
+
+    async def _interrupted(self) -> None:
+        # The execution that was broken off still waits for its reply, and would take ours.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await ensure_async(self.km.interrupt_kernel())
+        await ensure_async(self.kc.kernel_info(reply=True, timeout=INTERRUPT_DEADLINE_SEC))
 
 
 class _Engine(NBClientEngine):  # type: ignore[misc]

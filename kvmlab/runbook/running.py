@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,6 +138,7 @@ class _Run:
             given[_OUT] = str(self._record.results(name))
         self._update(name, status="running")
         self._progress.begin(job.notebook)
+        started = time.monotonic()
         try:
             done = engine.execute(
                 job.notebook,
@@ -146,7 +148,7 @@ class _Run:
                 kernel_env=environment,
             )
         except (RunFailed, KeyboardInterrupt, SystemExit):
-            self._progress.end(job.notebook, 0.0, ok=False)
+            self._progress.end(job.notebook, time.monotonic() - started, ok=False)
             raise
         self._update(name, status="complete", elapsed_sec=round(done.elapsed_sec, 1))
         self._progress.end(job.notebook, done.elapsed_sec, ok=True)
