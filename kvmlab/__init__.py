@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kvmlab.results import tidy as tidy
     from kvmlab.schemes import FullEmulation as FullEmulation
     from kvmlab.schemes import Macvtap as Macvtap
+    from kvmlab.schemes import PciPassthrough as PciPassthrough
     from kvmlab.schemes import SriovVf as SriovVf
     from kvmlab.schemes import Virtio as Virtio
 
@@ -47,6 +48,7 @@ _HOMES = {
     "KvmlabError": "kvmlab.errors",
     "Lab": "kvmlab.lab",
     "Macvtap": "kvmlab.schemes",
+    "PciPassthrough": "kvmlab.schemes",
     "Plan": "kvmlab.changes",
     "Result": "kvmlab.results",
     "SriovVf": "kvmlab.schemes",
@@ -77,6 +79,7 @@ __all__ = [
     "KvmlabError",
     "Lab",
     "Macvtap",
+    "PciPassthrough",
     "Plan",
     "Result",
     "SriovVf",

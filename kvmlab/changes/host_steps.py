@@ -54,7 +54,8 @@ def make(steps: Sequence[HostStep], runner: Runner, found: dict[str, str | None]
         raise StepFailed(meaning, evidence=error.evidence) from error
     now = read_settings(runner, (step.setting.path for step in steps))
     for step in steps:
-        if now[step.setting.path] != step.setting.after:
+        # A step without commands only remembers what later ones move.
+        if step.do and now[step.setting.path] != step.setting.after:
             raise StepFailed(
                 f"{step.what} The commands succeeded, but {step.setting.path} reads "
                 f"{now[step.setting.path] or 'nothing'} where {step.setting.after} was expected."

@@ -17,7 +17,15 @@ def read_settings(runner: Runner, paths: Iterable[str]) -> dict[str, str | None]
     wanted = tuple(dict.fromkeys(paths))
     if not wanted:
         return {}
-    done = run_script(runner, "kvmlab.changes", "read_settings.sh", *wanted, timeout_sec=30)
+    done = run_script(
+        runner,
+        "kvmlab.changes",
+        "read_settings.sh",
+        *wanted,
+        timeout_sec=30,
+        # Another namespace can only be looked into by root.
+        root=any("@" in path for path in wanted),
+    )
     return parse_settings(done.stdout, wanted)
 
 

@@ -35,20 +35,22 @@ class Setting:
 class Command:
     """One command of a step: an argv, and what it reads from its standard input.
 
-    ``only_when`` is a path and what it must read for the command to be needed at all.
+    ``only_when`` is a path and what it must read for the command to be needed at all;
+    ``shown_as`` says in one line what a script does.
     """
 
     argv: tuple[str, ...]
     input_text: str | None = None
     only_when: tuple[str, str] | None = None
+    shown_as: str = ""
 
     @property
     def shown(self) -> str:
         """The command as a person would type it."""
-        text = shlex.join(self.argv)
+        text = self.shown_as or shlex.join(self.argv)
         if self.argv[0] == "tee" and self.input_text is not None:
             text = f"echo {shlex.quote(self.input_text.strip())} > {shlex.quote(self.argv[-1])}"
-        elif self.input_text is not None:
+        elif self.input_text is not None and not self.shown_as:
             text += "   # reads:\n" + self.input_text.rstrip()
         if self.only_when is not None:
             path, value = self.only_when
@@ -64,7 +66,12 @@ class Command:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a command from a journal."""
         when = data["only_when"]
-        return cls(tuple(data["argv"]), data["input_text"], tuple(when) if when else None)
+        return cls(
+            tuple(data["argv"]),
+            data["input_text"],
+            tuple(when) if when else None,
+            data.get("shown_as", ""),
+        )
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class HostFacts:
     unread: tuple[str, ...]
     #: Device nodes that schemes need, and whether kvmlab's user on the host may use them.
     nodes: Mapping[str, bool] = field(default_factory=dict)
+    #: All cables for tests: `wire` first, then those of ports that only some schemes use.
+    wires: tuple[Wire, ...] = ()
 
     def port(self, name: str) -> NetFunction:
         """The network function with that interface name or PCI address ("0000:" may be left out).

@@ -65,6 +65,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         clock=host.clock,
         emulated=host.emulated,
         wire=host.wire,
+        wires=host.wires,
         cpu=cpu,
         kvm=_read_kvm(host, nodes, files, cpu, modules, libvirt, prove=prove_kvm),
         kernel=KernelFacts(

@@ -34,6 +34,7 @@ class Host:
         clock: Clock = Clock.WALL,
         emulated: str | None = None,
         wire: Wire | None = None,
+        more_wires: tuple[Wire, ...] = (),
         deadline_sec: float = 10.0,
     ) -> None:
         self.spec = spec
@@ -44,9 +45,15 @@ class Host:
         self.clock = clock
         self.emulated = emulated
         self.wire = wire
+        self._more_wires = more_wires
         self._deadline_sec = deadline_sec
         self._connection: libvirt.virConnect | None = None
         self._opening = threading.Lock()
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """All cables for tests: `wire` first, then those of ports that only some schemes use."""
+        return tuple(wire for wire in (self.wire, *self._more_wires) if wire is not None)
 
     def run(
         self,
@@ -110,6 +117,7 @@ def open_host(
     clock: Clock = Clock.WALL,
     emulated: str | None = None,
     wire: Wire | None = None,
+    more_wires: tuple[Wire, ...] = (),
     deadline_sec: float = 10.0,
 ) -> Host:
     """Open the host that ``spec`` names: ``qemu:///system`` or ``qemu+ssh://user@host/system``.
@@ -142,5 +150,6 @@ def open_host(
         clock=clock,
         emulated=emulated,
         wire=wire,
+        more_wires=more_wires,
         deadline_sec=deadline_sec,
     )

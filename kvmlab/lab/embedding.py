@@ -25,6 +25,14 @@ EMBEDDED_WIRE = Wire(
     peer_netns="peer",
     peer_port="p2p2",
 )
+# The cable of the card that is given away as a whole: an 82574L to another one in that namespace.
+EMBEDDED_CARD_WIRE = Wire(
+    port="p1p1",
+    vm_address="198.51.100.10/24",
+    peer_address="198.51.100.1/24",
+    peer_netns="peer",
+    peer_port="p3p1",
+)
 _CONNECT_SEC = 60
 # Raise it when `_prepare` does something else: saved states of the old kind are then left aside.
 _PREPARATION = 2
@@ -48,6 +56,7 @@ def connect(lease: Lease, *, wire: Wire | None = None) -> Host:
         emulated=f"Embedded host: a whole KVM host inside one QEMU process, not hardware "
         f"({lease.label}).",
         wire=wire or EMBEDDED_WIRE,
+        more_wires=(EMBEDDED_CARD_WIRE,),
         deadline_sec=_CONNECT_SEC,
     )
     host.runner = _Watched(host.runner, lease)

@@ -132,7 +132,7 @@ class Lab:
             Unavailable: this host cannot do that.
         """
         with self._watched():
-            return scheme.plan(self.facts, wire=self.wire, vm=self.vm)
+            return scheme.plan(self.facts, vm=self.vm)
 
     def trace(self, nic: Nic) -> Result:
         """Follow one ping through the host: a result without trials that holds the path.

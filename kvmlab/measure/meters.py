@@ -13,6 +13,7 @@ from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
 from kvmlab.measure.workloads import holder
 
 if TYPE_CHECKING:
+    from kvmlab.changes import Nic
     from kvmlab.hosts import Host, Wire
     from kvmlab.measure.subject import Subject
     from kvmlab.process import Completed
@@ -31,8 +32,8 @@ def patience(host: Host, seconds: float) -> float:
     return seconds * (_VIRTUAL_FACTOR if host.clock is Clock.VIRTUAL else 2) + _TRIP_SEC
 
 
-def wire_of(host: Host) -> Wire:
-    """The cable under test.
+def wire_of(host: Host, nic: Nic | None = None) -> Wire:
+    """The cable under test: the one that ``nic`` is at, else the host's first.
 
     Raises:
         MeasureError: this host has none.
@@ -42,7 +43,10 @@ def wire_of(host: Host) -> Wire:
             f"{host.label} has no cable under test, so there is no peer to send to.",
             todo="Open the host with a wire: its port, the two addresses and the peer.",
         )
-    return host.wire
+    if nic is None:
+        return host.wire
+    fitting = (wire for wire in host.wires if wire.peer_address == nic.peer_address)
+    return next(fitting, host.wire)
 
 
 class Meters:
@@ -51,7 +55,7 @@ class Meters:
     def __init__(self, subject: Subject) -> None:
         self._host = subject.host
         self._threads = subject.threads
-        self._wire = wire_of(subject.host)
+        self._wire = wire_of(subject.host, subject.nic)
         self._nic = subject.nic
         self._name = f"kvmlab-{secrets.token_hex(4)}"
         self._open = False

@@ -32,7 +32,7 @@ def trace_path(host: Host, vm: TestVM, nic: Nic, threads: VmThreads) -> tuple[Pa
     Raises:
         MeasureError: tracing cannot be used, no answer came, or no trace of the echo was seen.
     """
-    wire = wire_of(host)
+    wire = wire_of(host, nic)
     name = f"kvmlab-path-{secrets.token_hex(4)}"
     ends = Ends(
         guest_interface=nic.guest_interface,

@@ -3,7 +3,8 @@
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
 from kvmlab.schemes.macvtap import Macvtap
+from kvmlab.schemes.passthrough import PciPassthrough
 from kvmlab.schemes.sriov import SriovVf
 from kvmlab.schemes.virtio import Virtio
 
-__all__ = ["FullEmulation", "Macvtap", "Scheme", "SriovVf", "Virtio"]
+__all__ = ["FullEmulation", "Macvtap", "PciPassthrough", "Scheme", "SriovVf", "Virtio"]

@@ -63,10 +63,9 @@ class Scheme(ABC):
         """Queue pairs that the host offers."""
         return 1
 
-    @property
-    def mac(self) -> str | None:
-        """The interface's MAC where it is given; otherwise each scheme has its own."""
-        return None
+    def card_mac(self, facts: HostFacts, wire: Wire) -> str:
+        """The MAC of the interface in the VM: each scheme has its own."""
+        return mac_for(self.id)
 
     @property
     def channels(self) -> int:
@@ -109,7 +108,7 @@ class Scheme(ABC):
                 todo='Give one: wire=Wire(port="eth1", vm_address="192.0.2.10/24", '
                 'peer_address="192.0.2.1/24").',
             )
-        mac = self.mac or mac_for(self.id)
+        mac = self.card_mac(facts, cable)
         interface = self.interface(facts, cable, mac)
         steps = (
             *self.host_steps(facts, cable),

@@ -10,6 +10,7 @@ from kvmlab.hosts import Wire
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
 from kvmlab.schemes.macvtap import Macvtap
+from kvmlab.schemes.passthrough import PciPassthrough
 from kvmlab.schemes.sriov import SriovVf
 from kvmlab.schemes.virtio import Virtio
 
@@ -24,6 +25,7 @@ CATALOGUE: Final[tuple[Scheme, ...]] = (
     Virtio(),
     Virtio(backend="vhost"),
     Macvtap(),
+    PciPassthrough(group="take"),
     SriovVf(),
 )
 
@@ -46,7 +48,7 @@ class Attempt:
 
 def attempt(scheme: Scheme, facts: HostFacts, wire: Wire | None = None) -> Attempt:
     """Plan ``scheme``; a plan that the guard would refuse counts as none."""
-    cable = wire or wire_for(facts)
+    cable = wire or scheme.cable(facts) or wire_for(facts)
     if cable is None:
         return Attempt(
             scheme,

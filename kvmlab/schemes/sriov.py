@@ -140,6 +140,10 @@ class SriovVf(Scheme):
             return HostDevice.of(address, alias=alias_for(mac))
         return Interface.on_vf(address, mac=mac, vlan=self.vlan)
 
+    def card_mac(self, facts: HostFacts, wire: Wire) -> str:
+        """The one that was given, or the scheme's own."""
+        return self.mac or mac_for(self.id)
+
     def touches(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
         """The PF."""
         return (wire.port, facts.port(wire.port).address)

@@ -13,15 +13,16 @@ from kvmlab.changes import AttachInterface, Command, HostStep, Plan, common_step
 from kvmlab.domain import Domain, HostDevice, Interface, diff_of_attaching, validate
 from kvmlab.domain.declared import Element
 from kvmlab.errors import Refused, Unavailable, UsageError
-from kvmlab.facts import HostFacts, ModuleState, inspect
+from kvmlab.facts import HostFacts, ModuleState, Rule, inspect
 from kvmlab.hosts import Wire
-from kvmlab.schemes import FullEmulation, Macvtap, Scheme, SriovVf, Virtio
+from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.base import mac_for
 from kvmlab.schemes.bridge import BRIDGE_MAC
 from kvmlab.schemes.port import BRIDGE
 from kvmlab.schemes.vfs import VfKnobs, vf_address
 from tests.facts.record import load
 
+CARD = Wire("p1p1", "198.51.100.10/24", "198.51.100.1/24", "peer", "p3p1")
 WIRE = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
 ON_THE_BRIDGE: list[Scheme] = [
     FullEmulation("e1000"),
@@ -41,7 +42,11 @@ VFS: list[Scheme] = [
     SriovVf(how="hostdev", spoofchk=False),
     SriovVf(how="network", vfs=1),
 ]
-SCHEMES = [*ON_THE_BRIDGE, *MACVTAPS, *VFS]
+WHOLE_CARDS: list[Scheme] = [
+    PciPassthrough(group="take"),
+    PciPassthrough(group="take", managed=False),
+]
+SCHEMES = [*ON_THE_BRIDGE, *MACVTAPS, *VFS, *WHOLE_CARDS]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,10 @@ def changed_link(facts: HostFacts, which: str, /, **values: object) -> HostFacts
         for link in facts.links
     )
     return replace(facts, links=links)
+
+
+def cable(scheme: Scheme) -> Wire:
+    return CARD if isinstance(scheme, PciPassthrough) else WIRE
 
 
 def device(plan: Plan) -> Element:
@@ -75,7 +84,7 @@ def test_golden(
 ) -> None:
     """in: the lab's own VM; out: the same with its interface, valid by libvirt's own schema."""
     before = (data / "domain" / "lab-vm.xml").read_text()
-    plan = scheme.plan(facts, wire=WIRE)
+    plan = scheme.plan(facts, wire=cable(scheme))
     folder = data / "schemes" / scheme.id
     golden(folder / "domain.xml", attached(before, plan))
     golden(folder / "interface.xml", plan.interface_xml)
@@ -88,7 +97,7 @@ def test_golden_with_a_users_domain(
     scheme: Scheme, facts: HostFacts, data: Path, golden: Callable[[Path, str], None]
 ) -> None:
     text = (data / "domain" / "users-own.xml").read_text()
-    plan = scheme.plan(facts, wire=WIRE)
+    plan = scheme.plan(facts, wire=cable(scheme))
     golden(
         data / "schemes" / scheme.id / "users-own.diff",
         diff_of_attaching(text, device(plan)),
@@ -103,7 +112,8 @@ def test_schemes_have_names_of_their_own() -> None:
     assert len({mac_for(name) for name in ids}) == len(ids)
     assert ids[8] == "sriov-vf"
     assert ids[9] == "sriov-vf-vlan7-trust-on-rate100"
-    assert ids[10:] == ["sriov-vf-hostdev-spoofchk-off", "sriov-vf-network"]
+    assert ids[10:12] == ["sriov-vf-hostdev-spoofchk-off", "sriov-vf-network"]
+    assert ids[12:] == ["passthrough", "passthrough-unmanaged"]
     assert {scheme.backend for scheme in SCHEMES} == {"qemu", "vhost", "hardware"}
 
 
@@ -167,8 +177,9 @@ def test_the_management_port_is_refused_before_anything(scheme: Scheme, facts: H
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
 def test_the_port_that_manages_the_host_is_refused(scheme: Scheme, facts: HostFacts) -> None:
-    facts = replace(facts, management="p2p1", carriers=("p2p1",))
-    plan = scheme.plan(facts, wire=WIRE)
+    wire = cable(scheme)
+    facts = replace(facts, management=wire.port, carriers=(wire.port,))
+    plan = scheme.plan(facts, wire=wire)
     assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
 
 
@@ -261,6 +272,7 @@ def test_macvtap_wants_a_port_of_its_own(facts: HostFacts) -> None:
         lambda: SriovVf(vfs=2, vf=2),
         lambda: SriovVf(how="network", vf=0),
         lambda: SriovVf(how="network", trust=True),
+        lambda: PciPassthrough(group="ask"),  # type: ignore[arg-type]
         lambda: VfKnobs(vlan=4095),
         lambda: VfKnobs(max_tx_rate=-1),
     ],
@@ -353,3 +365,58 @@ def test_the_hosts_drivers_are_kept_away_from_vfs(facts: HostFacts) -> None:
     assert first.do_text == ("echo 0 > /sys/bus/pci/devices/0000:0b:00.0/sriov_drivers_autoprobe",)
     off = changed_port(facts, PF, sriov_drivers_autoprobe=False)
     assert "sriov_numvfs" in SriovVf().plan(off, wire=WIRE).steps[0].do_text[0]
+
+
+def test_a_card_finds_its_own_cable(facts: HostFacts) -> None:
+    both = replace(facts, wire=WIRE, wires=(WIRE, CARD))
+    assert PciPassthrough(group="take").plan(both).peer_address == CARD.peer_address
+    named = PciPassthrough(port="0000:04:00.0", group="take")
+    assert named.plan(both).peer_address == CARD.peer_address
+    one = replace(facts, wire=WIRE, wires=(WIRE,))
+    plan = PciPassthrough().plan(one)
+    assert plan.peer_address == WIRE.peer_address
+    assert 'bus="0x0b"' in plan.interface_xml
+    with pytest.raises(UsageError, match="no cable"):
+        PciPassthrough(port="p1p2", group="take").plan(both)
+
+
+def test_a_group_is_not_taken_unasked(facts: HostFacts) -> None:
+    with pytest.raises(Unavailable, match="group is not viable") as caught:
+        PciPassthrough().plan(facts, wire=CARD)
+    assert caught.value.rule == "group-not-viable"
+    assert "0000:04:00.1" in caught.value.message
+    assert "take" in caught.value.todo
+
+
+def with_handover(facts: HostFacts, **values: object) -> HostFacts:
+    port = facts.port("0000:04:00.0")
+    handover = replace(port.handover, **values)  # type: ignore[arg-type]
+    return changed_port(facts, port.address, handover=handover)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda f: with_handover(f, rule=Rule.IOMMU_OFF), "iommu-off"),
+        (lambda f: with_handover(f, rule=Rule.NO_RESET), "no-reset"),
+        (lambda f: with_handover(f, in_the_way=("0000:00:1f.0",)), "group-not-viable"),
+        (lambda f: with_modules(f, vfio_pci=ModuleState.MISSING), "module-missing"),
+        (lambda f: changed_port(f, "0000:04:00.0", sriov_numvfs=2), "port-in-use"),
+        (lambda f: changed_port(f, "0000:04:00.0", driver="vfio-pci", names=()), "port-in-use"),
+        (lambda f: changed_port(f, "0000:04:00.0", driver=None, names=()), "port-missing"),
+        (lambda f: changed_link(f, "p1p1", master="br0"), "port-in-use"),
+    ],
+)
+def test_cards_that_cannot_be_given_away(
+    change: Callable[[HostFacts], HostFacts], rule: str, facts: HostFacts
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        PciPassthrough(port="0000:04:00.0", group="take").plan(change(facts), wire=CARD)
+    assert caught.value.rule == rule
+    assert caught.value.todo
+
+
+def test_vfio_is_loaded_where_it_sleeps(facts: HostFacts) -> None:
+    asleep = with_modules(facts, vfio_pci=ModuleState.AVAILABLE)
+    texts = [step.do_text for step in PciPassthrough(group="take").plan(asleep, wire=CARD).steps]
+    assert [text for text in texts if "modprobe vfio-pci" in text]
