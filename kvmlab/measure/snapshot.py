@@ -9,7 +9,7 @@ from kvmlab.errors import MeasureError, OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.parsing import TICKS_PER_SEC, Counters, Thread
 from kvmlab.measure.sections import files, sections
-from kvmlab.results import Cost, Window
+from kvmlab.results import Cost, Metric, Window
 
 US_PER_TICK = 1_000_000 / TICKS_PER_SEC
 _TRACED = ("kvm_exit", "kvm_userspace_exit", "kvm_inj_virq")
@@ -127,6 +127,17 @@ def window(begin: Snapshot, end: Snapshot, device: str, counted_at: str) -> Wind
         bytes=last.rx_bytes - first.rx_bytes + last.tx_bytes - first.tx_bytes,
         counted_at=counted_at,
     )
+
+
+def arrived_pps(begin: Snapshot, end: Snapshot, device: str, *, at_peer: bool) -> Metric:
+    """Packets a second that came from the VM, as the interface at the wire's end counted them.
+
+    ``at_peer`` says that ``device`` is the peer's, which receives them; ours sends them.
+    """
+    first, last = begin.wire[device], end.wire[device]
+    packets = last.rx_packets - first.rx_packets if at_peer else last.tx_packets - first.tx_packets
+    rate = packets / (end.at_sec - begin.at_sec)
+    return Metric("udp_received_pps", rate, "packets/s", "higher")
 
 
 def costs(

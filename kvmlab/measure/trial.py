@@ -9,7 +9,7 @@ from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, Measur
 from kvmlab.measure.machine_load import StealMeter
 from kvmlab.measure.meters import Meters, patience
 from kvmlab.measure.settings import Trials
-from kvmlab.measure.snapshot import costs, window
+from kvmlab.measure.snapshot import arrived_pps, costs, window
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.workloads import SPARE_SEC, Workload
 from kvmlab.results import Cost, Metric, Raw, Trial, Window
@@ -31,6 +31,7 @@ class _Attempt:
     server_log: str
     window: Window | None
     spent: tuple[Cost, ...]
+    counted: tuple[Metric, ...] = ()
     flags: tuple[str, ...] = ()
 
 
@@ -65,7 +66,7 @@ def run_trial(
         workload=work.name,
         number=number,
         block=block,
-        metrics=_read(work, found.client, raw),
+        metrics=(*found.counted, *_read(work, found.client, raw)),
         costs=found.spent,
         window=found.window,
         started=started,
@@ -113,6 +114,9 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         meters.server_log,
         counted,
         (*spent, *steal.costs()),
+        (arrived_pps(*found, meters.device, at_peer=not meters.peer_is_elsewhere),)
+        if work.name == "pps"
+        else (),
         (*_flags(spent, counted), *steal.flags(_FLAG_STEAL)),
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kvmlab.errors import MeasureError, OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
-from kvmlab.measure.snapshot import Roles, Snapshot, costs, parse_snapshots, window
+from kvmlab.measure.snapshot import Roles, Snapshot, arrived_pps, costs, parse_snapshots, window
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
 ROLES = Roles(290, frozenset({294, 295}))
@@ -83,6 +83,13 @@ def test_full_emulation_leaves_the_kernel_for_each_packet() -> None:
     assert 0.5 < counted.seconds < 5
     assert spent["userspace_exits"] / counted.packets > 1
     assert spent["vm_exits"] > spent["userspace_exits"]
+
+
+def test_arrivals_are_counted_at_the_ports_of_the_wire() -> None:
+    begin, end = pair("window-e1000e-pps.txt")
+    arrived = arrived_pps(begin, end, "p2p2", at_peer=True)
+    counted = window(begin, end, "p2p2", "")
+    assert 0 < arrived.value <= counted.packets / counted.seconds
 
 
 def test_virtio_does_not() -> None:

@@ -41,7 +41,7 @@ def test_tcp_the_other_way() -> None:
 
 def test_udp_counts_datagrams_at_both_ends() -> None:
     found = values(tools.iperf3_udp(text("iperf3-udp.json")))
-    assert 0 < found["udp_received_pps"] <= found["udp_sent_pps"] * 1.05
+    assert 0 < found["udp_delivered_pps"] <= found["udp_sent_pps"] * 1.05
     assert 0 <= found["udp_loss_percent"] <= 100
 
 
