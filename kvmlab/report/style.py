@@ -29,8 +29,9 @@ SCHEMES = {
     "e1000e": AMBER,
     "virtio-qemu": BLUE,
     "virtio-vhost": GREEN,
-    "macvtap-vhost": SKY,
-    "vf": PINK,
+    "macvtap": SKY,
+    "sriov-vf": PINK,
+    "passthrough": GREY,
 }
 NOTICE_COLUMNS = 116
 _LINE_PX = 16

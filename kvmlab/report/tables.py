@@ -56,6 +56,13 @@ def comparisons(*found: Comparison) -> pd.DataFrame:
     ).set_index("metric")
 
 
+def published() -> pd.DataFrame:
+    """Every published figure that was verified, with its source and its ratio to bare metal."""
+    from kvmlab.report.overlay import published_table
+
+    return published_table()
+
+
 def hops(result: Result) -> pd.DataFrame:
     """The traced path as a table: one row a hop, in order of time.
 

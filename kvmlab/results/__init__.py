@@ -13,11 +13,13 @@ from kvmlab.results.model import (
     Window,
 )
 from kvmlab.results.path import Direction, Hop, Leg, Path, Side
+from kvmlab.results.published import PUBLISHED, Published
 from kvmlab.results.statistics import Summary, summarise
 from kvmlab.results.store import load, save
 from kvmlab.results.table import tidy
 
 __all__ = [
+    "PUBLISHED",
     "Better",
     "Comparison",
     "Cost",
@@ -28,6 +30,7 @@ __all__ = [
     "Metric",
     "Path",
     "Per",
+    "Published",
     "Raw",
     "Result",
     "Side",
