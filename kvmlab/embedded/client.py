@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kvmlab.embedded import messages, paths
 from kvmlab.embedded.locks import FileLock, held
@@ -137,20 +137,24 @@ class KeptHost:
 class OwnedKeeper:
     """A keeper that this process has started; it ends when this object or the process does."""
 
-    def __init__(self, spec: Spec, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, spec: Spec, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.kept = KeptHost(spec)
         self._process = process
+        # Kept open: a keeper that fails removes its run directory, but not what it said.
+        self._log = log
 
     def detach(self) -> None:
         """Let the host outlive this process."""
         self.kept.ask("detach")
         self._let_go()
+        self._log.close()
         # Its end is nobody's business here any more; without this, Popen would warn about it.
         self._process.returncode = 0
 
     def close(self) -> None:
         """End the host and wait until nothing of it is left."""
         self._let_go()
+        self._log.close()
         try:
             self._process.wait(END_SEC)
         except subprocess.TimeoutExpired:
@@ -158,6 +162,14 @@ class OwnedKeeper:
             self._process.kill()
             self._process.wait()
             shutil.rmtree(self.kept.run_dir, ignore_errors=True)
+
+    def last_words(self) -> str:
+        """The end of what a keeper that has ended printed; nothing while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+            self._log.seek(0)
+            return self._log.read()[-3000:].decode(errors="replace")
+        return ""
 
     def _let_go(self) -> None:
         if self._process.stdin is not None:
@@ -179,7 +191,8 @@ def start_keeper(spec: Spec, *, shared: bool) -> OwnedKeeper:
                     listener.bind(address)
                 (run_dir / messages.SOCKET).chmod(0o600)
                 listener.listen(16)
-                process = _spawn(run_dir, listener.fileno(), lock.descriptor)
+                log = (run_dir / "keeper.log").open("w+b")
+                process = _spawn(run_dir, listener.fileno(), lock.descriptor, log)
         except BaseException as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if not isinstance(error, OSError):
@@ -189,27 +202,26 @@ def start_keeper(spec: Spec, *, shared: bool) -> OwnedKeeper:
                 f"{error.strerror or error}.",
                 todo="See that the directory can be written to and its disk is not full.",
             ) from error
-    return OwnedKeeper(spec, process)
+    return OwnedKeeper(spec, process, log)
 
 
-def _spawn(run_dir: Path, listener: int, lock: int) -> subprocess.Popen[bytes]:
+def _spawn(run_dir: Path, listener: int, lock: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     package = Path(__file__).parents[2]
     search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
-    with (run_dir / "keeper.log").open("ab") as log:
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "kvmlab.embedded.keeper", str(run_dir)),
-                *("--listener", str(listener), "--lock", str(lock)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": search},
-            cwd="/",
-            pass_fds=(listener, lock),
-            # Ctrl-C in the terminal is the client's; the keeper hears of it by the pipe.
-            start_new_session=True,
-        )
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "kvmlab.embedded.keeper", str(run_dir)),
+            *("--listener", str(listener), "--lock", str(lock)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "PYTHONPATH": search},
+        cwd="/",
+        pass_fds=(listener, lock),
+        # Ctrl-C in the terminal is the client's; the keeper hears of it by the pipe.
+        start_new_session=True,
+    )
 
 
 @contextlib.contextmanager

@@ -58,8 +58,11 @@ class Keeper:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self.stopping.set)
+        # From Python 3.13 on, a server looks for its socket's path to remove it; this one was bound
+        # by a path that only its owner had, and goes with the run directory.
+        newer: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         server = await asyncio.start_unix_server(
-            self._connected, sock=listener, limit=messages.LINE_LIMIT
+            self._connected, sock=listener, limit=messages.LINE_LIMIT, **newer
         )
         idle = asyncio.create_task(self._watch_idle())
         try:

@@ -19,7 +19,7 @@ from kvmlab.embedded.messages import to_error
 from kvmlab.embedded.settings import Settings
 from kvmlab.embedded.spec import KNOWN_HOSTS
 from kvmlab.embedded.sshkeys import Keys
-from kvmlab.errors import (
+from kvmlab.errors import (, HostUnreachable
     HostError,
     MachineDied,
 )
@@ -250,7 +250,9 @@ def lease_from(
         )
         lease = Lease(kept, connection, coordinates, owned)
         lease.prepare_and_save(preparation, progress)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, MachineDied | HostUnreachable) and owned is not None:
+            error.evidence = error.evidence or owned.last_words()
         # Ctrl-C included: a connection that closes gives the host back as dirty.
         if connection is not None:
             connection.close()

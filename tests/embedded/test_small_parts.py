@@ -164,6 +164,16 @@ def test_a_keeper_that_cannot_start_leaves_its_log_to_the_error(runtime: Path) -
     assert [entry.name for entry in runtime.iterdir()] == ["lock"]
 
 
+def test_a_keeper_that_crashes_is_quoted(runtime: Path) -> None:
+    owned = client.start_keeper(spec(Path(), idle_sec=1.0), shared=False)
+    os.kill(owned.kept.ask("status")["keeper_pid"], signal.SIGABRT)
+    connection = owned.kept.connect
+    with pytest.raises((errors.HostUnreachable, errors.MachineDied)):
+        connection().ask("status")
+    assert isinstance(owned.last_words(), str)
+    owned.close()
+
+
 def test_a_directory_of_somebody_else_is_refused() -> None:
     if os.geteuid() == 0:
         pytest.skip("root owns everything here")
