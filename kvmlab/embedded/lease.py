@@ -19,10 +19,7 @@ from kvmlab.embedded.messages import to_error
 from kvmlab.embedded.settings import Settings
 from kvmlab.embedded.spec import KNOWN_HOSTS
 from kvmlab.embedded.sshkeys import Keys
-from kvmlab.errors import (, HostUnreachable
-    HostError,
-    MachineDied,
-)
+from kvmlab.errors import HostError, HostUnreachable, MachineDied
 
 ENVIRONMENT = "KVMLAB_HOST"
 TIDY_SEC = 60.0
