@@ -169,6 +169,19 @@ class Lab:
         with self._watched(), Ticker() as ticker:
             return measure(self.host, self.vm, nic, trials, progress=ticker.show)
 
+    def baseline(self, trials: Trials) -> Result:
+        """The port under test against the peer, with no VM between: this host's bare metal.
+
+        Raises:
+            ChangeError: the port could not be given an address, or could not be put back.
+            MeasureError: a run failed.
+        """
+        from kvmlab.changes.bare import addressed
+        from kvmlab.measure import measure_baseline
+
+        with self._watched(), addressed(self.inspect(), self.wire, self.vm):
+            return measure_baseline(self.host, trials)
+
     def compare(self, *plans: Plan, trials: Trials) -> tuple[Result, ...]:
         """Apply the plans in turn, block by block, and measure each: one result a plan.
 

@@ -3,6 +3,7 @@
 What it does touch is its own: a tracefs instance, and the traffic tools it starts and ends.
 """
 
+from kvmlab.measure.baseline import measure_baseline
 from kvmlab.measure.session import Apply, OnProgress, Progress, interleaved, measure
 from kvmlab.measure.settings import WORKLOADS, Trials
 from kvmlab.measure.tracing import trace_path
@@ -15,5 +16,6 @@ __all__ = [
     "Trials",
     "interleaved",
     "measure",
+    "measure_baseline",
     "trace_path",
 ]
