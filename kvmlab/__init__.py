@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kvmlab.schemes import PciPassthrough as PciPassthrough
     from kvmlab.schemes import SriovVf as SriovVf
     from kvmlab.schemes import Virtio as Virtio
+    from kvmlab.widgets import AdvicePanel as AdvicePanel
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 # imports above and __all__ in agreement.
 _HOMES = {
     "Advice": "kvmlab.advice",
+    "AdvicePanel": "kvmlab.widgets",
     "Clock": "kvmlab.clock",
     "Comparison": "kvmlab.results",
     "FullEmulation": "kvmlab.schemes",
@@ -72,6 +74,7 @@ _MODULES = {
 
 __all__ = [
     "Advice",
+    "AdvicePanel",
     "Clock",
     "Comparison",
     "FullEmulation",
