@@ -51,6 +51,7 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
         (("run", "00", "--host", "embedded", "-p", "HOST=qemu:///system"), "given twice"),
         (("run", "00", "--out", "/proc/x"), "/proc/x"),
         (("inspect", "--host", "nonsense"), "nonsense"),
+        (("doctor", "--host", "nonsense"), "nonsense"),
         (("lab", "99"), "There is no notebook '99'."),
         (("run", "--unknown"), "No such option"),
         (("nonsense",), "No such command"),
@@ -74,3 +75,12 @@ def test_an_error_is_raised_when_its_traceback_is_asked_for() -> None:
 def test_an_unreachable_host_fails_in_seconds(capsys: Out) -> None:
     assert answer(["inspect", "--host", "qemu+ssh://nobody@127.0.0.1:1/system"]) == 1
     assert "127.0.0.1" in capsys.readouterr().err
+
+
+@pytest.mark.host
+def test_doctor_of_the_embedded_host(capsys: Out) -> None:
+    assert answer(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["counts"]["problem"] == 0
+    assert {"rule", "verdict", "read", "found", "fix"} <= told["findings"][0].keys()
+    assert [one["scheme"] for one in told["schemes"]][:2] == ["e1000", "e1000e"]
