@@ -9,6 +9,10 @@ from kvmlab.doctor.model import Finding, not_applicable, ok, problem, unknown, w
 from kvmlab.facts import KvmProof, ModuleState, Rule
 
 _USABLE: Final = (ModuleState.LOADED, ModuleState.BUILTIN, ModuleState.AVAILABLE)
+_GUEST_FIX: Final = (
+    "Give this VM a virtual IOMMU (libvirt: <iommu model='intel'><driver intremap='on'/></iommu>) "
+    "and boot it with `intel_iommu=on`; on a rented machine use the embedded host."
+)
 #: Modules that a scheme needs, and the scheme's place in the article.
 _NEEDED: Final = {
     "tun": "taps, for every VM on a bridge",
@@ -96,7 +100,12 @@ def vhost_net(case: Case) -> Finding:
             read,
             "The module exists and is not loaded: new virtio interfaces get QEMU's back end.",
         )
-    return problem(Rule.VHOST_NET_MISSING, read, "This kernel has no vhost_net.")
+    return problem(
+        Rule.VHOST_NET_MISSING,
+        read,
+        f"This kernel ({case.facts.kernel.release}) has no vhost_net.",
+        fix="Install a kernel that has it: the distribution's full one, not that for clouds.",
+    )
 
 
 def vhost_permission(case: Case) -> Finding:
@@ -118,7 +127,8 @@ def iommu(case: Case) -> Finding:
     units = listed(facts.units)
     read = f"/sys/kernel/iommu_groups: {len(facts.groups)}; /sys/class/iommu: {units}"
     if not facts.on:
-        return problem(rule, read, _why_off(case))
+        fix = _GUEST_FIX if case.facts.cpu.is_guest and not facts.units else ""
+        return problem(rule, read, _why_off(case), fix=fix)
     said = case.symptoms.says("[Nn]o [Ii]nterrupt [Rr]emapping|interrupt remapping.*(not|disab)")
     if said:
         return warning(
