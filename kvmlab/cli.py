@@ -35,6 +35,7 @@ Host = Annotated[
     str,
     typer.Option("--host", help='"embedded", "qemu:///system" or "qemu+ssh://user@host/system".'),
 ]
+Language = Annotated[str, typer.Option("--language", help="Language of the prose: en or zh-CN.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -71,6 +72,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="A new folder for the run; by default runs/DATE-TIME.")
     ] = None,
+    language: Language = "en",
 ) -> None:
     """Execute notebooks, write their data and one report that needs no network."""
     from kvmlab import runbook
@@ -78,7 +80,9 @@ def run(
 
     pairs = [*(parameter or []), *([f"HOST={host}"] if host is not None else [])]
     try:
-        outcome = runbook.run(notebooks or [], given=parse(pairs), out=out, console=_out)
+        outcome = runbook.run(
+            notebooks or [], given=parse(pairs), out=out, console=_out, language=language
+        )
     except (KeyboardInterrupt, SystemExit):
         _err.print("Interrupted. What had been changed on the host is put back.")
         raise
@@ -91,11 +95,11 @@ def run(
 
 
 @app.command("notebooks")
-def list_notebooks(as_json: AsJson = False) -> None:
+def list_notebooks(language: Language = "en", as_json: AsJson = False) -> None:
     """List the notebooks with their parameters."""
     from kvmlab.runbook import everything
 
-    found = everything()
+    found = everything(language)
     if as_json:
         _print_json([book.to_dict() for book in found])
         return
@@ -103,6 +107,8 @@ def list_notebooks(as_json: AsJson = False) -> None:
         _out.print(f"[bold]{escape(book.name)}[/bold]  {escape(book.title)}", highlight=False)
         for parameter in book.parameters:
             _out.print(f"    {escape(parameter.line)}", highlight=False)
+        for gap in book.gaps:
+            _out.print(f"    [yellow]shown in English:[/yellow] {escape(str(gap))}")
 
 
 @app.command()
@@ -157,17 +163,21 @@ def open_jupyter(
         int, typer.Option(help="Port on 127.0.0.1; a free one near it is taken.")
     ] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    language: Language = "en",
 ) -> NoReturn:
-    """Open JupyterLab on a notebook: on this machine only, with a token."""
-    from kvmlab.runbook import find
+    """Open JupyterLab on a notebook: on this machine only, with a token.
 
-    book = find([notebook])[0]
+    In another language than English it opens a folder of yours, with the notebooks put together.
+    """
+    from kvmlab.runbook import file_to_open
+
+    path = file_to_open(notebook, language, say=_tell)
     words = [
         sys.executable, "-m", "jupyterlab",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={book.path.parent}",
-        f"--LabApp.default_url=/lab/tree/{book.path.name}",
+        f"--ServerApp.root_dir={path.parent}",
+        f"--LabApp.default_url=/lab/tree/{path.name}",
         # Neither news nor updates are asked for: the lab works without a network.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

@@ -25,6 +25,7 @@ from traitlets import default
 
 from kvmlab import __version__
 from kvmlab.report import page
+from kvmlab.report.wording import wording
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -70,7 +71,9 @@ class ReportExporter(HTMLExporter):
         node.metadata.pop("widgets", None)
         for cell in node.cells:
             self._prepare(cell)
-        given = {**(resources or {}), "kvmlab": _for_template(head)}
+        said_by_itself = node.metadata.get("kvmlab", {}).get("language", "")
+        words = wording(head.language or said_by_itself)
+        given = {**(resources or {}), "kvmlab": {**_for_template(head), "words": words}}
         html, said = super().from_notebook_node(node, given, **keywords)
         # After nbconvert's own parsing of the page: five megabytes of script would slow it.
         return html.replace(_SCRIPT_PLACE, _plotly_script()), said

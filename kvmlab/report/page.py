@@ -47,7 +47,7 @@ class Head:
     """The head of a report. ``warning`` is the line about an emulated host and its clock.
 
     ``table`` is HTML of the medians, ``csv`` the whole tidy table; ``failure`` says why a run
-    did not come to its end.
+    did not come to its end. Without a ``language`` the notebook's metadata say it.
     """
 
     title: str = "kvmlab report"
@@ -59,6 +59,7 @@ class Head:
     csv: str = ""
     parameters: tuple[ParameterRow, ...] = ()
     contents: tuple[Section, ...] = field(default=())
+    language: str = ""
 
     @property
     def csv_base64(self) -> str:
@@ -73,7 +74,8 @@ def join(notebooks: Mapping[str, NotebookNode]) -> NotebookNode:
         nbformat=4,
         nbformat_minor=5,
         metadata=NotebookNode(
-            language_info=first.metadata.get("language_info") or {"name": "python"}
+            language_info=first.metadata.get("language_info") or {"name": "python"},
+            kvmlab=first.metadata.get("kvmlab", {}),
         ),
         cells=[],
     )

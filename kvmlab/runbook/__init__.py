@@ -3,5 +3,6 @@
 from kvmlab.runbook.notebooks import Notebook, everything, find
 from kvmlab.runbook.parameters import parse
 from kvmlab.runbook.running import Outcome, run
+from kvmlab.runbook.workspace import file_to_open
 
-__all__ = ["Notebook", "Outcome", "everything", "find", "parse", "run"]
+__all__ = ["Notebook", "Outcome", "everything", "file_to_open", "find", "parse", "run"]

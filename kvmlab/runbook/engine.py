@@ -31,6 +31,7 @@ from papermill.execute import execute_notebook
 from kvmlab.errors import RunFailed, UsageError
 from kvmlab.runbook.notebooks import Notebook, section_titles
 from kvmlab.runbook.parameters import Value
+from kvmlab.runbook.translation import ENGLISH
 
 ENGINE = "kvmlab"
 INTERRUPT_DEADLINE_SEC = 90
@@ -165,11 +166,16 @@ def execute(
             evidence is the failing cell and its error.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
+    source = notebook.path
+    if notebook.language != ENGLISH:
+        # papermill reads files: the copy begins as the notebook put together, and is run in place.
+        nbformat.write(notebook.node, output)
+        source = output
     started = time.monotonic()
     position = _Position(listener)
     try:
         execute_notebook(
-            str(notebook.path),
+            str(source),
             str(output),
             parameters=dict(parameters),
             engine_name=ENGINE,

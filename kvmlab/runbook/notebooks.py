@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,18 +12,27 @@ import nbformat
 from nbformat import NotebookNode
 
 from kvmlab.errors import UsageError
+from kvmlab.runbook import translation
 from kvmlab.runbook.parameters import Parameter, declared
+from kvmlab.runbook.translation import ENGLISH, Gap
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook on disk: its title and its parameters, before anything runs."""
+    """One notebook on disk: its title and its parameters, before anything runs.
+
+    ``path`` is the English notebook, which holds the code; ``node`` the notebook in ``language``,
+    with ``gaps`` where a cell stays English.
+    """
 
     path: Path
     title: str
     summary: str
     parameters: tuple[Parameter, ...]
     kernel: str
+    node: NotebookNode = field(repr=False, compare=False)
+    language: str = ENGLISH
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def name(self) -> str:
@@ -40,6 +49,8 @@ class Notebook:
             "name": self.name,
             "title": self.title,
             "path": str(self.path),
+            "language": self.language,
+            "shown_in_english": [asdict(gap) for gap in self.gaps],
             "parameters": [parameter.to_dict() for parameter in self.parameters],
         }
 
@@ -64,16 +75,43 @@ def folder() -> Path:
     )
 
 
-def everything() -> tuple[Notebook, ...]:
-    """All notebooks of the lab, in the article's order."""
-    return tuple(read(path) for path in sorted(folder().glob("*.ipynb")))
+def languages() -> tuple[str, ...]:
+    """The languages that the lab's prose is kept in, English first."""
+    return (ENGLISH, *sorted({path.parent.name for path in folder().glob("*/*.md")}))
 
 
-def read(path: Path) -> Notebook:
-    """The notebook at ``path``.
+def language_called(name: str) -> str:
+    """The language of the lab called ``name``; ``zh`` and ``zh_cn`` are names of ``zh-CN``.
 
     Raises:
-        UsageError: the file is no notebook, or a parameter of it is not declared as it must be.
+        UsageError: the lab's prose is not kept in it.
+    """
+    wanted = name.replace("_", "-").lower()
+    for language in languages():
+        if wanted in (language.lower(), language.lower().split("-")[0]):
+            return language
+    raise UsageError(
+        f"The notebooks are not kept in the language {name!r}.",
+        todo=f"Their languages are: {', '.join(languages())}.",
+    )
+
+
+def everything(language: str = ENGLISH) -> tuple[Notebook, ...]:
+    """All notebooks of the lab, in the article's order.
+
+    Raises:
+        UsageError: there are none, or not in this language.
+    """
+    chosen = language_called(language)
+    return tuple(read(path, chosen) for path in sorted(folder().glob("*.ipynb")))
+
+
+def read(path: Path, language: str = ENGLISH) -> Notebook:
+    """The notebook at ``path``, its prose in ``language`` as far as it is translated.
+
+    Raises:
+        UsageError: the file is no notebook, a parameter of it is not declared as it must be, or
+            its translation cannot be read.
     """
     try:
         node = nbformat.read(path, as_version=4)
@@ -83,6 +121,10 @@ def read(path: Path) -> Notebook:
             f"{path} cannot be read as a notebook: {reason}.",
             todo="Give the path of an .ipynb file, or a name that `kvmlab notebooks` lists.",
         ) from error
+    gaps: tuple[Gap, ...] = ()
+    if language != ENGLISH:
+        blocks = translation.read(path.parent / language / f"{path.stem}.md")
+        node, gaps = translation.merge(node, blocks, language)
     title, summary = _opening(node)
     return Notebook(
         path=path,
@@ -90,37 +132,41 @@ def read(path: Path) -> Notebook:
         summary=summary,
         parameters=declared(path),
         kernel=str(node.metadata.get("kernelspec", {}).get("name", "")),
+        node=node,
+        language=language,
+        gaps=gaps,
     )
 
 
-def find(names: Sequence[str]) -> tuple[Notebook, ...]:
+def find(names: Sequence[str], language: str = ENGLISH) -> tuple[Notebook, ...]:
     """The notebooks called ``names``, or all of the lab's when there are none.
 
     A name is a number (``00``), a name without its number (``packet-path``), the whole name
     (``00-packet-path``, with or without ``.ipynb``) or the path of a notebook.
 
     Raises:
-        UsageError: a name fits no notebook, or more than one.
+        UsageError: a name fits no notebook, or more than one, or there is no such language.
     """
     if not names:
-        return everything()
-    return tuple(_find_one(name) for name in names)
+        return everything(language)
+    chosen = language_called(language)
+    return tuple(read(_path_of(name), chosen) for name in names)
 
 
-def _find_one(name: str) -> Notebook:
+def _path_of(name: str) -> Path:
     known = {path.stem: path for path in sorted(folder().glob("*.ipynb"))}
     wanted = name.removesuffix(".ipynb")
     if wanted in known:
-        return read(known[wanted])
+        return known[wanted]
     if Path(name).is_file() or "/" in name:
-        return read(Path(name))
+        return Path(name)
     fitting = [
         stem
         for stem in known
         if stem.split("-", 1)[0] == wanted or stem.split("-", 1)[-1] == wanted
     ]
     if len(fitting) == 1:
-        return read(known[fitting[0]])
+        return known[fitting[0]]
     raise _unknown(name, tuple(known))
 
 

@@ -45,6 +45,7 @@ class Record:
     ended: str = ""
     host: Mapping[str, str] = field(default_factory=dict)
     failure: str = ""
+    language: str = "en"
 
     def with_entry(self, name: str, **changes: Any) -> Record:
         """The same record with one notebook's entry changed."""

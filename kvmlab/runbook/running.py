@@ -12,12 +12,14 @@ from rich.console import Console
 
 from kvmlab.errors import KvmlabError, RunFailed, UsageError
 from kvmlab.report import page, tables
+from kvmlab.report.wording import wording
 from kvmlab.runbook import engine, parameters, record
 from kvmlab.runbook.hosting import Hosting, Wanted
 from kvmlab.runbook.notebooks import Notebook, find
 from kvmlab.runbook.parameters import Value
 from kvmlab.runbook.progress import RunProgress
 from kvmlab.runbook.record import Entry, Record
+from kvmlab.runbook.translation import ENGLISH
 
 NEEDED_MB = 100
 _OUT = "OUT"
@@ -51,20 +53,22 @@ def run(
     given: Mapping[str, str] | None = None,
     out: Path | None = None,
     console: Console | None = None,
+    language: str = ENGLISH,
 ) -> Outcome:
     """Execute notebooks by their names (all of the lab's without any) and write the report.
 
     ``given`` are parameters as text; every notebook gets those it declares. ``out`` is a new or
-    empty folder.
+    empty folder. ``language`` is that of the prose; the code is the same in all.
 
     Raises:
-        UsageError: a notebook, parameter, kernel or folder cannot be used; nothing has started.
+        UsageError: a notebook, parameter, kernel, language or folder cannot be used; nothing has
+            started.
         RunFailed: a notebook failed; what ran until then is in the folder, report included, and
             the host has been put back.
         RevertFailed: as RunFailed, and the host could not be put back.
         HostError, EmbeddedError: the host cannot be had.
     """
-    jobs = _checked(find(names), given or {})
+    jobs = _checked(find(names, language), given or {})
     folder = record.new_folder(out)
     _check_space(folder)
     entries = tuple(
@@ -72,7 +76,8 @@ def run(
     )
     try:
         with RunProgress(console or Console()) as progress:
-            return _Run(Record(folder, entries), progress).through(jobs)
+            first = Record(folder, entries, language=jobs[0].notebook.language)
+            return _Run(first, progress).through(jobs)
     except OSError as error:
         raise UsageError(
             f"The run cannot be written to {folder}: {error.strerror or error}.",
@@ -138,6 +143,8 @@ class _Run:
             given[_OUT] = str(self._record.results(name))
         self._update(name, status="running")
         self._progress.begin(job.notebook)
+        for gap in job.notebook.gaps:
+            self._progress.say(f"  shown in English: {gap}")
         started = time.monotonic()
         try:
             done = engine.execute(
@@ -188,7 +195,8 @@ class _Run:
             return 0
         measured = record.schemes(found)
         head = page.Head(
-            title="kvmlab: the network of KVM virtual machines",
+            title=wording(self._record.language).title,
+            language=self._record.language,
             warning=" ".join(dict.fromkeys(r.emulated for _, r in found if r.emulated)),
             failure=self._record.failure,
             facts=tuple(page.Fact(name, value) for name, value in self._record.host.items()),

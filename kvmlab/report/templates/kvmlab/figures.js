@@ -18,7 +18,7 @@
     const show = toggle.getAttribute("aria-pressed") !== "true";
     document.querySelectorAll("details.code").forEach(function (d) { d.open = show; });
     toggle.setAttribute("aria-pressed", String(show));
-    toggle.textContent = show ? "Hide all code" : "Show all code";
+    toggle.textContent = show ? toggle.dataset.hide : toggle.dataset.show;
   });
   // A printed page shows its figures at the width of the paper.
   window.addEventListener("beforeprint", function () {
