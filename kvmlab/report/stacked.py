@@ -32,9 +32,14 @@ ROLES = {
 
 @dataclass(frozen=True)
 class _Stack:
-    """One cost of one result: its parts, largest first, and their sum."""
+    """One cost of one result: its parts, largest first, and all of them together.
+
+    The median of the sums need not be the sum of the medians: ``median`` is the figure that
+    tables and other figures give as well, ``total`` is where the bar ends.
+    """
 
     parts: tuple[CostSummary, ...]
+    median: float
 
     def of(self, part: str) -> float:
         return sum(each.summary.median for each in self.parts if each.part == part)
@@ -52,17 +57,14 @@ def costs(
 ) -> go.Figure:
     """Stacked bars of what each packet (or megabyte) cost, a panel for each kind of cost.
 
-    Every part is the median of its trials; the figure at the end of a bar is the sum of its
-    parts. Costs that no result counted are left out.
+    Every part is the median of its trials; the figure at the end of a bar is the median of all
+    parts together. Costs that no result counted are left out.
 
     Raises:
         UsageError: no result, unlike clocks, a workload that was not run, or no cost counted.
     """
     lines = style.notice(results)
-    stacks = {
-        name: [_Stack(result.costs(workload, per=per, name=name)) for result in results]
-        for name in shown
-    }
+    stacks = {name: [_stack(result, workload, per, name) for result in results] for name in shown}
     stacks = {name: found for name, found in stacks.items() if any(s.parts for s in found)}
     if not stacks:
         raise UsageError(
@@ -83,6 +85,14 @@ def costs(
         plot_px=plot_px,
         head_px=0,
         bottom_px=16,
+    )
+
+
+def _stack(result: Result, workload: str, per: Per, name: str) -> _Stack:
+    together = result.costs(workload, per=per, name=name, parts=False)
+    return _Stack(
+        result.costs(workload, per=per, name=name),
+        sum(each.summary.median for each in together),
     )
 
 
@@ -115,7 +125,7 @@ def _panel(
             y=list(range(len(results))),
             mode="text",
             text=[
-                text.bold(f" {names.number(s.total)}") if s.parts else " not counted"
+                text.bold(f" {names.number(s.median)}") if s.parts else " not counted"
                 for s in stacks
             ],
             textposition="middle right",
