@@ -42,6 +42,9 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("run", "00", "--language", "fr"), "Their languages are: en, zh-CN."),
+        (("notebooks", "--language", "fr"), "not kept in the language 'fr'"),
+        (("lab", "--language", "fr"), "not kept in the language 'fr'"),
         (("run", "99"), "There is no notebook '99'."),
         (("run", "01", "-p", "TRAILS=3"), "Did you mean TRIALS?"),
         (("run", "01", "-p", "TRIALS=three"), "a whole number"),
