@@ -167,10 +167,10 @@ def test_a_keeper_that_cannot_start_leaves_its_log_to_the_error(runtime: Path) -
 def test_a_keeper_that_crashes_is_quoted(runtime: Path) -> None:
     owned = client.start_keeper(spec(Path(), idle_sec=1.0), shared=False)
     os.kill(owned.kept.ask("status")["keeper_pid"], signal.SIGABRT)
-    connection = owned.kept.connect
     with pytest.raises((errors.HostUnreachable, errors.MachineDied)):
-        connection().ask("status")
-    assert isinstance(owned.last_words(), str)
+        owned.kept.ask("status")
+    # Python's own words on such an end, if its fault handler is on; else there are none.
+    assert "Error:" not in owned.last_words()
     owned.close()
 
 
