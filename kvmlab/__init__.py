@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from kvmlab.advice import Advice as Advice
     from kvmlab.advice import advise as advise
     from kvmlab.changes import Plan as Plan
+    from kvmlab.changes import install as install
+    from kvmlab.changes import read_channels as read_channels
+    from kvmlab.changes import set_channels as set_channels
+    from kvmlab.changes import uninstall as uninstall
     from kvmlab.clock import Clock as Clock
     from kvmlab.domain import TestVM as TestVM
+    from kvmlab.domain import node_device as node_device
+    from kvmlab.domain import node_tree as node_tree
     from kvmlab.errors import KvmlabError as KvmlabError
     from kvmlab.facts import HostFacts as HostFacts
     from kvmlab.hosts import Wire as Wire
@@ -33,7 +39,9 @@ if TYPE_CHECKING:
     from kvmlab.schemes import Macvtap as Macvtap
     from kvmlab.schemes import PciPassthrough as PciPassthrough
     from kvmlab.schemes import SriovVf as SriovVf
+    from kvmlab.schemes import VfKnobs as VfKnobs
     from kvmlab.schemes import Virtio as Virtio
+    from kvmlab.schemes import persistence as persistence
     from kvmlab.widgets import AdvicePanel as AdvicePanel
 
 __version__ = "0.1.0"
@@ -56,18 +64,26 @@ _HOMES = {
     "SriovVf": "kvmlab.schemes",
     "TestVM": "kvmlab.domain",
     "Trials": "kvmlab.measure",
+    "VfKnobs": "kvmlab.schemes",
     "Virtio": "kvmlab.schemes",
     "Wire": "kvmlab.hosts",
     "advise": "kvmlab.advice",
     "compare": "kvmlab.results",
+    "install": "kvmlab.changes",
+    "node_device": "kvmlab.domain",
+    "node_tree": "kvmlab.domain",
     "open_lab": "kvmlab.lab",
+    "read_channels": "kvmlab.changes",
+    "set_channels": "kvmlab.changes",
     "tidy": "kvmlab.results",
+    "uninstall": "kvmlab.changes",
 }
 
 # Public modules, used as `kvmlab.figures.compare(…)`: the name -> where the module lives.
 _MODULES = {
     "errors": "kvmlab.errors",
     "figures": "kvmlab.report.figures",
+    "persistence": "kvmlab.schemes.persistence",
     "sentences": "kvmlab.report.sentences",
     "tables": "kvmlab.report.tables",
 }
@@ -88,6 +104,7 @@ __all__ = [
     "SriovVf",
     "TestVM",
     "Trials",
+    "VfKnobs",
     "Virtio",
     "Wire",
     "__version__",
@@ -95,10 +112,17 @@ __all__ = [
     "compare",
     "errors",
     "figures",
+    "install",
+    "node_device",
+    "node_tree",
     "open_lab",
+    "persistence",
+    "read_channels",
     "sentences",
+    "set_channels",
     "tables",
     "tidy",
+    "uninstall",
 ]
 
 

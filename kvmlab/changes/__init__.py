@@ -1,7 +1,9 @@
 """Changes to a host: plans, steps with their undo, the journal, the guard. Nothing else writes."""
 
 from kvmlab.changes.change import Change
+from kvmlab.changes.channels import Channels, read_channels, set_channels
 from kvmlab.changes.guard import Refusal, check, protected_interfaces
+from kvmlab.changes.installing import ConfigFile, install, uninstall
 from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.plan import Plan
@@ -15,7 +17,9 @@ __all__ = [
     "VFIO",
     "AttachInterface",
     "Change",
+    "Channels",
     "Command",
+    "ConfigFile",
     "ConfigureGuest",
     "HostStep",
     "Leftover",
@@ -26,12 +30,16 @@ __all__ = [
     "Step",
     "check",
     "common_steps",
+    "install",
     "keep_port",
     "leftovers",
     "locked",
     "prepared",
     "protected_interfaces",
     "put_back",
+    "read_channels",
     "restore",
+    "set_channels",
     "take_port",
+    "uninstall",
 ]

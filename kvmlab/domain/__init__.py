@@ -5,6 +5,7 @@ from kvmlab.domain.description import LAB_NAMESPACE, LAB_VM_NAME, Domain, LabVm
 from kvmlab.domain.diff import diff_of_attaching, unified
 from kvmlab.domain.interface import HostDevice, Interface, PciAddress, alias_for
 from kvmlab.domain.network import Network
+from kvmlab.domain.nodedev import NodeDevice, NodeTree, node_device, node_tree
 from kvmlab.domain.schema import validate
 from kvmlab.domain.threads import VmThreads
 from kvmlab.domain.vm import TestVM
@@ -18,11 +19,15 @@ __all__ = [
     "Interface",
     "LabVm",
     "Network",
+    "NodeDevice",
+    "NodeTree",
     "PciAddress",
     "TestVM",
     "VmThreads",
     "alias_for",
     "diff_of_attaching",
+    "node_device",
+    "node_tree",
     "unified",
     "validate",
 ]

@@ -12,6 +12,7 @@ from kvmlab.errors import Unavailable
 from kvmlab.facts import Rule
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.port import BRIDGE, switched_on, usable_port
+from kvmlab.schemes.vfs import make_vfs, physical_function
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts
@@ -31,13 +32,42 @@ class BridgeScheme(Scheme):
         """The card the VM sees, in libvirt's word."""
 
     @property
+    def with_vfs(self) -> int:
+        """So many VFs on the port below the bridge: the trap, set on purpose."""
+        return 0
+
+    @property
+    def learning(self) -> bool:
+        """Whether the bridge learns from what comes in at the port; without, the trap is open."""
+        return True
+
+    @property
+    def trap(self) -> str:
+        """For ids: "" without VFs, "-on-vfs", "-on-vfs-cured"."""
+        return "" if not self.with_vfs else "-on-vfs" if self.learning else "-on-vfs-cured"
+
+    @property
+    def trap_words(self) -> str:
+        """For labels."""
+        words = {"": "", "-on-vfs": ", port with VFs", "-on-vfs-cured": ", port with VFs, cured"}
+        return words[self.trap]
+
+    @property
+    def must_answer(self) -> bool:
+        """The trap is there to be looked at."""
+        return not self.with_vfs or not self.learning
+
+    @property
     def driver(self) -> str | None:
         """The back end to write into the XML; None where the card has no choice."""
         return None
 
     def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
         """The bridge, the port in it, the port up: what of it is not so already."""
-        return bridge_steps(facts, wire.port)
+        if not self.with_vfs:
+            return bridge_steps(facts, wire.port)
+        vfs = make_vfs(physical_function(facts, wire.port), self.with_vfs)
+        return (*vfs, *bridge_steps(facts, wire.port, allow_vfs=True, learning=self.learning))
 
     def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface:
         """A tap on the bridge."""
@@ -47,16 +77,30 @@ class BridgeScheme(Scheme):
 
     def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
         """Addresses of the port do not answer while it is in a bridge."""
+        notes = []
+        if self.with_vfs:
+            notes.append(
+                "A port with VFs switches inside the card: a broadcast of the VM comes back to the "
+                "port, the bridge learns the VM's MAC there, and answers to the VM are dropped. "
+                + (
+                    "The peer will not answer, and nobody waits for it."
+                    if self.learning
+                    else "Learning is off on the port, which cures it."
+                )
+            )
         port = facts.link(wire.port)
-        if port is None or not port.addresses:
-            return ()
-        return (
-            f"{wire.port} carries {', '.join(port.addresses)}: while the port is in the bridge, "
-            "the host cannot be reached there. The addresses stay and work again afterwards.",
-        )
+        if port is not None and port.addresses:
+            notes.append(
+                f"{wire.port} carries {', '.join(port.addresses)}: while the port is in the "
+                "bridge, the host cannot be reached there. The addresses stay and work again "
+                "afterwards."
+            )
+        return notes
 
 
-def bridge_steps(facts: HostFacts, port_name: str) -> tuple[HostStep, ...]:
+def bridge_steps(
+    facts: HostFacts, port_name: str, *, allow_vfs: bool = False, learning: bool = True
+) -> tuple[HostStep, ...]:
     """What has to change for ``port_name`` to be in the lab's bridge, and up.
 
     Raises:
@@ -64,7 +108,8 @@ def bridge_steps(facts: HostFacts, port_name: str) -> tuple[HostStep, ...]:
             lab's name is somebody else's.
     """
     port = usable_port(facts, port_name)
-    _refuse_vfs(facts, port_name)
+    if not allow_vfs:
+        _refuse_vfs(facts, port_name)
     steps = []
     bridge = facts.link(BRIDGE)
     if bridge is None:
@@ -76,7 +121,7 @@ def bridge_steps(facts: HostFacts, port_name: str) -> tuple[HostStep, ...]:
             todo=f"Rename it or remove it: `ip link delete {BRIDGE}`.",
         )
     if port.master != BRIDGE:
-        steps.append(_join(port_name))
+        steps.append(_join(port_name, learning=learning))
     return (*steps, *switched_on(port))
 
 
@@ -111,11 +156,15 @@ def _make_bridge() -> HostStep:
     )
 
 
-def _join(port: str) -> HostStep:
+def _join(port: str, *, learning: bool) -> HostStep:
+    deaf = Command(("bridge", "link", "set", "dev", port, "learning", "off"))
     return HostStep(
         what=f"Put the port {port} into the bridge.",
         setting=Setting(f"/sys/class/net/{port}/master", None, BRIDGE),
-        do=(Command(("ip", "link", "set", "dev", port, "master", BRIDGE)),),
+        do=(
+            Command(("ip", "link", "set", "dev", port, "master", BRIDGE)),
+            *(() if learning else (deaf,)),
+        ),
         undo=(Command(("ip", "link", "set", "dev", port, "nomaster")),),
         touches=(port,),
     )

@@ -45,6 +45,14 @@ class Attempt:
         """The host can do it."""
         return self.plan is not None
 
+    def __str__(self) -> str:
+        if self.possible:
+            return f"{self.scheme.label}: this host can do it."
+        return f"{self.scheme.label}: **not now** ({self.rule}). {self.message} {self.todo}"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
 
 def attempt(scheme: Scheme, facts: HostFacts, wire: Wire | None = None) -> Attempt:
     """Plan ``scheme``; a plan that the guard would refuse counts as none."""

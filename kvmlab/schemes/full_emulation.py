@@ -13,20 +13,22 @@ class FullEmulation(BridgeScheme):
     """A card that exists in silicon, imitated by QEMU; any guest has a driver for it.
 
     ``model`` is "e1000" (82540EM, conventional PCI, what the article names) or "e1000e" (82574L,
-    PCI Express).
+    PCI Express). ``with_vfs`` and ``learning`` are for the trap of VFs below a bridge.
     """
 
     model: Literal["e1000", "e1000e"] = "e1000"
+    with_vfs: int = 0
+    learning: bool = True
 
     @property
     def id(self) -> str:
         """The model itself."""
-        return self.model
+        return self.model + self.trap
 
     @property
     def label(self) -> str:
         """The name for figures."""
-        return f"{self.model}, fully emulated"
+        return f"{self.model}, fully emulated{self.trap_words}"
 
     @property
     def backend(self) -> str:

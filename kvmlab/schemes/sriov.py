@@ -12,7 +12,14 @@ from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import ModuleState, Rule
 from kvmlab.schemes.base import Scheme, mac_for
 from kvmlab.schemes.port import free_port, switched_on
-from kvmlab.schemes.vfs import VfKnobs, free_vf, make_vfs, physical_function, vf_address
+from kvmlab.schemes.vfs import (
+    VfKnobs,
+    free_vf,
+    make_vfs,
+    physical_function,
+    reload_with_vfs,
+    vf_address,
+)
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts, NetFunction
@@ -31,7 +38,9 @@ class SriovVf(Scheme):
     VLAN through the PF), "hostdev" (bare <hostdev>, which knows neither: kvmlab sets them through
     the PF), "network" (a hostdev network, which picks a free VF).
 
-    ``vfs`` are made where there are none; VFs that there are stay as they are. ``vf`` is the
+    ``vfs`` are made where there are none; VFs that there are stay as they are. ``way`` is how:
+    today's "sriov_numvfs", or the article's "max_vfs", which loads the driver anew and takes every
+    port of it away for a moment. ``vf`` is the
     number of the one to use; left out, the first that is free. The other knobs are as in
     `VfKnobs`; ``max_tx_rate`` is in Mbit/s.
     """
@@ -39,6 +48,7 @@ class SriovVf(Scheme):
     how: Literal["interface", "hostdev", "network"] = "interface"
     vfs: int = 7
     vf: int | None = None
+    way: Literal["sriov_numvfs", "max_vfs"] = "sriov_numvfs"
     mac: str | None = None
     vlan: int | None = None
     spoofchk: bool | None = None
@@ -66,6 +76,7 @@ class SriovVf(Scheme):
     def id(self) -> str:
         """Short and stable: "sriov-vf", "sriov-vf-hostdev", "sriov-vf-network", "sriov-vf-q…"."""
         words = ["sriov-vf"] + ([self.how] if self.how != "interface" else [])
+        words += ["max_vfs"] if self.way == "max_vfs" else []
         on = {True: "on", False: "off"}
         words += [f"vlan{self.vlan}"] if self.vlan is not None else []
         words += [f"spoofchk-{on[self.spoofchk]}"] if self.spoofchk is not None else []
@@ -127,7 +138,12 @@ class SriovVf(Scheme):
                 'how="interface", or take the VFs away first.',
             )
         _refuse_link_state(port, self.link_state)
-        steps = (*switched_on(link), *make_vfs(port, self.vfs, *knobs))
+        vfs = (
+            make_vfs(port, self.vfs, *knobs)
+            if self.way == "sriov_numvfs"
+            else reload_with_vfs(facts, port, self.vfs, *knobs)
+        )
+        steps = (*switched_on(link), *vfs)
         return (*steps, _pool(wire.port)) if self.how == "network" else steps
 
     def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface | HostDevice:

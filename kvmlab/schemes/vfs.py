@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.changes import Command, HostStep, Setting, keep_port
 from kvmlab.domain import PciAddress
 from kvmlab.errors import Unavailable, UsageError
-from kvmlab.facts import Rule
+from kvmlab.facts import ModuleState, Rule
 from kvmlab.facts.sriov import refusals
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts, NetFunction
 
+#: Drivers with the article's option; others never had it.
+TAKES_MAX_VFS: Final = ("igb", "ixgbe")
 _SLOT_BITS: Final = 5
 _FUNCTION_BITS: Final = 3
 
@@ -100,33 +102,89 @@ def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, .
         )
     if now:
         return ()
-    folder = f"/sys/bus/pci/devices/{port.address}"
-    touches = (*port.names, port.address)
-    steps = []
-    if port.sriov_drivers_autoprobe:
-        path = f"{folder}/sriov_drivers_autoprobe"
-        steps.append(
-            HostStep(
-                what="Keep the host's own drivers away from VFs that appear.",
-                setting=Setting(path, "1", "0"),
-                do=(Command.write(path, "0"),),
-                undo=(Command.write(path, "1"),),
-                touches=touches,
-            )
-        )
-    path = f"{folder}/sriov_numvfs"
-    steps.append(
-        HostStep(
-            what=f"Make {count} VF{'s' if count > 1 else ''} of {name}.",
-            setting=Setting(path, "0", str(count)),
-            do=(Command.write(path, str(count)), *also),
-            undo=(Command.write(path, "0"),),
-            touches=touches,
-            below_device=True,
-            meanings=refusals(wanted=count, port=port),
-        )
+    path = f"/sys/bus/pci/devices/{port.address}/sriov_numvfs"
+    make = HostStep(
+        what=f"Make {count} VF{'s' if count > 1 else ''} of {name}.",
+        setting=Setting(path, "0", str(count)),
+        do=(Command.write(path, str(count)), *also),
+        undo=(Command.write(path, "0"),),
+        touches=(*port.names, port.address),
+        below_device=True,
+        meanings=refusals(wanted=count, port=port),
     )
-    return tuple(steps)
+    return (*_no_autoprobe(port), make)
+
+
+def reload_with_vfs(
+    facts: HostFacts, port: NetFunction, count: int, *also: Command
+) -> tuple[HostStep, ...]:
+    """The article's way to VFs: the driver unloaded, and loaded again with ``max_vfs``.
+
+    Every port of that driver goes away and comes back with as many VFs: all of them are
+    remembered, and put back at once and once more at the end.
+
+    Raises:
+        Unavailable: the driver has no such option, is built in, or has VFs already; or a port of
+            it belongs to a bridge or bond.
+    """
+    if port.driver not in TAKES_MAX_VFS or facts.modules.get(port.driver) != ModuleState.LOADED:
+        raise Unavailable(
+            f"The driver of {port.name}, {port.driver or 'none'}, takes no max_vfs, or is no "
+            "module that could be loaded anew.",
+            rule=Rule.SRIOV_MISSING,
+            todo='Use way="sriov_numvfs".',
+        )
+    total = min(one.sriov_totalvfs or 0 for one in _siblings(facts, port))
+    if count > total or any(one.sriov_numvfs for one in _siblings(facts, port)):
+        raise Unavailable(
+            f"max_vfs={count} was asked for: the ports of {port.driver} can have {total} each, and "
+            "none may have any before.",
+            rule=Rule.NUMVFS_REFUSED,
+            todo=f"Use 1 to {total}, and take away the VFs that there are.",
+        )
+    kept = tuple(keep_port(facts, one) for one in _siblings(facts, port))
+    driver = str(port.driver)
+    unload = Command(("modprobe", "-r", driver))
+    path = f"/sys/bus/pci/devices/{port.address}/sriov_numvfs"
+    reload = HostStep(
+        what=f"Load {driver} anew with max_vfs={count}: {_names(facts, port)} go and come back.",
+        setting=Setting(path, "0", str(count)),
+        do=(
+            unload,
+            Command(("modprobe", driver, f"max_vfs={count}")),
+            *(command for step in kept for command in step.undo),
+            *also,
+        ),
+        undo=(unload, Command(("modprobe", driver))),
+        touches=tuple(name for step in kept for name in step.touches),
+        settles=True,
+        below_device=True,
+    )
+    return (*kept, *_no_autoprobe(port), reload)
+
+
+def _siblings(facts: HostFacts, port: NetFunction) -> tuple[NetFunction, ...]:
+    """All functions of the port's driver, itself among them."""
+    return tuple(one for one in facts.ports if one.driver == port.driver)
+
+
+def _names(facts: HostFacts, port: NetFunction) -> str:
+    return " and ".join(one.name or one.address for one in _siblings(facts, port))
+
+
+def _no_autoprobe(port: NetFunction) -> tuple[HostStep, ...]:
+    if not port.sriov_drivers_autoprobe:
+        return ()
+    path = f"/sys/bus/pci/devices/{port.address}/sriov_drivers_autoprobe"
+    return (
+        HostStep(
+            what="Keep the host's own drivers away from VFs that appear.",
+            setting=Setting(path, "1", "0"),
+            do=(Command.write(path, "0"),),
+            undo=(Command.write(path, "1"),),
+            touches=(*port.names, port.address),
+        ),
+    )
 
 
 def vf_address(port: NetFunction, index: int) -> PciAddress:

@@ -27,11 +27,16 @@ class Virtio(BridgeScheme):
 
     ``queues`` are the queue pairs that the host offers, ``channels`` those that the VM is told to
     use (``ethtool -L``; 0 leaves it to the driver: one for each vCPU, as far as there are).
+
+    ``with_vfs`` VFs on the port below the bridge show the trap in which they break it, and
+    ``learning=False`` its cure.
     """
 
     backend: Literal["qemu", "vhost"] = "qemu"
     queues: int = 1
     channels: int = 0
+    with_vfs: int = 0
+    learning: bool = True
 
     def __post_init__(self) -> None:
         check_queues(self.queues, self.channels)
@@ -39,13 +44,14 @@ class Virtio(BridgeScheme):
     @property
     def id(self) -> str:
         """Short and stable, with the back end: "virtio-vhost", "virtio-vhost-q4-c1"."""
-        return f"virtio-{self.backend}{name_of_queues(self.queues, self.channels)}"
+        return f"virtio-{self.backend}{name_of_queues(self.queues, self.channels)}{self.trap}"
 
     @property
     def label(self) -> str:
         """The name for figures."""
         who = "QEMU back end" if self.backend == "qemu" else "vhost"
-        return f"virtio, {who}{words_on_queues(self.queues, self.channels)}"
+        queues = words_on_queues(self.queues, self.channels)
+        return f"virtio, {who}{queues}{self.trap_words}"
 
     @property
     def model(self) -> str:
