@@ -55,11 +55,11 @@ def left_behind(host: Host) -> str:
         "/run/kvmlab-meters/*; do [ -e $f ] && echo $f; done; "
         "pgrep -a iperf3; pgrep -a sockperf; pgrep -ax sleep; true"
     )
-    return host.run(("sh", "-c", look), timeout_sec=60).stdout
+    return host.run(("sh", "-c", look), timeout_sec=300).stdout
 
 
 def numbers(host: Host, *paths: str) -> list[float]:
-    done = host.run(("sh", "-c", 'cat -- "$@"', "sh", *paths), timeout_sec=60)
+    done = host.run(("sh", "-c", 'cat -- "$@"', "sh", *paths), timeout_sec=300)
     return [float(word) for word in done.stdout.split()]
 
 
@@ -133,7 +133,7 @@ def test_exits_agree_with_kvms_own_statistics(lab: Lab, subject: Subject) -> Non
         outer_begin = numbers(lab.host, *own)
         begin = meters.read("begin")
         inner_begin = numbers(lab.host, *own)
-        lab.vm.agent.run(("ping", "-c", "30", "-i", "0.05", subject.nic.peer_ip), timeout_sec=120)
+        lab.vm.agent.run(("ping", "-c", "30", "-i", "0.05", subject.nic.peer_ip), timeout_sec=600)
         inner_end = numbers(lab.host, *own)
         end = meters.read("end")
         outer_end = numbers(lab.host, *own)
@@ -161,13 +161,13 @@ def test_cpu_time_agrees_with_the_process_accounting(lab: Lab, subject: Subject)
     stat = f"/proc/{subject.threads.pid}/stat"
 
     def ticks() -> int:
-        fields = lab.host.run(("cat", stat), timeout_sec=60).stdout.rpartition(")")[2].split()
+        fields = lab.host.run(("cat", stat), timeout_sec=300).stdout.rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
     with Meters(subject) as meters:
         meters.prepare(holder(300), "none", 0)
         begin, before = meters.read("begin"), ticks()
-        lab.vm.agent.run(("ping", "-c", "60", "-i", "0.02", subject.nic.peer_ip), timeout_sec=120)
+        lab.vm.agent.run(("ping", "-c", "60", "-i", "0.02", subject.nic.peer_ip), timeout_sec=600)
         after, end = ticks(), meters.read("end")
     ours = _total(meters, begin, end, "cpu_us") / 1e6
     theirs = (after - before) / 100
@@ -180,8 +180,8 @@ def test_bytes_on_the_wire_agree_with_what_iperf3_says_it_sent(lab: Lab, subject
         meters.prepare(holder(300), "none", 0)
         begin = meters.read("begin")
         # Beside the meters' own: this server ends with its client, and its counters with it.
-        lab.host.run(lab.wire.on_peer((*work.server[2:], "-D")), timeout_sec=60)
-        client = lab.vm.agent.run(work.client, timeout_sec=120)
+        lab.host.run(lab.wire.on_peer((*work.server[2:], "-D")), timeout_sec=300)
+        client = lab.vm.agent.run(work.client, timeout_sec=600)
         end = meters.read("end")
     intervals = json.loads(client.stdout)["intervals"]
     sent_mb = sum(interval["sum"]["bytes"] for interval in intervals) / 1e6
