@@ -74,13 +74,15 @@ class Evidence:
 def weigh(results: Sequence[Result], load: Load, schemes: Sequence[str]) -> Evidence:
     """Compare the results of ``schemes`` with each other in what ``load`` asks for.
 
-    Of several results of one scheme the last one counts. What nobody measured says nothing.
+    Of several results of one scheme the last one counts; a knob makes no other scheme. What nobody measured says nothing.
 
     Raises:
         UsageError: the results are of different clocks.
     """
-    by_scheme = {result.scheme: result for result in results if result.trials}
-    known = {scheme: by_scheme[scheme] for scheme in schemes if scheme in by_scheme}
+    by_family = {_family(result.scheme): result for result in results if result.trials}
+    known = {
+        scheme: by_family[_family(scheme)] for scheme in schemes if _family(scheme) in by_family
+    }
     if not known:
         return Evidence({}, {}, {})
     clock = require_one_clock(tuple(known.values()))
@@ -110,6 +112,17 @@ def weigh(results: Sequence[Result], load: Load, schemes: Sequence[str]) -> Evid
         {scheme: _points(net, others) for scheme, net in balance.items()},
         {pair: found for pair, found in decided.items() if pair not in split},
     )
+
+
+def _family(scheme: str) -> str:
+    """Ids that differ in a knob which moves no packet, or in the number of queues, count as one.
+
+    >>> _family("macvtap-trust"), _family("virtio-vhost-q4-c2")
+    ('macvtap', 'virtio-vhost-q')
+    """
+    if scheme.startswith("virtio-vhost-q"):
+        return "virtio-vhost-q"
+    return scheme.removesuffix("-trust")
 
 
 def _points(net: int, most: int) -> int:

@@ -238,6 +238,16 @@ def test_measurements_that_bear_the_rules_out_contradict_nothing() -> None:
     assert points == {"sriov-vf": [2], "virtio-vhost": [], "virtio-qemu": [-2]}
 
 
+def test_knobs_make_no_other_scheme() -> None:
+    results = [
+        measured("macvtap", 90.0, "rtt_p50_us"),
+        measured("virtio-vhost-q4-c2", 300.0, "rtt_p50_us"),
+    ]
+    advice = advise(embedded(), load="latency", results=results)
+    assert of(advice, "macvtap-trust").evidence
+    assert of(advice, "virtio-vhost-q2").evidence
+
+
 def test_a_difference_that_is_not_shown_counts_for_nothing() -> None:
     results = [
         measured("virtio-qemu", 100.0, "tcp_up_mbps"),
