@@ -74,7 +74,8 @@ class Evidence:
 def weigh(results: Sequence[Result], load: Load, schemes: Sequence[str]) -> Evidence:
     """Compare the results of ``schemes`` with each other in what ``load`` asks for.
 
-    Of several results of one scheme the last one counts; a knob makes no other scheme. What nobody measured says nothing.
+    Of several results of one scheme the last one counts; a knob makes no other scheme.
+    What nobody measured says nothing.
 
     Raises:
         UsageError: the results are of different clocks.
