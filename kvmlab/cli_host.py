@@ -39,12 +39,20 @@ def _print_json(data: object) -> None:
 
 @app.command()
 def build(as_json: AsJson = False) -> None:
-    """Build the image of the embedded host, or find it built already."""
-    image = embedded.build_image(_say)
+    """Build what the embedded host needs, or find it: its image, a QEMU for the virtual clock."""
+    image, qemu = embedded.build_all(_say)
     if as_json:
-        _print_json({"path": image.path, "recipe": image.recipe_hash, "kernel": image.kernel})
+        _print_json(
+            {
+                "path": image.path,
+                "recipe": image.recipe_hash,
+                "kernel": image.kernel,
+                "qemu": qemu.to_dict(),
+            }
+        )
     else:
         print(f"The image {image.recipe_hash} (kernel {image.kernel}) is in {image.path}.")
+        print(f"The virtual clock runs on {qemu}.")
 
 
 @app.command()

@@ -9,6 +9,7 @@ This room knows how a host comes to be, and no scheme, no fact and no domain. Wh
 fresh host before it is saved comes in from above as a `Preparation`.
 """
 
+from kvmlab.embedded.choosing import build_all, is_built
 from kvmlab.embedded.image import Image, build_image, find_image
 from kvmlab.embedded.lease import (
     ENVIRONMENT,
@@ -30,10 +31,12 @@ __all__ = [
     "RunHost",
     "Settings",
     "acquire",
+    "build_all",
     "build_image",
     "down",
     "find_image",
     "hold",
+    "is_built",
     "ssh_argv",
     "status",
     "up",

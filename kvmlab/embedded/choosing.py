@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 from kvmlab.clock import Clock
@@ -10,7 +12,7 @@ from kvmlab.embedded import client, paths
 from kvmlab.embedded.accel import choose_accel
 from kvmlab.embedded.building import Progress
 from kvmlab.embedded.emulator import build_emulator, find_emulator
-from kvmlab.embedded.image import build_image
+from kvmlab.embedded.image import Image, build_image, find_image
 from kvmlab.embedded.qemu import Qemu, find_qemu, fit_qemus, given_qemu, packed_qemu
 from kvmlab.embedded.settings import Settings, available_memory_mib
 from kvmlab.embedded.spec import Spec
@@ -45,6 +47,40 @@ def choose(settings: Settings, preparation: str, progress: Progress) -> Spec:
     )
 
 
+def build_all(progress: Progress) -> tuple[Image, Qemu]:
+    """Everything that the virtual clock needs, built where it is missing.
+
+    Image and QEMU are built side by side: while one downloads, the other compiles.
+
+    Raises:
+        ImageBuildFailed: the image or the QEMU for the virtual clock cannot be built.
+        QemuUnfit: no QEMU can run the lab host.
+    """
+    # A daemon: whoever gives up on the image (Ctrl-C) does not wait for the compiler, which ends
+    # with this process; choose_qemu then builds, or waits for the builder, or finds it there.
+    compiling = threading.Thread(target=_build_quietly, args=(progress,), daemon=True)
+    if not is_built() and _ready_for_virtual_clock(None) is None:
+        compiling.start()
+    image = build_image(progress)
+    if compiling.is_alive():
+        compiling.join()
+    return image, choose_qemu(Settings(clock=Clock.VIRTUAL), image.path, progress)
+
+
+def _build_quietly(progress: Progress) -> None:
+    # What failed here is tried again where it is needed, and fails there for all to see.
+    with contextlib.suppress(EmbeddedError):
+        build_emulator(progress)
+
+
+def is_built() -> bool:
+    """Whether `build_all` would find everything there."""
+    image = find_image()
+    return image is not None and (
+        find_emulator() is not None or _ready_for_virtual_clock(image.path) is not None
+    )
+
+
 def choose_qemu(settings: Settings, image: Path, progress: Progress) -> Qemu:
     """The QEMU for these settings.
 
@@ -59,8 +95,7 @@ def choose_qemu(settings: Settings, image: Path, progress: Progress) -> Qemu:
         return find_qemu(image, settings.qemu)
     if settings.qemu is not None:
         return _with_virtual_clock(given_qemu(settings.qemu))
-    fit, _ = fit_qemus(image)
-    ready = next((qemu for qemu in fit if injects_once(qemu)), None)
+    ready = _ready_for_virtual_clock(image)
     if ready is not None:
         return ready
     emulator = find_emulator()
@@ -68,6 +103,11 @@ def choose_qemu(settings: Settings, image: Path, progress: Progress) -> Qemu:
         progress("building a QEMU for the virtual clock, once: a few minutes")
         emulator = build_emulator(progress)
     return _with_virtual_clock(packed_qemu(emulator.path, "built"))
+
+
+def _ready_for_virtual_clock(image: Path | None) -> Qemu | None:
+    fit, _ = fit_qemus(image)
+    return next((qemu for qemu in fit if injects_once(qemu)), None)
 
 
 def _with_virtual_clock(qemu: Qemu) -> Qemu:
