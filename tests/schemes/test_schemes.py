@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from kvmlab.changes import AttachInterface, Command, HostStep, Plan, common_steps
+from kvmlab.changes import (
+    AttachInterface,
+    Command,
+    ConfigureGuest,
+    HostStep,
+    Plan,
+    common_steps,
+)
 from kvmlab.domain import Domain, HostDevice, Interface, diff_of_attaching, validate
 from kvmlab.domain.declared import Element
 from kvmlab.errors import Refused, Unavailable, UsageError
@@ -420,3 +427,49 @@ def test_vfio_is_loaded_where_it_sleeps(facts: HostFacts) -> None:
     asleep = with_modules(facts, vfio_pci=ModuleState.AVAILABLE)
     texts = [step.do_text for step in PciPassthrough(group="take").plan(asleep, wire=CARD).steps]
     assert [text for text in texts if "modprobe vfio-pci" in text]
+
+
+def test_the_articles_way_remembers_every_port_of_the_driver(facts: HostFacts) -> None:
+    plan = SriovVf(way="max_vfs").plan(facts, wire=WIRE)
+    texts = [step.what for step in plan.steps]
+    assert "p2p1 (0000:0b:00.0)" in texts[0]
+    assert "p2p2 (0000:0b:00.1)" in texts[1]
+    reload = plan.steps[3]
+    assert isinstance(reload, HostStep)
+    assert reload.do_text[:2] == ("modprobe -r igb", "modprobe igb max_vfs=7")
+    assert "netns peer" in reload.do_text[3]
+    assert {"p2p1", "p2p2"} <= set(reload.touches)
+    managed = replace(facts, management="p2p1", carriers=("p2p1",))
+    other = replace(WIRE, port="p2p1")
+    assert SriovVf(way="max_vfs").plan(managed, wire=other).refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda f: changed_port(f, PF, driver="i40e"), "sriov-missing"),
+        (lambda f: with_modules(f, igb=ModuleState.BUILTIN), "sriov-missing"),
+        (lambda f: changed_port(f, "0000:0b:00.1", sriov_numvfs=1), "numvfs-refused"),
+        (lambda f: changed_port(f, "0000:0b:00.1", sriov_totalvfs=3), "numvfs-refused"),
+    ],
+)
+def test_where_the_articles_way_does_not_lead(
+    change: Callable[[HostFacts], HostFacts], rule: str, facts: HostFacts
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        SriovVf(way="max_vfs").plan(change(facts), wire=WIRE)
+    assert caught.value.rule == rule
+
+
+def test_the_trap_is_set_on_purpose_only(facts: HostFacts) -> None:
+    trap = Virtio(backend="vhost", with_vfs=7)
+    cured = Virtio(backend="vhost", with_vfs=7, learning=False)
+    assert [trap.id, cured.id] == ["virtio-vhost-on-vfs", "virtio-vhost-on-vfs-cured"]
+    plan = trap.plan(facts, wire=WIRE)
+    assert "sriov_numvfs" in " ".join(plan.steps[1].do_text)
+    configures = [p.steps[-1] for p in (plan, cured.plan(facts, wire=WIRE))]
+    assert [c.must_answer for c in configures if isinstance(c, ConfigureGuest)] == [False, True]
+    assert "learning off" in str(cured.plan(facts, wire=WIRE))
+    assert any("dropped" in note for note in plan.notes)
+    there = changed_port(facts, PF, sriov_numvfs=2)
+    assert "sriov_numvfs" not in str(FullEmulation(with_vfs=2).plan(there, wire=WIRE))
