@@ -132,6 +132,17 @@ def test_the_markup_is_markup(book: Notebook) -> None:
             assert not re.search(r"[*`]", text), f"{cell}: {text}"
 
 
+def test_slanted_letters_are_latin(book: Notebook) -> None:
+    """Titles of books; Chinese is not slanted, and is stressed by ``**``."""
+    for cell, source in markdown(book.node).items():
+        assert not re.search(rf"(?<!\*)\*[^*\n]*[{HAN}][^*\n]*\*(?!\*)", bare(source)), cell
+
+
+def bare(source: str) -> str:
+    """The source without strong words and code, in which a star is no mark."""
+    return re.sub(r"\*\*.+?\*\*|`[^`]*`", "", source)
+
+
 def test_paragraphs_are_one_line(book: Notebook) -> None:
     """A browser shows the end of a line as a blank, and Chinese has none between words."""
     for cell, source in markdown(book.node).items():
