@@ -1,8 +1,8 @@
 """kvmlab's throughput, with all meters around it, against iperf3 started by hand in the same VM.
 
 Both send for a second over the same interface (after a warm-up where the clock is wall time), in
-turns. By hand means: no counters, no traces, a server on the peer, a client in the VM, and the figure that iperf3
-itself prints. What the meters cost shows as a ratio below one.
+turns. By hand means: no counters, no traces, a server on the peer, a client in the VM, and the
+figure that iperf3 itself prints. What the meters cost shows as a ratio below one.
 """
 
 from __future__ import annotations

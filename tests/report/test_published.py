@@ -7,15 +7,16 @@ import pytest
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.report import figures, tables
+from kvmlab.results import Result
 from kvmlab.results.published import PUBLISHED, published
 from tests.report import made
 
 
-def host() -> made.Result:
+def host() -> Result:
     return made.result("host", "host port, no VM", (30.0, 31.0, 32.0), (9_000, 9_100, 9_200), 0.0)
 
 
-def vf() -> made.Result:
+def vf() -> Result:
     return made.result("sriov-vf", "SR-IOV VF", (28.0, 29.0, 30.0), (10_000, 10_100, 9_900), 0.1)
 
 
