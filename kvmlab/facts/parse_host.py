@@ -121,9 +121,7 @@ def parse_cpu(text: str, *, files: Mapping[str, str], architecture: str) -> CpuF
         if separator:
             values[name.strip()] = value.strip()
     flags = values.get("flags", "").split()
-    total = re.search(
-        r"^MemTotal:\s+(\d+) kB", files.get("/proc/meminfo", ""), re.ASCII
-    )
+    total = re.search(r"^MemTotal:\s+(\d+) kB", files.get("/proc/meminfo", ""), re.ASCII)
     if not values or total is None:
         raise OutputError("The host's CPU or memory could not be read.", evidence=text[:400])
     vendor = values.get("vendor_id", values.get("CPU implementer", "unknown"))
