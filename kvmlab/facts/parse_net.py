@@ -125,6 +125,8 @@ def _vf(entry: Any) -> VfSettings:
         spoof_check=entry.get("spoofchk"),
         trusted=entry.get("trust"),
         link=entry.get("link_state"),
+        vlan=next((v["vlan"] for v in _list(entry, "vlan_list") if v.get("vlan")), None),
+        max_tx_rate=_dict(entry, "rate").get("max_tx") or None,
     )
 
 

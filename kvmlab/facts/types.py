@@ -132,6 +132,9 @@ class VfSettings:
     spoof_check: bool | None
     trusted: bool | None
     link: str | None
+    vlan: int | None = None
+    #: Mbit/s; None where nothing limits it.
+    max_tx_rate: int | None = None
 
 
 @dataclass(frozen=True)

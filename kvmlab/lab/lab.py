@@ -33,13 +33,15 @@ from kvmlab.errors import (
 from kvmlab.hosts import Host, Wire
 from kvmlab.lab.keeping import Kept, keep
 from kvmlab.results import Result
-from kvmlab.schemes import FullEmulation, Scheme, Virtio
+from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
+from kvmlab.schemes.catalogue import Attempt, attempt
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic, Plan
     from kvmlab.doctor import Diagnosis
     from kvmlab.facts import HostFacts
     from kvmlab.measure import OnProgress, Trials
+    from kvmlab.measure.reaching import Hearing
     from kvmlab.widgets import TrialPanel
 
 # The cards that a panel offers.
@@ -47,6 +49,12 @@ CARDS: dict[str, Scheme] = {
     "e1000": FullEmulation("e1000"),
     "e1000e": FullEmulation("e1000e"),
     "virtio": Virtio(),
+    "virtio-vhost": Virtio(backend="vhost"),
+    "macvtap": Macvtap(),
+    "macvtap-e1000": Macvtap(model="e1000"),
+    "macvtap-qemu": Macvtap(backend="qemu"),
+    "exclusive-nic": PciPassthrough(group="take"),
+    "sriov-vf": SriovVf(),
 }
 
 
@@ -156,6 +164,22 @@ class Lab:
             meta={"nic": nic.to_dict()},
             raw=(raw,),
         )
+
+    def host_hears(self, nic: Nic) -> Hearing:
+        """Does the VM answer when the host asks, through the port under test, for its address?
+
+        Raises:
+            CommandFailed: the host cannot ask.
+        """
+        from kvmlab.measure import host_hears
+
+        with self._watched():
+            return host_hears(self.host, nic)
+
+    def attempt(self, scheme: Scheme) -> Attempt:
+        """The plan of a scheme, or why this host cannot do it: for what is to be refused."""
+        with self._watched():
+            return attempt(scheme, self.facts)
 
     def measure(self, nic: Nic, trials: Trials) -> Result:
         """Run the trials on an interface that is in place.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kvmlab.report import names
@@ -90,6 +91,24 @@ def hops(result: Result) -> pd.DataFrame:
             for hop in result.path.hops
         ]
     ).set_index("after")
+
+
+def rows(items: Iterable[object], *columns: str) -> pd.DataFrame:
+    """One row for each of some frozen values, such as the VFs of a port: their fields named."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [[_plain(getattr(item, column)) for column in columns] for item in items],
+        columns=[column.replace("_", " ") for column in columns],
+    ).set_index(columns[0].replace("_", " "))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "–" if value is None else value
 
 
 def told(found: Summary) -> str:
