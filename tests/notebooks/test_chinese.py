@@ -23,19 +23,19 @@ GLUED = re.compile(rf"[{HAN}][A-Za-z0-9]|[A-Za-z0-9][{HAN}]")
 ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z][a-z']+\b[ ,]+){4,}\b[A-Za-z][a-z']+\b")
 
 
-@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
 def path(request: pytest.FixtureRequest) -> Path:
     found: Path = request.param
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def english(path: Path) -> nbformat.NotebookNode:
     found: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def book(path: Path) -> Notebook:
     return read(path, LANGUAGE)
 
@@ -78,6 +78,11 @@ def spans(source: str) -> set[str]:
 
 def test_the_lab_is_kept_in_chinese() -> None:
     assert languages() == ("en", LANGUAGE)
+
+
+def test_every_translation_has_its_notebook() -> None:
+    texts = {path.stem for path in (folder() / LANGUAGE).iterdir()}
+    assert texts <= {path.stem for path in PATHS}
 
 
 def test_the_code_is_identical_to_the_byte(book: Notebook, english: nbformat.NotebookNode) -> None:
