@@ -254,3 +254,15 @@ def test_embedded_host_is_built_only_where_it_is_used(clone: Clone) -> None:
     ):
         assert clone.lab(*words).returncode == 0
     assert clone.lab("run", "--help").returncode == 0
+
+
+def test_jupyterlab_is_opened_in_a_language(clone: Clone) -> None:
+    manifest = clone.directory.parent / ".cache" / "kvmlab" / "images" / "any" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    for words in ([], ["--language", "zh-CN"], ["--language=zh-CN"]):
+        opened = clone.lab(*words)
+        assert opened.returncode == 0, opened.stderr
+        assert opened.stdout == " ".join(["kvmlab: lab", *words, "--no-browser"]) + "\n"
+        assert "no display" in opened.stderr
+        assert clone.lab(*words, DISPLAY=":0").stdout.rstrip() == " ".join(["kvmlab: lab", *words])
