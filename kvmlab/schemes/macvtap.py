@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from kvmlab.changes import HostStep
+from kvmlab.changes import HostStep, keep_port
 from kvmlab.domain import Interface
 from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import ModuleState, Rule
@@ -99,8 +99,16 @@ class Macvtap(Scheme):
                 rule=Rule.MODULE_MISSING,
                 todo="Install the kernel package that has it.",
             )
-        steps = switched_on(port)
+        steps = (*self._kept(facts, wire), *switched_on(port))
         return (*steps, *load_vhost(facts)) if self.backend == "vhost" else steps
+
+    def _kept(self, facts: HostFacts, wire: Wire) -> tuple[HostStep, ...]:
+        """In mode "passthrough" libvirt gives the port the VM's MAC, and leaves it down."""
+        found = (f for f in facts.ports if wire.port in f.names and f.netns is None)
+        function = next(found, None)
+        if self.mode != "passthrough" or function is None:
+            return ()
+        return (keep_port(facts, function),)
 
     def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface:
         """A macvtap on the port."""
