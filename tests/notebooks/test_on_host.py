@@ -1,20 +1,14 @@
-"""The notebooks on the embedded host: by a run, by plain papermill, in JupyterLab, and killed."""
+"""The notebooks on the embedded host: by a run, by plain papermill, and killed."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
-from urllib.request import urlopen
 
-import nbformat
 import psutil
 import pytest
 from rich.console import Console
@@ -25,11 +19,10 @@ from kvmlab.errors import RunFailed
 from kvmlab.results import load
 from kvmlab.runbook import Outcome, run
 from kvmlab.runbook.notebooks import folder
-from kvmlab.waiting import until
 from tests.runbook.made import notebook
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.host
 
@@ -115,84 +108,6 @@ def test_a_kernel_killed_in_the_middle_leaves_a_clean_host(tmp_path: Path) -> No
         assert leftovers(lab.host) == ()
         assert "bridge" not in {link.kind for link in lab.inspect().links}
         assert "<interface" not in lab.vm.xml()
-
-
-def test_jupyterlab_runs_a_notebook_and_draws_its_figure(
-    tmp_path: Path, browser: Browser, repository: Path
-) -> None:
-    book = tmp_path / "00-packet-path.ipynb"
-    book.write_bytes((folder() / book.name).read_bytes())
-    with _jupyterlab(book, repository) as address:
-        page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        page.goto(address)
-        page.wait_for_selector(".jp-Notebook", timeout=60_000)
-        page.wait_for_function("window.jupyterapp !== undefined")
-        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        until(
-            lambda: _finished(page), timeout_sec=400, every_sec=2, what="The notebook's last cell"
-        )
-        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-        until(
-            lambda: "plotly" in book.read_text(),
-            timeout_sec=30,
-            what="The figure in the saved file",
-        )
-        page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
-        assert page.locator(".js-plotly-plot svg.main-svg").first.is_visible()
-        page.context.close()
-    node = nbformat.read(book, as_version=4)
-    assert not [o for c in node.cells for o in c.get("outputs", []) if o.output_type == "error"]
-
-
-def _finished(page: Page) -> bool:
-    """The last cell has run, and none is waiting (a star in its prompt)."""
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    return (
-        bool(prompts)
-        and not [p for p in prompts if "*" in p]
-        and any(p.strip("[]: ") for p in prompts)
-    )
-
-
-@contextmanager
-def _jupyterlab(book: Path, repository: Path) -> Iterator[str]:
-    """`kvmlab lab` on a copy of a notebook, as a person starts it; its address with its token."""
-    config = book.parent / "config"
-    config.mkdir()
-    settings = {"LabApp": {"expose_app_in_browser": True}, "ServerApp": {"port_retries": 50}}
-    (config / "jupyter_server_config.json").write_text(json.dumps(settings))
-    environment = {
-        **os.environ,
-        "JUPYTER_TOKEN": "chosen-by-the-test",
-        "JUPYTER_CONFIG_DIR": str(config),
-        "JUPYTERLAB_WORKSPACES_DIR": str(config),
-        "PYTHONPATH": str(repository),
-    }
-    port = 18_888
-    command = [
-        *(sys.executable, "-m", "kvmlab", "lab", str(book), "--no-browser", "--port", str(port))
-    ]
-    log = (book.parent / "jupyter.log").open("w")
-    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
-        try:
-            base = f"http://127.0.0.1:{port}"
-            until(
-                lambda: _answers(f"{base}/api?token=chosen-by-the-test"),
-                timeout_sec=60,
-                what="JupyterLab's first answer",
-            )
-            yield f"{base}/lab/tree/{book.name}?token=chosen-by-the-test"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urlopen(address, timeout=2):
-            return True
-    except URLError:
-        return False
 
 
 def _hosts_of(pid: int) -> list[str]:
