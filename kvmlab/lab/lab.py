@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from kvmlab.doctor import Diagnosis
     from kvmlab.facts import HostFacts
     from kvmlab.measure import OnProgress, Trials
-    from kvmlab.measure.reaching import Hearing
     from kvmlab.widgets import TrialPanel
 
 # The cards that a panel offers.
@@ -164,17 +163,6 @@ class Lab:
             meta={"nic": nic.to_dict()},
             raw=(raw,),
         )
-
-    def host_hears(self, nic: Nic) -> Hearing:
-        """Does the VM answer when the host asks, through the port under test, for its address?
-
-        Raises:
-            CommandFailed: the host cannot ask.
-        """
-        from kvmlab.measure import host_hears
-
-        with self._watched():
-            return host_hears(self.host, nic)
 
     def attempt(self, scheme: Scheme) -> Attempt:
         """The plan of a scheme, or why this host cannot do it: for what is to be refused."""

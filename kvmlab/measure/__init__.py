@@ -4,7 +4,6 @@ What it does touch is its own: a tracefs instance, and the traffic tools it star
 """
 
 from kvmlab.measure.baseline import measure_baseline
-from kvmlab.measure.reaching import host_hears
 from kvmlab.measure.session import Apply, OnProgress, Progress, interleaved, measure
 from kvmlab.measure.settings import WORKLOADS, Trials
 from kvmlab.measure.tracing import trace_path
@@ -15,7 +14,6 @@ __all__ = [
     "OnProgress",
     "Progress",
     "Trials",
-    "host_hears",
     "interleaved",
     "measure",
     "measure_baseline",
