@@ -52,8 +52,8 @@ class Gap:
 
 
 def fingerprint(english: str) -> str:
-    """Eight digits that stand for the text of an English cell."""
-    return hashlib.sha256(english.strip().encode()).hexdigest()[:8]
+    """Eight digits that stand for the text of an English cell, wherever its lines end."""
+    return hashlib.sha256(" ".join(english.split()).encode()).hexdigest()[:8]
 
 
 def read(path: Path) -> dict[str, Block]:

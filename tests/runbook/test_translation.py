@@ -55,6 +55,14 @@ def test_a_changed_cell_is_shown_in_english(tmp_path: Path) -> None:
     assert fingerprint(node.cells[0].source) in str(book.gaps[0])
 
 
+def test_lines_may_be_broken_anew(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    node = nbformat.read(path, as_version=4)
+    node.cells[0].source = "# a\n\nWhat it is\nabout."
+    nbformat.write(node, path)
+    assert read(path, ZH).title == "甲"
+
+
 def test_a_notebook_without_a_translation_is_english(tmp_path: Path) -> None:
     book = read(notebook(tmp_path / "own.ipynb"), ZH)
     assert [gap.outdated for gap in book.gaps] == [False]
