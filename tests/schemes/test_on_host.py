@@ -305,9 +305,7 @@ def early_and_late(moments: list[str]) -> list[int]:
     ("scheme", "which"),
     [
         (PciPassthrough(group="take"), early_and_late),
-        (PciPassthrough(group="take", managed=False), early_and_late),
         (SriovVf(vfs=2), early_and_late),
-        (SriovVf(way="max_vfs", vfs=1), lambda moments: [moments.index("modprobe") + 1]),
     ],
     ids=lambda value: getattr(value, "id", None),
 )
