@@ -114,6 +114,8 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
             startup_timeout=start_timeout,
             kernel_name=kernel_name,
             log_output=log_output,
+            # The kernel's own log would tell of a Ctrl-C in the middle of what we say about it.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
         with tempfile.TemporaryDirectory(prefix="kvmlab-") as sockets:
             client.sockets = sockets
