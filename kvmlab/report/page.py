@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 
 _HEADING = re.compile(r"^(#{1,2}) (.+)$")
-_MARKUP = re.compile(r"[*_`]|\[(?P<text>[^\]]*)\]\([^)]*\)")
+# An underscore inside a word is no markup: vhost_net.
+_MARKUP = re.compile(r"[*`]|(?<!\w)_|_(?!\w)|\[(?P<text>[^\]]*)\]\([^)]*\)")
 _PARAMETER = re.compile(r"^(\w+)\s*(?::[^=]*)?=\s*(.*?)(?:\s+#\s*(.*))?$")
 
 
