@@ -67,3 +67,4 @@ def test_a_port_in_a_bridge_is_not_measured_alone(lab: Lab) -> None:
             lab.baseline(Trials(count=1, workloads=("tcp_up",)))
     finally:
         run(("ip", "link", "delete", "other"), timeout_sec=60)
+        lab.inspect()  # later tests plan with what was read last
