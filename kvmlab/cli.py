@@ -169,21 +169,10 @@ def open_jupyter(
 
     In another language than English it opens a folder of yours, with the notebooks put together.
     """
-    from kvmlab.runbook import file_to_open
+    from kvmlab.runbook import file_to_open, jupyterlab_command
 
     path = file_to_open(notebook, language, say=_tell)
-    words = [
-        sys.executable, "-m", "jupyterlab",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={path.parent}",
-        f"--LabApp.default_url=/lab/tree/{path.name}",
-        # Neither news nor updates are asked for: the lab works without a network.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        *([] if browser else ["--no-browser"]),
-        *(["--allow-root"] if os.geteuid() == 0 else []),
-    ]  # fmt: skip
+    words = jupyterlab_command(path, port=port, browser=browser)
     sys.stdout.flush()
     os.execv(sys.executable, words)
 

@@ -96,8 +96,9 @@ class Opened:
             self.problems.append(text)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(browser: Browser, report: Path) -> Iterator[Opened]:
+    """The report, opened once: reading five megabytes of plotly takes a browser seconds."""
     with browser.new_context(offline=True, viewport={"width": 1280, "height": 900}) as context:
         opened = Opened(context.new_page())
         opened.watch()
