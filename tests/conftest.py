@@ -65,11 +65,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The embedded host, opened once for all tests marked `host`."""
     from kvmlab import open_lab
 
-    with open_lab("embedded") as opened:
+    with open_lab("embedded", out=tmp_path_factory.mktemp("results")) as opened:
         yield opened
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -31,8 +31,8 @@ from kvmlab.errors import (
     UsageError,
 )
 from kvmlab.hosts import Host, Wire
-from kvmlab.lab.keeping import Kept, keep
-from kvmlab.results import Result
+from kvmlab.lab.keeping import Keeping, Kept
+from kvmlab.results import Journal, Result
 from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.catalogue import Attempt, attempt
 
@@ -68,7 +68,7 @@ class Lab:
         self.how = lease.how if lease is not None else ""
         self._lease = lease
         self._vm_name = vm_name
-        self._out = out
+        self._keeping = Keeping(out)
         self._vm: TestVM | None = None
         self._facts: HostFacts | None = None
         self._closed = False
@@ -178,8 +178,9 @@ class Lab:
         from kvmlab.measure import measure
         from kvmlab.widgets import Ticker
 
-        with self._watched(), Ticker() as ticker:
-            return measure(self.host, self.vm, nic, trials, progress=ticker.show)
+        with self._watched(), Ticker() as ticker, self._journal([nic.label], trials) as journal:
+            result = measure(self.host, self.vm, nic, trials, progress=ticker.show, journal=journal)
+            return self._keeping.measured(journal, result)[0]
 
     def baseline(self, trials: Trials) -> Result:
         """The port under test against the peer, with no VM between: this host's bare metal.
@@ -209,8 +210,16 @@ class Lab:
         from kvmlab.widgets import Ticker
 
         applied = {plan.label: functools.partial(plan.applied, self.vm) for plan in plans}
-        with self._watched(), prepared(*plans, vm=self.vm), Ticker() as ticker:
-            return interleaved(applied, self.host, self.vm, trials, progress=ticker.show)
+        with (
+            self._watched(),
+            prepared(*plans, vm=self.vm),
+            Ticker() as ticker,
+            self._journal(list(applied), trials) as journal,
+        ):
+            results = interleaved(
+                applied, self.host, self.vm, trials, progress=ticker.show, journal=journal
+            )
+            return self._keeping.measured(journal, *results)
 
     def panel(self, *, model: str = "e1000e", seconds: int = 2) -> TrialPanel:
         """One short trial with a card, and in a browser a panel to run more with other cards.
@@ -238,10 +247,18 @@ class Lab:
     def keep(self, *results: Result) -> Kept:
         """Write results, with their raw output, into a folder of their own under ``out``.
 
+        What was measured is on disk in any case, measurement by measurement; this puts results
+        that belong together into one run.
+
         Raises:
             UsageError: there is nothing to keep, or the folder cannot be written.
         """
-        return keep(results, self._out, self._facts)
+        return self._keeping.keep(results, self._facts)
+
+    def _journal(
+        self, schemes: Sequence[str], trials: Trials
+    ) -> contextlib.AbstractContextManager[Journal]:
+        return self._keeping.journal(self.host, schemes, trials, self._facts)
 
     def close(self) -> None:
         """Close the connections and give the host back. Twice is no error."""

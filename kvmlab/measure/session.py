@@ -16,7 +16,7 @@ from kvmlab.measure.subject import Subject
 from kvmlab.measure.tracing import trace_path
 from kvmlab.measure.trial import run_trial
 from kvmlab.measure.workloads import workload
-from kvmlab.results import Path, Raw, Result, Trial
+from kvmlab.results import Journal, Path, Raw, Result, Trial
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic
@@ -60,8 +60,11 @@ class _Steps:
 class _Gathering:
     """What has been measured of one scheme so far."""
 
-    def __init__(self, host: Host, vm: TestVM, trials: Trials) -> None:
+    def __init__(
+        self, host: Host, vm: TestVM, trials: Trials, journal: Journal | None, number: int = 0
+    ) -> None:
         self._host, self._vm, self._settings = host, vm, trials.on(host.clock)
+        self._journal, self._number = journal, number
         self._nic: Nic | None = None
         self._meta: dict[str, Any] = {}
         self._trials: list[Trial] = []
@@ -83,6 +86,8 @@ class _Gathering:
             steps.now(f"{nic.label}: following one packet")
             self._path, trace = trace_path(self._host, self._vm, nic, threads)
             self._raw.append(trace)
+        if self._journal is not None:
+            self._journal.begin(self._number, self.result())
 
     def round(self, nic: Nic, number: int, block: int, steps: _Steps) -> None:
         """One trial of every workload, after a first look where there was none yet."""
@@ -90,13 +95,14 @@ class _Gathering:
         if self._nic is None:
             self.first_look(nic, threads, steps)
         subject = Subject(self._host, self._vm, nic, threads)
-        sockperf = all("sockperf" in self._meta[end]["tools"] for end in ("host", "guest"))
         for name in self._settings.workloads:
             steps.now(f"{nic.label}: {name}, trial {number} of {self._settings.count}")
-            work = workload(name, self._settings, nic.peer_ip, sockperf=sockperf)
+            work = workload(name, self._settings, nic.peer_ip, self._host.clock)
             trial, raw = run_trial(subject, work, self._settings, number=number, block=block)
             self._trials.append(trial)
             self._raw.extend(raw)
+            if self._journal is not None:
+                self._journal.add(self._number, nic.scheme, trial, raw)
 
     def result(self) -> Result:
         """Everything, as one frozen result."""
@@ -121,16 +127,24 @@ def _steps_of_one(trials: Trials) -> int:
 
 
 def measure(
-    host: Host, vm: TestVM, nic: Nic, trials: Trials, *, progress: OnProgress | None = None
+    host: Host,
+    vm: TestVM,
+    nic: Nic,
+    trials: Trials,
+    *,
+    progress: OnProgress | None = None,
+    journal: Journal | None = None,
 ) -> Result:
     """Measure the scheme that is applied now, ``trials.count`` times each workload.
+
+    ``journal`` gets every trial as soon as it is done.
 
     Raises:
         MeasureError: a trial or a meter failed, or a counter cannot be trusted.
         HostError, DomainError: host or VM do not answer.
     """
     steps = _Steps(_steps_of_one(trials), progress)
-    gathering = _Gathering(host, vm, trials)
+    gathering = _Gathering(host, vm, trials, journal)
     for number in range(1, trials.count + 1):
         gathering.round(nic, number, number, steps)
     steps.end()
@@ -144,13 +158,14 @@ def interleaved(
     trials: Trials,
     *,
     progress: OnProgress | None = None,
+    journal: Journal | None = None,
 ) -> tuple[Result, ...]:
     """Measure several schemes in turns, so that a drift of the machine hits all of them alike.
 
     ``schemes`` maps a name for messages to what applies the scheme (``lambda: plan.applied(vm)``).
     Each round applies every scheme once, in an order drawn from ``trials.seed``, and runs each
     workload once; there are ``trials.count`` rounds. One result for each scheme, in the order
-    given.
+    given. ``journal`` gets every trial as soon as it is done.
 
     Raises:
         UsageError: there is no scheme.
@@ -160,7 +175,9 @@ def interleaved(
     if not schemes:
         raise UsageError("There is no scheme to measure.", todo="Name at least one.")
     steps = _Steps(len(schemes) * (_steps_of_one(trials) + trials.count), progress)
-    gathered = {name: _Gathering(host, vm, trials) for name in schemes}
+    gathered = {
+        name: _Gathering(host, vm, trials, journal, place) for place, name in enumerate(schemes)
+    }
     for block, (number, name) in enumerate(turns(tuple(schemes), trials), start=1):
         steps.now(f"{name}: applying")
         with schemes[name]() as nic:

@@ -1,8 +1,10 @@
 """RESULT: frozen results, their units, statistics, comparison and store. Sees no host."""
 
 from kvmlab.results.comparison import Comparison, Verdict, compare, require_one_clock
+from kvmlab.results.journal import About, Journal, new_folder
 from kvmlab.results.model import (
     Better,
+    Condition,
     Cost,
     CostSummary,
     Metric,
@@ -14,32 +16,47 @@ from kvmlab.results.model import (
 )
 from kvmlab.results.path import Direction, Hop, Leg, Path, Side
 from kvmlab.results.published import PUBLISHED, Published
+from kvmlab.results.run_comparison import RunComparison, SchemeComparison, compare_runs
+from kvmlab.results.runs import PLACES, Part, Run, find_run, find_runs, load_run
 from kvmlab.results.statistics import Summary, summarise
 from kvmlab.results.store import load, save
 from kvmlab.results.table import tidy
 
 __all__ = [
+    "PLACES",
     "PUBLISHED",
+    "About",
     "Better",
     "Comparison",
+    "Condition",
     "Cost",
     "CostSummary",
     "Direction",
     "Hop",
+    "Journal",
     "Leg",
     "Metric",
+    "Part",
     "Path",
     "Per",
     "Published",
     "Raw",
     "Result",
+    "Run",
+    "RunComparison",
+    "SchemeComparison",
     "Side",
     "Summary",
     "Trial",
     "Verdict",
     "Window",
     "compare",
+    "compare_runs",
+    "find_run",
+    "find_runs",
     "load",
+    "load_run",
+    "new_folder",
     "require_one_clock",
     "save",
     "summarise",

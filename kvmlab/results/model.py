@@ -90,6 +90,21 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a trial met with on the machine, which may explain it: no cost of the scheme.
+
+    ``name`` is one of ``cpu_wait_percent``, ``load_count``, ``cpu_frequency_mhz``,
+    ``temperature_celsius``, ``throttled_count``; ``where`` says of which machine ("host", "machine
+    beneath").
+    """
+
+    name: str
+    where: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class CostSummary:
     """One cost (or one part of it) over the trials of a workload, per packet, MB, s or trial."""
 
@@ -127,6 +142,7 @@ class Trial:
     window: Window
     started: str = ""  # ISO 8601, UTC, of the machine that ran kvmlab
     flags: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     def cost(self, name: str, part: str | None = None) -> float | None:
         """The cost over the window, all parts together or one; None where it was not counted."""

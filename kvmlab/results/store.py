@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path as FilePath
-from typing import Any
 
-from kvmlab.clock import Clock
 from kvmlab.errors import OutputError, UsageError
-from kvmlab.results.model import Cost, Metric, Raw, Result, Trial, Window
-from kvmlab.results.path import Hop, Path
+from kvmlab.results.model import Raw, Result
+from kvmlab.results.plain import from_json, to_json
 from kvmlab.results.table import tidy
 
 FORMAT = 1
@@ -33,14 +30,14 @@ def save(results: Sequence[Result], folder: FilePath) -> FilePath:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, result in enumerate(results):
-            _write_raw(folder / RAW / _raw_folder(number, result), result.raw)
+            write_raw(folder / RAW / raw_folder(number, result.scheme), result.raw)
         table = tidy(results)
-        _write(folder / CSV, table.to_csv(index=False).encode())
+        write(folder / CSV, table.to_csv(index=False).encode())
         table.to_parquet(folder / f"{PARQUET}.part", engine="pyarrow", index=False)
         (folder / f"{PARQUET}.part").replace(folder / PARQUET)
-        document = {"format": FORMAT, "results": [_to_json(result) for result in results]}
+        document = {"format": FORMAT, "results": [to_json(result) for result in results]}
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        _write(folder / RESULTS, text.encode())
+        write(folder / RESULTS, text.encode())
     except OSError as error:
         raise UsageError(
             f"Results cannot be written to {folder}: {error.strerror or error}.",
@@ -71,7 +68,7 @@ def load(folder: FilePath) -> tuple[Result, ...]:
                 f"format {FORMAT}."
             )
         return tuple(
-            _from_json(item, folder / RAW / f"{number:02d}-{item['scheme']}")
+            from_json(item, folder / RAW / raw_folder(number, item["scheme"]))
             for number, item in enumerate(document["results"])
         )
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -80,56 +77,21 @@ def load(folder: FilePath) -> tuple[Result, ...]:
         ) from error
 
 
-def _raw_folder(number: int, result: Result) -> str:
-    return f"{number:02d}-{result.scheme}"
+def raw_folder(number: int, scheme: str) -> str:
+    """Where the raw output of the result at that place lies, inside ``raw``."""
+    return f"{number:02d}-{scheme}"
 
 
-def _write_raw(folder: FilePath, raw: Sequence[Raw]) -> None:
+def write_raw(folder: FilePath, raw: Sequence[Raw]) -> None:
+    """Write what tools printed, each under its name."""
     if raw:
         folder.mkdir(parents=True, exist_ok=True)
     for item in raw:
-        _write(folder / item.name, item.text.encode())
+        write(folder / item.name, item.text.encode())
 
 
-def _write(path: FilePath, data: bytes) -> None:
+def write(path: FilePath, data: bytes) -> None:
+    """Write a file in one step: it is there as a whole or not at all."""
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(data)
     part.replace(path)
-
-
-def _to_json(result: Result) -> dict[str, Any]:
-    document = asdict(result)
-    document["clock"] = result.clock.value
-    document["raw"] = [item.name for item in result.raw]
-    return document
-
-
-def _from_json(item: dict[str, Any], raw_folder: FilePath) -> Result:
-    return Result(
-        **{
-            **item,
-            "clock": Clock(item["clock"]),
-            "trials": tuple(_trial(trial) for trial in item["trials"]),
-            "path": _path(item["path"]) if item["path"] else None,
-            "raw": tuple(
-                Raw(name, (raw_folder / name).read_bytes().decode()) for name in item["raw"]
-            ),
-        }
-    )
-
-
-def _trial(item: dict[str, Any]) -> Trial:
-    return Trial(
-        **{
-            **item,
-            "metrics": tuple(Metric(**metric) for metric in item["metrics"]),
-            "costs": tuple(Cost(**cost) for cost in item["costs"]),
-            "window": Window(**item["window"]),
-            "flags": tuple(item["flags"]),
-        }
-    )
-
-
-def _path(item: dict[str, Any]) -> Path:
-    hops = tuple(Hop(**hop) for hop in item["hops"])
-    return Path(**{**item, "hops": hops, "notes": tuple(item["notes"])})

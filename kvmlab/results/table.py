@@ -20,7 +20,8 @@ def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """One row per result, trial and metric.
 
     ``kind`` is "metric" (measured), "cost" (per packet or per MB, all parts together) or "part"
-    (one part of a cost over the whole window: an exit reason, a thread). Results of different
+    (one part of a cost over the whole window: an exit reason, a thread) or "condition" (what the
+    trial met with on the machine that ``part`` names). Results of different
     clocks may share a table, since each row says its clock.
     """
     import pandas as pd
@@ -40,3 +41,6 @@ def _rows(results: Iterable[Result]) -> Iterator[tuple[Any, ...]]:
                     yield (*place, kind, m.name, "", m.value, m.unit, m.better, flags)
             for c in trial.costs:
                 yield (*place, "part", c.name, c.part, c.value, c.unit, "lower", flags)
+            for met in trial.conditions:
+                row = ("condition", met.name, met.where, met.value, met.unit)
+                yield (*place, *row, "lower", flags)

@@ -1,0 +1,208 @@
+"""One run against another: every scheme that both measured, in every metric that both have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kvmlab.errors import UsageError
+from kvmlab.results.comparison import Comparison, compare, require_one_clock
+from kvmlab.results.model import Result
+from kvmlab.results.runs import Part, Run
+from kvmlab.results.statistics import CONFIDENCE
+
+COSTS = tuple(
+    f"{name}_per_packet"
+    for name in ("vm_exits", "userspace_exits", "context_switches", "cpu_us", "softirq_us")
+)
+"""The costs that get a verdict; the tidy tables of the runs have all of them."""
+
+
+@dataclass(frozen=True)
+class SchemeComparison:
+    """One scheme in two runs; the labels of the results say the run."""
+
+    scheme: str
+    label: str
+    notebook: str
+    baseline: Result
+    current: Result
+    verdicts: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two runs, scheme by scheme; ``notes`` are what has to be known to read the verdicts."""
+
+    baseline: Run
+    current: Run
+    schemes: tuple[SchemeComparison, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdicts(self) -> tuple[Comparison, ...]:
+        """All verdicts, scheme after scheme."""
+        return tuple(verdict for scheme in self.schemes for verdict in scheme.verdicts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON; an end of an interval that is not finite is null."""
+        return {
+            "baseline": self.baseline.to_dict(),
+            "current": self.current.to_dict(),
+            "notes": list(self.notes),
+            "schemes": [
+                {
+                    "scheme": one.scheme,
+                    "label": one.label,
+                    "notebook": one.notebook,
+                    "clock": one.current.clock.value,
+                    "hosts": [one.baseline.host, one.current.host],
+                    "verdicts": [_plain(verdict) for verdict in one.verdicts],
+                }
+                for one in self.schemes
+            ],
+        }
+
+
+def compare_runs(
+    baseline: tuple[Run, Sequence[Part]], current: tuple[Run, Sequence[Part]]
+) -> RunComparison:
+    """Compare what :func:`kvmlab.results.load_run` read of two runs.
+
+    A scheme that both measured in the notebook of the same name is compared there; otherwise one
+    that each of them measured once.
+
+    Raises:
+        UsageError: the runs share no scheme that can be compared, or their clocks differ.
+    """
+    (first, below), (second, above) = baseline, current
+    pairs = list(_pairs(_measured(below), _measured(above)))
+    if not pairs:
+        raise UsageError(
+            f"The runs {first.name} and {second.name} have no scheme in common: "
+            f"{first.name} has {_schemes(below)}; {second.name} has {_schemes(above)}.",
+            todo=(
+                "Compare runs that measured the same scheme. One that a run measured several times "
+                "is found by the folder of its notebook: RUN/results/NOTEBOOK/TIME."
+            ),
+        )
+    schemes = tuple(_compared(first, second, old, new) for old, new in pairs)
+    return RunComparison(first, second, schemes, tuple(_notes(first, second, schemes)))
+
+
+def _measured(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part.result.trials]
+
+
+def _pairs(below: Sequence[Part], above: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
+    for keys in (lambda p: (p.notebook, p.result.scheme), lambda p: ("", p.result.scheme)):
+        found = [
+            (old[0], new[0])
+            for key in dict.fromkeys(keys(part) for part in below)
+            if len(old := [part for part in below if keys(part) == key]) == 1
+            and len(new := [part for part in above if keys(part) == key]) == 1
+        ]
+        if found:
+            yield from found
+            return
+
+
+def _compared(first: Run, second: Run, old: Part, new: Part) -> SchemeComparison:
+    require_one_clock((_named(old.result, first), _named(new.result, second)))
+    below, above = _told_apart(old.result, first, new.result, second)
+    verdicts = tuple(
+        compare(below, above, metric, workload) for metric, workload in _shared(below, above)
+    )
+    if not verdicts:
+        raise UsageError(
+            f"The scheme {old.result.label} has no metric that both runs measured.",
+            todo=f"{first.name} ran {', '.join(below.workloads)}; "
+            f"{second.name} ran {', '.join(above.workloads)}.",
+        )
+    return SchemeComparison(
+        scheme=old.result.scheme,
+        label=old.result.label,
+        notebook=new.notebook if old.notebook == new.notebook else "",
+        baseline=below,
+        current=above,
+        verdicts=verdicts,
+    )
+
+
+def _named(result: Result, run: Run) -> Result:
+    return replace(result, label=f"{result.label} in {run.name}")
+
+
+def _told_apart(old: Result, first: Run, new: Result, second: Run) -> tuple[Result, Result]:
+    """Labels that tell the two apart: by the run, and by the host where that differs."""
+    hosts = old.host != new.host
+    return tuple(  # type: ignore[return-value]  # two of them
+        replace(one, label=f"{run.name}, {one.host}" if hosts else run.name)
+        for one, run in ((old, first), (new, second))
+    )
+
+
+def _shared(below: Result, above: Result) -> Iterator[tuple[str, str]]:
+    for workload in below.workloads:
+        if workload in above.workloads:
+            theirs = _metrics(above, workload)
+            yield from ((name, workload) for name in _metrics(below, workload) if name in theirs)
+
+
+def _metrics(result: Result, workload: str) -> list[str]:
+    trials = result.of(workload)
+    measured = dict.fromkeys(metric.name for trial in trials for metric in trial.metrics)
+    counted = {metric.name for trial in trials for metric in trial.cost_metrics}
+    return [*measured, *(name for name in COSTS if name in counted)]
+
+
+def _schemes(parts: Sequence[Part]) -> str:
+    return ", ".join(dict.fromkeys(part.result.scheme for part in _measured(parts))) or "none"
+
+
+def _notes(first: Run, second: Run, schemes: Sequence[SchemeComparison]) -> Iterator[str]:
+    yield (
+        "The two runs were not measured in turns: what else changed between them (the machine, "
+        "its load) counts as a difference too. Within one run schemes are compared in turns."
+    )
+    count = sum(len(one.verdicts) for one in schemes)
+    by_chance = count * (1 - CONFIDENCE)
+    yield (
+        f"{count} verdicts at {CONFIDENCE:.0%} each: of runs that do not differ at all, up to "
+        f"{by_chance:.0f} would be called different by chance."
+    )
+    for run in (first, second):
+        if run.status != "finished":
+            yield f"The run {run.name} is not finished: {run.said}"
+    once = [one for one in schemes if len(one.baseline.trials) and _least(one) < 2]
+    if once:
+        names = ", ".join(one.label for one in once)
+        yield f"A single trial has no interval, and nothing is claimed from it: {names}."
+    if any(one.baseline.host != one.current.host for one in schemes):
+        yield "The runs are of different hosts: a verdict is about the hosts, not about a change."
+
+
+def _least(one: SchemeComparison) -> int:
+    return min(min(v.baseline.count, v.current.count) for v in one.verdicts)
+
+
+def _plain(verdict: Comparison) -> dict[str, Any]:
+    return {
+        "metric": verdict.metric,
+        "workload": verdict.workload,
+        "unit": verdict.unit,
+        "better": verdict.better,
+        "baseline": verdict.baseline.median,
+        "current": verdict.current.median,
+        "trials": [verdict.baseline.count, verdict.current.count],
+        "ratio": _finite(verdict.ratio),
+        "low": _finite(verdict.low),
+        "high": _finite(verdict.high),
+        "verdict": verdict.verdict,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
