@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvmlab.domain import node_tree as node_tree
     from kvmlab.errors import KvmlabError as KvmlabError
     from kvmlab.facts import HostFacts as HostFacts
+    from kvmlab.facts import differences as differences
     from kvmlab.hosts import Wire as Wire
     from kvmlab.lab import Lab as Lab
     from kvmlab.lab import open_lab as open_lab
@@ -69,6 +70,7 @@ _HOMES = {
     "Wire": "kvmlab.hosts",
     "advise": "kvmlab.advice",
     "compare": "kvmlab.results",
+    "differences": "kvmlab.facts",
     "install": "kvmlab.changes",
     "node_device": "kvmlab.domain",
     "node_tree": "kvmlab.domain",
@@ -110,6 +112,7 @@ __all__ = [
     "__version__",
     "advise",
     "compare",
+    "differences",
     "errors",
     "figures",
     "install",

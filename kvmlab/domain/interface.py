@@ -158,7 +158,7 @@ class HostDevice(Element):
     alias = Text("alias/@name")
 
     @classmethod
-    def of(cls, address: PciAddress, *, alias: str, managed: bool = True) -> Self:
+    def of(cls, address: PciAddress, *, alias: str | None = None, managed: bool = True) -> Self:
         """The function at ``address``; ``managed`` lets libvirt change its driver and back."""
         made = cls()
         made.mode = "subsystem"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmlab.domain.declared import Element, Number, Text
-from kvmlab.domain.interface import PciAddress
+from kvmlab.domain.interface import HostDevice, PciAddress
+from kvmlab.errors import UsageError
 from kvmlab.hosts import libvirt_door
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ class NodeDevice(Element):
             return None
         return PciAddress(self.domain or 0, self.bus, self.slot, self.function)
 
+    def hostdev(self, *, managed: bool = True) -> HostDevice:
+        """The <hostdev> that hands this function to a VM: its address, and who changes drivers.
+
+        Raises:
+            UsageError: it is no PCI function.
+        """
+        if self.address is None:
+            raise UsageError(
+                f"{self.name} is no PCI function, so it cannot be handed over.",
+                todo="Take its parent: `kvmlab.node_tree` shows what stands on what.",
+            )
+        return HostDevice.of(self.address, managed=managed)
+
     @property
     def group_members(self) -> tuple[PciAddress, ...]:
         """The functions of its IOMMU group, itself among them."""
@@ -46,7 +60,7 @@ class NodeDevice(Element):
         return tuple(sorted((PciAddress(*numbers) for numbers in found), key=str))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NodeTree:
     """Devices below each other, as `virsh nodedev-list --tree` shows them."""
 
@@ -55,6 +69,9 @@ class NodeTree:
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
+
+    # A notebook that shows the tree shows it drawn.
+    __repr__ = __str__
 
     def _lines(self) -> list[str]:
         lines = [self.name]

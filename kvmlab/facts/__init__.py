@@ -1,5 +1,6 @@
 """1 INSPECT: what a host is and has. Reads a host, never writes it."""
 
+from kvmlab.facts.comparing import Difference, Differences, differences
 from kvmlab.facts.host_facts import HostFacts
 from kvmlab.facts.inspection import inspect
 from kvmlab.facts.rules import Rule
@@ -23,6 +24,8 @@ from kvmlab.facts.types import (
 
 __all__ = [
     "CpuFacts",
+    "Difference",
+    "Differences",
     "DomainCapabilities",
     "Handover",
     "HostFacts",
@@ -39,5 +42,6 @@ __all__ = [
     "NetFunction",
     "Rule",
     "VfSettings",
+    "differences",
     "inspect",
 ]

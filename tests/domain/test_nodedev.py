@@ -8,7 +8,7 @@ import pytest
 
 from kvmlab.domain import HostDevice, NodeDevice, NodeTree, node_tree
 from kvmlab.domain.interface import alias_for
-from kvmlab.errors import OutputError
+from kvmlab.errors import OutputError, UsageError
 from kvmlab.hosts import Host, HostKind, LocalRunner
 
 
@@ -22,14 +22,20 @@ def test_a_card(data: Path) -> None:
 
 def test_from_the_nodedev_to_the_hostdev(data: Path) -> None:
     card = NodeDevice.parse((data / "domain" / "nodedev-82574L.xml").read_text())
-    assert card.address is not None
-    device = HostDevice.of(card.address, alias=alias_for("00:1b:21:88:69:dc"))
     wanted = '<address domain="0x0000" bus="0x04" slot="0x00" function="0x0"/>'
-    assert wanted in device.xml()
+    assert wanted in card.hostdev().xml()
+    assert 'managed="yes"' in card.hostdev().xml()
+    assert 'managed="no"' in card.hostdev(managed=False).xml()
+    assert card.address is not None
+    named = HostDevice.of(card.address, alias=alias_for("00:1b:21:88:69:dc"))
+    assert '<alias name="ua-kvmlab-001b218869dc"/>' in named.xml()
 
 
 def test_what_is_no_pci_function_has_no_address() -> None:
-    assert NodeDevice.parse("<device><name>net_lo</name></device>").address is None
+    loopback = NodeDevice.parse("<device><name>net_lo</name></device>")
+    assert loopback.address is None
+    with pytest.raises(UsageError, match="net_lo is no PCI function"):
+        loopback.hostdev()
     with pytest.raises(OutputError):
         NodeDevice.parse("<domain/>")
 
@@ -42,6 +48,7 @@ def test_a_tree_is_drawn() -> None:
             NodeTree("pci_d"),
         ),
     )
+    assert repr(tree) == str(tree), "a notebook shows it drawn"
     assert str(tree).splitlines() == [
         "computer",
         "├─ pci_a",
