@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from kvmlab import __version__
 from kvmlab.cli_host import app as host_app
+from kvmlab.cli_runs import compare_two, list_runs
 from kvmlab.errors import EXIT_OK, KvmlabError
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(host_app, name="host")
+app.command("runs")(list_runs)
+app.command("compare")(compare_two)
 
 _out = Console()
 _err = Console(stderr=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kvmlab.report.bars import compare, overview
 from kvmlab.report.drawing import path
+from kvmlab.report.forest import ratios
 from kvmlab.report.overlay import published
 from kvmlab.report.stacked import costs
 
-__all__ = ["compare", "costs", "overview", "path", "published"]
+__all__ = ["compare", "costs", "overview", "path", "published", "ratios"]

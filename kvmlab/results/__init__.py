@@ -11,11 +11,13 @@ from kvmlab.results.model import (
     Per,
     Raw,
     Result,
+    Share,
     Trial,
     Window,
 )
 from kvmlab.results.path import Direction, Hop, Leg, Path, Side
 from kvmlab.results.published import PUBLISHED, Published
+from kvmlab.results.reach import Reach
 from kvmlab.results.run_comparison import RunComparison, SchemeComparison, compare_runs
 from kvmlab.results.runs import PLACES, Part, Run, find_run, find_runs, load_run
 from kvmlab.results.statistics import Summary, summarise
@@ -41,10 +43,12 @@ __all__ = [
     "Per",
     "Published",
     "Raw",
+    "Reach",
     "Result",
     "Run",
     "RunComparison",
     "SchemeComparison",
+    "Share",
     "Side",
     "Summary",
     "Trial",

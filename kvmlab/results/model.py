@@ -105,6 +105,21 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What fell to one of several that share a trial's work; no cost, since their sum is.
+
+    ``name`` is ``sent_packets``, ``received_packets`` or ``queue_interrupts`` (of a queue pair,
+    over the client's whole run), ``worker_us`` or ``vcpu_us`` (CPU time of a vhost worker or a
+    vCPU, in the window); ``number`` counts the pairs, workers or vCPUs from 0.
+    """
+
+    name: str
+    number: int
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class CostSummary:
     """One cost (or one part of it) over the trials of a workload, per packet, MB, s or trial."""
 
@@ -143,6 +158,7 @@ class Trial:
     started: str = ""  # ISO 8601, UTC, of the machine that ran kvmlab
     flags: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    shares: tuple[Share, ...] = ()
 
     def cost(self, name: str, part: str | None = None) -> float | None:
         """The cost over the window, all parts together or one; None where it was not counted."""

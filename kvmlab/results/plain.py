@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from kvmlab.clock import Clock
-from kvmlab.results.model import Condition, Cost, Metric, Raw, Result, Trial, Window
+from kvmlab.results.model import Condition, Cost, Metric, Raw, Result, Share, Trial, Window
 from kvmlab.results.path import Hop, Path
 
 
@@ -47,6 +47,7 @@ def _trial(item: dict[str, Any]) -> Trial:
             "window": Window(**item["window"]),
             "flags": tuple(item["flags"]),
             "conditions": tuple(Condition(**one) for one in item.get("conditions", ())),
+            "shares": tuple(Share(**one) for one in item.get("shares", ())),
         }
     )
 

@@ -157,7 +157,7 @@ def _of_measurement(folder: Path) -> Run:
     schemes = tuple(about.get("schemes", ()))
     hosts = _each([[str(about["host"])]] if about.get("host") else [])
     clocks = _each([[str(about["clock"])]] if about.get("clock") else [])
-    trials = 0
+    trials, begun = 0, list[str]()
     if status == "finished":
         try:
             document = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["results"]
@@ -165,6 +165,7 @@ def _of_measurement(folder: Path) -> Run:
             schemes = _each((one["label"],) for one in document)
             hosts = _each((one["host"],) for one in document)
             clocks = _each((one["clock"],) for one in document)
+            begun = sorted(t["started"] for one in document for t in one["trials"] if t["started"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             status, said = "damaged", f"Its {RESULTS} cannot be read: {error!r}."
     else:
@@ -178,7 +179,7 @@ def _of_measurement(folder: Path) -> Run:
         name=folder.name,
         folder=folder,
         status=status,
-        started=str(about.get("started", "")) or _from_name(folder.name),
+        started=str(about.get("started", "")) or _from_name(folder.name) or next(iter(begun), ""),
         hosts=hosts,
         clocks=clocks,
         schemes=schemes,

@@ -21,7 +21,8 @@ def tidy(results: Iterable[Result]) -> pd.DataFrame:
 
     ``kind`` is "metric" (measured), "cost" (per packet or per MB, all parts together) or "part"
     (one part of a cost over the whole window: an exit reason, a thread) or "condition" (what the
-    trial met with on the machine that ``part`` names). Results of different
+    trial met with on the machine that ``part`` names) or "share" (what fell to the queue pair,
+    vhost worker or vCPU whose number ``part`` is). Results of different
     clocks may share a table, since each row says its clock.
     """
     import pandas as pd
@@ -44,3 +45,5 @@ def _rows(results: Iterable[Result]) -> Iterator[tuple[Any, ...]]:
             for met in trial.conditions:
                 row = ("condition", met.name, met.where, met.value, met.unit)
                 yield (*place, *row, "lower", flags)
+            for s in trial.shares:
+                yield (*place, "share", s.name, str(s.number), s.value, s.unit, "", flags)

@@ -12,6 +12,8 @@ import pytest
 import kvmlab
 from kvmlab.cli import answer
 from kvmlab.errors import UsageError
+from kvmlab.results import save
+from tests.report import made
 
 Out = pytest.CaptureFixture[str]
 
@@ -56,6 +58,8 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
         (("inspect", "--host", "nonsense"), "nonsense"),
         (("doctor", "--host", "nonsense"), "nonsense"),
         (("lab", "99"), "There is no notebook '99'."),
+        (("compare", "a", "b", "--in", "/proc/x"), "There is no run `a`"),
+        (("compare", "/etc", "b"), "is no run of kvmlab"),
         (("run", "--unknown"), "No such option"),
         (("nonsense",), "No such command"),
     ],
@@ -78,6 +82,24 @@ def test_an_error_is_raised_when_its_traceback_is_asked_for() -> None:
 def test_an_unreachable_host_fails_in_seconds(capsys: Out) -> None:
     assert answer(["inspect", "--host", "qemu+ssh://nobody@127.0.0.1:1/system"]) == 1
     assert "127.0.0.1" in capsys.readouterr().err
+
+
+def test_runs_are_listed_and_compared(capsys: Out, tmp_path: Path) -> None:
+    assert answer(["runs", "--in", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"There is no run in {tmp_path}.\n"
+    for name in ("old", "new"):
+        save([made.e1000(), made.virtio()], tmp_path / name)
+    assert answer(["runs", "--json", "--in", str(tmp_path)]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(run["name"], run["status"], run["trials"]) for run in listed] == [
+        ("new", "finished", 12),
+        ("old", "finished", 12),
+    ]
+    assert answer(["compare", "old", "new", "--json", "--in", str(tmp_path)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {one["scheme"] for one in told["schemes"]} == {"e1000", "virtio-qemu"}
+    verdicts = {v["verdict"] for one in told["schemes"] for v in one["verdicts"]}
+    assert verdicts == {"no difference shown"}
 
 
 @pytest.mark.host
