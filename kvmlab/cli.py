@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kvmlab import __version__
+from kvmlab.cli_change import app as change_app
 from kvmlab.cli_host import app as host_app
 from kvmlab.cli_runs import compare_two, list_runs
 from kvmlab.errors import EXIT_OK, KvmlabError
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(host_app, name="host")
+app.registered_commands += change_app.registered_commands
 app.command("runs")(list_runs)
 app.command("compare")(compare_two)
 
@@ -143,20 +145,6 @@ def doctor(host: Host = "embedded", as_json: AsJson = False) -> None:
     else:
         show(diagnosis, _out)
     raise typer.Exit(diagnosis.exit_code)
-
-
-@app.command()
-def restore(host: Host = "embedded") -> None:
-    """Put back what a run that died left on a host."""
-    from kvmlab import changes
-    from kvmlab.lab import open_lab
-
-    with open_lab(host, progress=_tell) as lab:
-        done = changes.restore(lab.host)
-    for sentence in done:
-        _out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    if not done:
-        _out.print("Nothing was left behind.")
 
 
 @app.command("lab")

@@ -94,6 +94,18 @@ def run(
     return completed
 
 
+def start(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, host: str = "this machine"
+) -> subprocess.Popen[bytes]:
+    """Start ``argv`` on this machine with pipes to it, for a program that is talked to.
+
+    Raises:
+        HostError: the program cannot be started.
+    """
+    words = tuple(str(word) for word in argv)
+    return _start(words, subprocess.PIPE, subprocess.PIPE, env, None, host)
+
+
 def _start(
     words: tuple[str, ...],
     stdin: IO[bytes] | int,

@@ -9,14 +9,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from kvmlab.changes import guest, host_steps
+from kvmlab.changes.guard import check, refuse
 from kvmlab.changes.journal import Journal, dead_journals, read_journal
-from kvmlab.changes.lock import locked
+from kvmlab.changes.lock import hold_again, locked
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.plugging import plug_in
-from kvmlab.changes.recovery import restore
+from kvmlab.changes.recovery import left_on_host, restore
 from kvmlab.changes.steps import AttachInterface, ConfigureGuest, HostStep, Step
-from kvmlab.changes.undoing import revert_failed, undo_all, uninterrupted
-from kvmlab.errors import KvmlabError, Refused, StepFailed, Unavailable
+from kvmlab.changes.undoing import lost_hold, revert_failed, undo_all, uninterrupted
+from kvmlab.errors import HostError, KvmlabError, Refused, StepFailed, Unavailable
+from kvmlab.facts import inspect
 from kvmlab.hosts import HostKind
 
 if TYPE_CHECKING:
@@ -59,9 +61,11 @@ class MadeSteps:
 
         Raises: as `Plan.apply`.
         """
+        self._host.must_allow_changes(f"the scheme {self._scheme}")
         self._lock.enter_context(locked(self._host, purpose=f"scheme {self._scheme}"))
         try:
             self._settle_leftovers()
+            self._guard_again()
             hosts = [step for step in self._steps if isinstance(step, HostStep)]
             settings = host_steps.check_unchanged(hosts, self._host.runner)
             self._journal = Journal.begin(self._host, scheme=self._scheme, domain=self._vm.name)
@@ -93,6 +97,11 @@ class MadeSteps:
             return
         with uninterrupted(), self._lock:
             atexit.unregister(self.revert)
+            try:
+                hold_again(self._host)
+            except HostError as error:
+                journal.abandon()
+                raise lost_hold(self._host, error) from error
             failed = undo_all(self._made, self._host, self._vm, journal).failed
             if failed:
                 journal.abandon()
@@ -128,15 +137,22 @@ class MadeSteps:
         if self._host.kind is HostKind.EMBEDDED:
             restore(self._host)
             return
-        for path in dead_journals(self._host):
-            record = read_journal(path)
+        records = [read_journal(path) for path in dead_journals(self._host)]
+        records += left_on_host(self._host, {record.path.name for record in records})
+        for record in records:
             if record.open_steps:
                 raise Refused(
                     f"A run that died on {self._host.label} ({record.scheme}, process "
                     f"{record.pid}, {record.at}) left changes behind.",
                     rule="leftovers",
-                    todo="Put them back first: `kvmlab restore`, or kvmlab.restore(host).",
+                    todo=f"Put them back first: `kvmlab restore --host {self._host.spec}`.",
                 )
+
+    def _guard_again(self) -> None:
+        """A plan may be old: the guard reads the host once more where others may change it."""
+        if self._host.is_shared:
+            facts = inspect(self._host, prove_kvm=False)
+            refuse(check(self._steps, facts, self._vm))
 
 
 class Change(MadeSteps):

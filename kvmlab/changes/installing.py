@@ -69,6 +69,7 @@ def install(host: Host, *files: ConfigFile) -> None:
         HostBusy: another lab holds the host.
         HostRefused: this user may not.
     """
+    host.must_allow_changes("files that last beyond a reboot")
     steps = [file.step for file in files]
     with locked(host, purpose="install files"):
         found = host_steps.settings_of(steps, host.runner)

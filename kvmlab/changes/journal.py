@@ -1,5 +1,8 @@
 """The journal: every step on disk before it is made, so that what dies can be put right.
 
+It is kept on this machine, and for a host that others may use as well on that host too: whoever
+comes there next can put it right without this machine.
+
 One file of JSON lines for each change: ``open``, then ``making`` before each step, ``undone`` after
 its undo. It is removed when everything is undone. The process that writes it holds a lock on it; a
 journal whose lock is free belongs to a run that died.
@@ -11,14 +14,17 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from kvmlab.changes.keeper import Keeper, OnHost
+from kvmlab.changes.lock import keeper_of
 from kvmlab.changes.state_dir import host_key, private_dir, state_dir
 from kvmlab.changes.steps import Step, step_from_dict
-from kvmlab.errors import OutputError
+from kvmlab.errors import HostError, OutputError
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -29,18 +35,19 @@ FORMAT: Final = 1
 class Journal:
     """A journal open for writing; every line is on disk before the call returns."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, keeper: Keeper | None = None) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._keeper = keeper
 
     @classmethod
     def begin(cls, host: Host, *, scheme: str, domain: str) -> Self:
-        """Start a journal for one change."""
+        """Start a journal for one change; the host is `locked` by the caller."""
         now = datetime.now(UTC)
         folder = private_dir(journal_dir(host))
         path = folder / f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}-{scheme}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        journal = cls(path, os.open(path, flags, 0o600))
+        journal = cls(path, os.open(path, flags, 0o600), keeper_of(host))
         fcntl.flock(journal._descriptor, fcntl.LOCK_EX)
         journal._write(
             {
@@ -51,13 +58,13 @@ class Journal:
                 "domain": domain,
                 "pid": os.getpid(),
                 "at": now.isoformat("T", "milliseconds"),
-            }
+            },
         )
         _sync_folder(folder)
         return journal
 
     @classmethod
-    def resume(cls, path: Path) -> Self | None:
+    def resume(cls, path: Path, keeper: Keeper | None = None) -> Self | None:
         """Take over the journal of a run that died; None where its run is alive."""
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -65,22 +72,32 @@ class Journal:
         except OSError:
             os.close(descriptor)
             return None
-        return cls(path, descriptor)
+        return cls(path, descriptor, keeper)
 
     def making(self, steps: Sequence[Step], numbers: Sequence[int]) -> None:
-        """Note that these steps are about to be made."""
-        for number, step in zip(numbers, steps, strict=True):
-            self._write({"event": "making", "number": number, "step": step.to_dict()}, sync=False)
-        os.fsync(self._descriptor)
+        """Note that these steps are about to be made.
+
+        Raises:
+            HostUnreachable, HostError: the host cannot note it; then nothing may be made.
+        """
+        self._write(
+            *(
+                {"event": "making", "number": number, "step": step.to_dict()}
+                for number, step in zip(numbers, steps, strict=True)
+            )
+        )
 
     def undone(self, numbers: Sequence[int]) -> None:
         """Note that these steps are undone."""
-        for number in numbers:
-            self._write({"event": "undone", "number": number}, sync=False)
-        os.fsync(self._descriptor)
+        # The host's copy may say less: what is undone already needs nothing when it is read.
+        self._write(*({"event": "undone", "number": number} for number in numbers), here_only=True)
 
     def finish(self) -> None:
-        """Everything is undone: the journal goes."""
+        """Everything is undone: the journal goes, here and on the host."""
+        if self._keeper is not None:
+            # A copy that cannot be removed is found by the next restore, which has nothing to do.
+            with suppress(HostError):
+                self._keeper.gone(self.path.name)
         self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
@@ -88,10 +105,12 @@ class Journal:
         """Something is left to undo: the journal stays for `restore`."""
         os.close(self._descriptor)
 
-    def _write(self, event: dict[str, Any], *, sync: bool = True) -> None:
-        os.write(self._descriptor, (json.dumps(event) + "\n").encode())
-        if sync:
-            os.fsync(self._descriptor)
+    def _write(self, *events: dict[str, Any], here_only: bool = False) -> None:
+        text = "".join(json.dumps(event) + "\n" for event in events)
+        os.write(self._descriptor, text.encode())
+        os.fsync(self._descriptor)
+        if self._keeper is not None and not here_only:
+            self._keeper.note(self.path.name, text)
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,10 @@ def read_journal(path: Path) -> Record:
     Raises:
         OutputError: not a journal, or one of another format.
     """
-    events = list(_events(path))
+    return parse_journal(path, path.read_text(encoding="utf-8"))
+
+
+def _record(path: Path, events: list[dict[str, Any]]) -> Record:
     if not events:
         return Record(path, "", "", 0, "", ())
     if events[0].get("event") != "open" or events[0].get("format") != FORMAT:
@@ -146,6 +168,30 @@ def dead_journals(host: Host) -> tuple[Path, ...]:
     return tuple(path for path in sorted(folder.glob("*.jsonl")) if not _alive(path))
 
 
+def adopt(host: Host, found: OnHost) -> None:
+    """Take over the journals that only the host has: their lab ran on another machine, or its
+    state here is gone. The host is `locked` by the caller.
+    """
+    folder = private_dir(journal_dir(host))
+    for name, text in found.journals.items():
+        path = folder / name
+        if path.parent != folder or path.exists():
+            continue
+        path.write_text(text, encoding="utf-8")
+    _sync_folder(folder)
+
+
+def alive_here(host: Host, name: str) -> bool:
+    """Whether the journal of that name belongs to a run of this machine that is alive."""
+    path = journal_dir(host) / name
+    return path.exists() and _alive(path)
+
+
+def parse_journal(path: Path, text: str) -> Record:
+    """What the journal with this text says; ``path`` is for messages. Raises as `read_journal`."""
+    return _record(path, list(_events(path, text)))
+
+
 def _alive(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -160,8 +206,8 @@ def _alive(path: Path) -> bool:
     return False
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").split("\n")
+def _events(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    lines = text.split("\n")
     for number, line in enumerate(lines):
         try:
             if line:

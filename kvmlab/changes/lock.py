@@ -1,4 +1,8 @@
-"""One lab at a time on one host: a lock that the kernel drops when its holder dies."""
+"""One lab at a time on one host: locks that the kernel drops when their holder dies.
+
+There are two: one on this machine, and for a host that others may use as well one on the host
+itself (`kvmlab.changes.keeper`). The embedded host is leased to one process anyway.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmlab.changes.keeper import Keeper
 from kvmlab.changes.state_dir import host_key, private_dir, state_dir
 from kvmlab.errors import HostBusy
 
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 class _Held:
     descriptor: int
     times: int
+    purpose: str
+    keeper: Keeper | None = None
 
 
 _held: dict[Path, _Held] = {}
@@ -36,15 +43,37 @@ def locked(host: Host, *, purpose: str) -> Iterator[None]:
 
     Raises:
         HostBusy: another process holds it; the message says which, since when and for what.
+        HostRefused, HostUnreachable: the lock on the host cannot be had.
     """
     path = _path(host)
     with _guard:
-        _take(path, host.label, purpose)
+        _take(path, host, purpose)
     try:
         yield
     finally:
         with _guard:
             _give(path)
+
+
+def keeper_of(host: Host) -> Keeper | None:
+    """The lock on the host itself, where this process holds one."""
+    held = _held.get(_path(host))
+    return held.keeper if held is not None else None
+
+
+def hold_again(host: Host) -> None:
+    """Take the lock on the host again where it was lost, as by a connection that froze.
+
+    Raises:
+        HostBusy: another lab has taken it meanwhile, and what was changed is its business now.
+        HostRefused, HostUnreachable: it cannot be had.
+    """
+    with _guard:
+        held = _held.get(_path(host))
+        if held is None or held.keeper is None or held.keeper.alive:
+            return
+        held.keeper.close()
+        held.keeper = Keeper.take(host, held.purpose)
 
 
 def is_locked(host: Host) -> bool:
@@ -67,7 +96,7 @@ def _path(host: Host) -> Path:
     return private_dir(state_dir() / "lock") / f"{host_key(host.spec)}.lock"
 
 
-def _take(path: Path, label: str, purpose: str) -> None:
+def _take(path: Path, host: Host, purpose: str) -> None:
     if path in _held:
         _held[path].times += 1
         return
@@ -77,19 +106,26 @@ def _take(path: Path, label: str, purpose: str) -> None:
     except OSError as error:
         os.close(descriptor)
         raise HostBusy(
-            f"Another lab works on {label}: {_holder(path)}.",
+            f"Another lab works on {host.label}: {_holder(path)}.",
             todo="Wait until it has ended, or end it; the lock goes with its process.",
         ) from error
     note = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat("T", "seconds")}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({**note, "purpose": purpose}).encode(), 0)
-    _held[path] = _Held(descriptor, 1)
+    try:
+        keeper = Keeper.take(host, purpose) if host.is_shared else None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _held[path] = _Held(descriptor, 1, purpose, keeper)
 
 
 def _give(path: Path) -> None:
     held = _held[path]
     held.times -= 1
     if held.times == 0:
+        if held.keeper is not None:
+            held.keeper.close()
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(held.descriptor)
         del _held[path]

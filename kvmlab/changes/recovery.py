@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kvmlab.changes.journal import Journal, dead_journals, read_journal
-from kvmlab.changes.lock import is_locked, locked
+from kvmlab.changes.journal import (
+    Journal,
+    Record,
+    adopt,
+    alive_here,
+    dead_journals,
+    parse_journal,
+    read_journal,
+)
+from kvmlab.changes.keeper import FOLDER, read_on_host
+from kvmlab.changes.lock import is_locked, keeper_of, locked
 from kvmlab.changes.undoing import NotUndone, revert_failed, undo_all, uninterrupted
 from kvmlab.hosts import read_tree
 
@@ -27,16 +36,20 @@ class Leftover:
     """The sentence of the step that was not undone."""
     journal: Path | None
     """The journal that can put it back; None where a trace was found without one."""
+    undo: tuple[str, ...] = ()
+    """The commands that put it back, as a person would type them on the host."""
 
 
 def leftovers(host: Host) -> tuple[Leftover, ...]:
     """What earlier runs left on ``host``: open journals, and traces on the host without one.
 
-    Reads only. The changes of a run that is alive on this machine are not leftovers.
+    Reads only. The changes of a run that is alive are not leftovers.
     """
+    records = [read_journal(path) for path in dead_journals(host)]
+    records += left_on_host(host, {record.path.name for record in records})
     found = [
-        Leftover(record.scheme, step.what, record.path)
-        for record in map(read_journal, dead_journals(host))
+        Leftover(record.scheme, step.what, record.path, step.undo_text)
+        for record in records
         for _, step in record.open_steps
     ]
     if not found and not is_locked(host):
@@ -49,10 +62,25 @@ def leftovers(host: Host) -> tuple[Leftover, ...]:
     return tuple(found)
 
 
+def left_on_host(host: Host, known: set[str]) -> list[Record]:
+    """The host's own journals of runs that died, but for those whose names are ``known``."""
+    if not host.is_shared:
+        return []
+    there = read_on_host(host)
+    if there.holder and keeper_of(host) is None:
+        return []  # whoever holds the host is at work
+    return [
+        parse_journal(Path(FOLDER, "journal", name), text)
+        for name, text in sorted(there.journals.items())
+        if name not in known and not alive_here(host, name)
+    ]
+
+
 def restore(host: Host) -> tuple[str, ...]:
     """Put back what runs that died left on ``host``; returns one sentence for each thing done.
 
-    Can be repeated: with nothing left it does nothing and returns nothing.
+    Can be repeated: with nothing left it does nothing and returns nothing. The host's own copies
+    of journals count as well, so a run that died on another machine is put back too.
 
     Raises:
         HostBusy: a run that is alive holds the host.
@@ -61,9 +89,11 @@ def restore(host: Host) -> tuple[str, ...]:
     done: list[str] = []
     failed: list[NotUndone] = []
     with locked(host, purpose="restore"), uninterrupted():
+        if host.is_shared:
+            adopt(host, read_on_host(host))
         # The newest first: what was changed last is put back first.
         for path in reversed(dead_journals(host)):
-            journal = Journal.resume(path)
+            journal = Journal.resume(path, keeper_of(host))
             if journal is None:
                 continue
             record = read_journal(path)

@@ -14,7 +14,7 @@ from kvmlab.changes import host_steps
 from kvmlab.changes.journal import Journal
 from kvmlab.changes.steps import AttachInterface, HostStep, Step
 from kvmlab.domain import TestVM
-from kvmlab.errors import DomainNotFound, KvmlabError, RevertFailed, StepFailed
+from kvmlab.errors import DomainNotFound, HostError, KvmlabError, RevertFailed, StepFailed
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -106,8 +106,19 @@ def revert_failed(host: Host, failed: Sequence[NotUndone]) -> RevertFailed:
     by_hand = "\n".join(text for item in failed for text in item.step.undo_text)
     return RevertFailed(
         f"{len(failed)} of the changes on {host.label} could not be put back:\n{left}",
-        todo="Run `kvmlab restore` when the cause is gone, or do by hand on that host:\n" + by_hand,
+        todo=f"Run `kvmlab restore --host {host.spec}` when the cause is gone, or do by hand on "
+        "that host:\n" + by_hand,
         evidence="\n".join(item.error.evidence for item in failed if item.error.evidence),
+    )
+
+
+def lost_hold(host: Host, error: HostError) -> RevertFailed:
+    """The error where the host cannot be held any more, so that nothing may be put back there."""
+    return RevertFailed(
+        f"What was changed on {host.label} was not put back: {error.message}",
+        todo=f"Run `kvmlab restore --host {host.spec}`, which does nothing where another lab has "
+        "put it back already.",
+        evidence=error.evidence,
     )
 
 

@@ -32,7 +32,9 @@ JUDGES: Final[tuple[Judge, ...]] = (
 ELSEWHERE: Final = frozenset(
     {
         Rule.EMBEDDED_KVM,
+        Rule.CONNECTIONS,
         Rule.LAB_VM_IMAGE,
+        Rule.NO_CONSENT,
         Rule.NOT_THE_LABS_DOMAIN,
         Rule.NOT_THE_NAMED_DOMAIN,
     }

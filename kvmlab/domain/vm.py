@@ -82,10 +82,13 @@ class TestVM:
         try:
             vm = cls.find(host, name)
         except DomainNotFound:
+            host.must_allow_changes(f"the definition of {name}")
             vm = cls._define(host, _wanted(LabVm(name=name), vcpus, memory_mib))
         else:
             vm = vm._as_wanted(vcpus, memory_mib)
-        vm.start()
+        if vm.state not in ("running", "idle"):
+            host.must_allow_changes(f"starting {name}")
+            vm.start()
         vm.agent.ping(timeout_sec=timeout_sec)
         return vm
 
@@ -120,6 +123,7 @@ class TestVM:
         has_memory_mib = (domain.memory or 0) // 1024  # libvirt itself answers in KiB
         if vcpus in (None, domain.vcpus) and memory_mib in (None, has_memory_mib):
             return self
+        self.host.must_allow_changes(f"another size of {self.name}")
         self.stop()
         libvirt_door.call(self.handle.undefine, what=f"undefine {self.name}")
         return self._define(self.host, _wanted(LabVm(name=self.name), vcpus, memory_mib))

@@ -163,6 +163,7 @@ def _machine(facts: HostFacts) -> Section:
         _row("Clock", facts.clock.meaning),
     ]
     rows += [_row("Not read", text, "bad") for text in facts.unread]
+    rows += [_row("Left behind", text, "bad") for text in facts.leftovers]
     return Section("Machine", tuple(rows))
 
 

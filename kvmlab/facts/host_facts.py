@@ -8,6 +8,7 @@ from typing import Any
 
 from kvmlab.clock import Clock
 from kvmlab.errors import Unavailable
+from kvmlab.facts.connections import Connections
 from kvmlab.facts.rules import Rule
 from kvmlab.facts.types import (
     CpuFacts,
@@ -55,6 +56,10 @@ class HostFacts:
     nodes: Mapping[str, bool] = field(default_factory=dict)
     #: All cables for tests: `wire` first, then those of ports that only some schemes use.
     wires: tuple[Wire, ...] = ()
+    #: Established TCP connections that end at an address of the host.
+    connections: tuple[Connections, ...] = ()
+    #: What runs that died left behind, as sentences; filled in by `Lab.inspect`.
+    leftovers: tuple[str, ...] = ()
 
     def port(self, name: str) -> NetFunction:
         """The network function with that interface name or PCI address ("0000:" may be left out).

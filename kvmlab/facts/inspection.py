@@ -83,6 +83,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         carriers=net.carriers,
         default_route_interfaces=net.default_routes,
         unread=net.unread,
+        connections=net.connections,
         nodes=MappingProxyType(nodes),
     )
 

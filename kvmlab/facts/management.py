@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from typing import Final
@@ -45,7 +45,7 @@ def find_management(
     needed = dict.fromkeys([*([first] if first else []), *default_routes])
     carriers: dict[str, None] = {}
     for name in needed:
-        for carrier in _chain(name, own):
+        for carrier in chain(name, own):
             carriers[carrier] = None
     return Management(first, tuple(carriers))
 
@@ -67,7 +67,7 @@ def _with_address(links: Iterable[Link], ssh_connection: str) -> tuple[str, ...]
     )
 
 
-def _chain(name: str, links: dict[str, Link]) -> tuple[str, ...]:
+def chain(name: str, links: Mapping[str, Link]) -> tuple[str, ...]:
     """``name``, its parents (VLAN), its members (bridge, bond) and its masters, each once."""
     found: dict[str, None] = {}
     waiting = [name]

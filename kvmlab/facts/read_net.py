@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kvmlab.errors import HostRefused, OutputError, Unavailable
+from kvmlab.facts.connections import Connections, parse_connections
 from kvmlab.facts.functions import network_functions
 from kvmlab.facts.management import find_management
 from kvmlab.facts.parse_net import parse_links, parse_routes, parse_speeds
@@ -43,6 +44,7 @@ class Net:
     carriers: tuple[str, ...]
     default_routes: tuple[str, ...]
     unread: tuple[str, ...]
+    connections: tuple[Connections, ...]
 
 
 def read_net(
@@ -94,7 +96,15 @@ def read_net(
         carriers=frozenset(management.carriers),
     )
     return Net(
-        iommu, ports, links, management.interface, management.carriers, default_routes, unread
+        iommu=iommu,
+        ports=ports,
+        links=links,
+        management=management.interface,
+        carriers=management.carriers,
+        default_routes=default_routes,
+        unread=unread,
+        # Recordings of older scripts lack it; where it is cut off, later sections are missing too.
+        connections=parse_connections(sections.texts.get("connections", "")),
     )
 
 

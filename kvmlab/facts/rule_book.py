@@ -54,6 +54,12 @@ _MACHINE: Final = {
         "The embedded host was asked to use KVM, and KVM does not run it here.",
         "Leave the accelerator to kvmlab: emulation works everywhere.",
     ),
+    Rule.NO_CONSENT: Entry(
+        "somebody said yes to changes",
+        "On a host that is not the embedded one kvmlab changes nothing before somebody has seen "
+        "the plan and said yes.",
+        "Say yes: APPLY = True in a notebook, `--yes` on the command line.",
+    ),
     Rule.MODULE_MISSING: Entry(
         "the kernel has the modules of all schemes",
         "tun, bridge, macvtap and vfio-pci are each needed by a scheme; small cloud kernels "
@@ -107,6 +113,12 @@ _PORTS: Final = {
         "the management connection is known",
         "kvmlab never touches what carries the connection to the host, so it has to know it.",
         "Give the lab another port than that of the management connection.",
+    ),
+    Rule.CONNECTIONS: Entry(
+        "no program of the host talks through the port",
+        "A port that goes to a bridge, to a VM or to another driver cuts the connections that end "
+        "at its addresses: storage, migration, monitoring, other people's logins.",
+        "Give the lab a port through which the host itself talks to nobody.",
     ),
     Rule.PORT_MISSING: Entry(
         "the port under test is there",

@@ -25,8 +25,10 @@ class Rule(StrEnum):
     LOCKED_MEMORY = "locked-memory"
     BRIDGE_NETFILTER = "bridge-netfilter"
     LEFTOVERS = "leftovers"
+    NO_CONSENT = "no-consent"
     # Ports and functions.
     MANAGEMENT = "management-interface"
+    CONNECTIONS = "port-carries-connections"
     PORT_MISSING = "port-missing"
     PORT_IN_USE = "port-in-use"
     BRIDGE_NAME_TAKEN = "bridge-name-taken"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from kvmlab.clock import Clock
+from kvmlab.errors import Refused
 from kvmlab.hosts import libvirt_door
 from kvmlab.hosts.local import LocalRunner
 from kvmlab.hosts.runner import Runner
@@ -18,6 +19,9 @@ from kvmlab.process import Completed
 
 if TYPE_CHECKING:
     import libvirt
+
+#: Kinds of host that may serve others, on which every change needs an explicit yes.
+_ASKED: Final = (HostKind.LOCAL, HostKind.SSH)
 
 
 class Host:
@@ -35,6 +39,7 @@ class Host:
         emulated: str | None = None,
         wire: Wire | None = None,
         more_wires: tuple[Wire, ...] = (),
+        allows_changes: bool | None = None,
         deadline_sec: float = 10.0,
     ) -> None:
         self.spec = spec
@@ -45,6 +50,8 @@ class Host:
         self.clock = clock
         self.emulated = emulated
         self.wire = wire
+        #: Somebody said yes to changes; the embedded host is nobody else's and needs no yes.
+        self.allows_changes = kind not in _ASKED if allows_changes is None else allows_changes
         self._more_wires = more_wires
         self._deadline_sec = deadline_sec
         self._connection: libvirt.virConnect | None = None
@@ -54,6 +61,26 @@ class Host:
     def wires(self) -> tuple[Wire, ...]:
         """All cables for tests: `wire` first, then those of ports that only some schemes use."""
         return tuple(wire for wire in (self.wire, *self._more_wires) if wire is not None)
+
+    @property
+    def is_shared(self) -> bool:
+        """Others may work on it too: this machine, or one that is reached by ssh."""
+        return self.kind in _ASKED
+
+    def must_allow_changes(self, what: str) -> None:
+        """Stop unless somebody said yes; ``what`` completes "Nobody said yes to …".
+
+        Raises:
+            Refused: nobody did; nothing was changed.
+        """
+        if not self.allows_changes:
+            raise Refused(
+                f"Nobody said yes to {what} on {self.label}. Nothing was changed.",
+                rule="no-consent",
+                todo="Look at the plan, then say yes: APPLY = True in a notebook, "
+                "`-p APPLY=yes` for a run, `--yes` on the command line, "
+                "open_lab(…, allow_changes=True) in a program.",
+            )
 
     def run(
         self,
@@ -118,12 +145,14 @@ def open_host(
     emulated: str | None = None,
     wire: Wire | None = None,
     more_wires: tuple[Wire, ...] = (),
+    allows_changes: bool | None = None,
     deadline_sec: float = 10.0,
 ) -> Host:
     """Open the host that ``spec`` names: ``qemu:///system`` or ``qemu+ssh://user@host/system``.
 
     The ssh connection is opened now, libvirt's when it is first used. ``ssh`` says more about
-    the way there (key, pinned host key) than a URI can. ``deadline_sec`` holds for each of the
+    the way there (key, pinned host key) than a URI can. ``allows_changes`` is somebody's yes to
+    changes there; left out, only the embedded host may be changed. ``deadline_sec`` holds for each of the
     two connections.
 
     Raises:
@@ -151,5 +180,6 @@ def open_host(
         emulated=emulated,
         wire=wire,
         more_wires=more_wires,
+        allows_changes=allows_changes,
         deadline_sec=deadline_sec,
     )

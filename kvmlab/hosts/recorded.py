@@ -12,6 +12,7 @@ line is kept: scripts that travel over standard input name themselves there::
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,17 @@ class RecordedRunner:
         )
         return checked(completed, check=check)
 
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        """A recording cannot be talked to.
+
+        Raises:
+            HostError: always.
+        """
+        raise HostError(
+            f"{self.name} is a recording; `{' '.join(argv)}` cannot be started there.",
+            todo="Open a real host.",
+        )
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -162,6 +174,10 @@ class Recorder:
             )
         )
         return checked(completed, check=check)
+
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``argv`` on the real host; what is said to it is not recorded."""
+        return self._inner.start(argv, root=root)
 
     @property
     def count(self) -> int:

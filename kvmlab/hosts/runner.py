@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from typing import Final, Protocol, runtime_checkable
 
@@ -44,6 +45,15 @@ class Runner(Protocol):
             CommandTimeout: the deadline passed.
             HostRefused: root was needed and the machine would not give it.
             HostUnreachable: the connection to the machine is gone.
+        """
+
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``argv`` there with pipes to it, and do not wait for it.
+
+        It hears the end of its input when this process ends, in whichever way.
+
+        Raises:
+            HostRefused, HostUnreachable, HostError: it cannot be started.
         """
 
     def close(self) -> None:

@@ -106,19 +106,9 @@ class SshRunner:
         When the deadline passes, the channel is closed; a command that neither reads nor writes
         may go on over there.
         """
-        if self._master.poll() is not None:
-            raise HostUnreachable(
-                f"The connection to {self.name} has ended.",
-                todo="Open the host again.",
-                evidence=self._logged(),
-            )
         words = with_root(argv, root=root, uid=self.uid)
         completed = process.run(
-            (
-                *self._client_argv(),
-                self.target.address,
-                shlex.join(("env", "LC_ALL=C", f"PATH={TOOL_PATH}", *words)),
-            ),
+            self._through(words),
             timeout_sec=timeout_sec,
             input_text=input_text,
             check=False,
@@ -128,6 +118,22 @@ class SshRunner:
         if completed.returncode == _SSH_FAILED:
             self._raise_if_lost(completed)
         return checked(completed, check=check)
+
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``argv`` there; see :meth:`kvmlab.hosts.Runner.start`."""
+        words = with_root(argv, root=root, uid=self.uid)
+        return process.start(self._through(words), host=self.name)
+
+    def _through(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The command line here that runs ``words`` there."""
+        if self._master.poll() is not None:
+            raise HostUnreachable(
+                f"The connection to {self.name} has ended.",
+                todo="Open the host again.",
+                evidence=self._logged(),
+            )
+        there = shlex.join(("env", "LC_ALL=C", f"PATH={TOOL_PATH}", *words))
+        return (*self._client_argv(), self.target.address, there)
 
     def close(self) -> None:
         """End the connection and remove its files; may be called twice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,10 @@ class _Watched:
         except HostUnreachable:
             self._lease.check()
             raise
+
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``argv``; see :class:`kvmlab.hosts.Runner`."""
+        return self._runner.start(argv, root=root)
 
     def close(self) -> None:
         """Close the runner."""

@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -31,9 +32,10 @@ from kvmlab.errors import (
     UsageError,
 )
 from kvmlab.hosts import Host, Wire
+from kvmlab.lab.cards import CARDS
 from kvmlab.lab.keeping import Keeping, Kept
 from kvmlab.results import Journal, Result
-from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
+from kvmlab.schemes import Scheme
 from kvmlab.schemes.catalogue import Attempt, attempt
 
 if TYPE_CHECKING:
@@ -42,19 +44,6 @@ if TYPE_CHECKING:
     from kvmlab.facts import HostFacts
     from kvmlab.measure import OnProgress, Trials
     from kvmlab.widgets import TrialPanel
-
-# The cards that a panel offers.
-CARDS: dict[str, Scheme] = {
-    "e1000": FullEmulation("e1000"),
-    "e1000e": FullEmulation("e1000e"),
-    "virtio": Virtio(),
-    "virtio-vhost": Virtio(backend="vhost"),
-    "macvtap": Macvtap(),
-    "macvtap-e1000": Macvtap(model="e1000"),
-    "macvtap-qemu": Macvtap(backend="qemu"),
-    "exclusive-nic": PciPassthrough(group="take"),
-    "sriov-vf": SriovVf(),
-}
 
 
 class Lab:
@@ -90,12 +79,12 @@ class Lab:
 
     @property
     def vm(self) -> TestVM:
-        """The test VM, running, its agent answering; made on the embedded host if need be."""
+        """The test VM, running, its agent answering; made if need be, where changes are allowed."""
         if self._vm is None:
             with self._watched():
                 self._vm = (
                     TestVM.ensure(self.host)
-                    if self._vm_name == LAB_VM_NAME
+                    if self._vm_name == LAB_VM_NAME and self.host.allows_changes
                     else TestVM.find(self.host, self._vm_name)
                 )
         return self._vm
@@ -107,10 +96,14 @@ class Lab:
 
     def inspect(self) -> HostFacts:
         """Read the host anew. Changes nothing."""
+        from kvmlab.changes import leftovers
         from kvmlab.facts import inspect
 
         with self._watched():
-            self._facts = inspect(self.host)
+            facts = inspect(self.host)
+            # What a run left on the embedded host is put back by the next change, unasked.
+            left = leftovers(self.host) if self.host.is_shared else ()
+            self._facts = replace(facts, leftovers=tuple(one.what for one in left))
         return self._facts
 
     def doctor(self) -> Diagnosis:
@@ -139,7 +132,16 @@ class Lab:
             Unavailable: this host cannot do that.
         """
         with self._watched():
-            return scheme.plan(self.facts, vm=self.vm)
+            return scheme.plan(self.facts, vm=self._vm_to_plan_for())
+
+    def _vm_to_plan_for(self) -> TestVM | None:
+        """The test VM; None where the lab's own is yet to be made and nobody has said yes to it."""
+        if self.host.allows_changes or self._vm_name != LAB_VM_NAME:
+            return self.vm
+        try:
+            return self.vm
+        except DomainNotFound:
+            return None
 
     def trace(self, nic: Nic) -> Result:
         """Follow one ping through the host: a result without trials that holds the path.

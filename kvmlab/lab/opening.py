@@ -24,7 +24,8 @@ def open_lab(
     clock: str | Clock = Clock.VIRTUAL,
     vm: str = LAB_VM_NAME,
     out: str | Path = "results",
-    wire: Wire | None = None,
+    wire: Wire | str | None = None,
+    allow_changes: bool = False,
     settings: Settings | None = None,
     progress: Say | None = None,
 ) -> Lab:
@@ -35,24 +36,28 @@ def open_lab(
         clock: "virtual" or "wall", for the embedded host; other hosts have a real one.
         vm: the test VM's libvirt name; the lab makes its own where none is named.
         out: the folder under which :meth:`Lab.keep` writes.
-        wire: the cable under test; the embedded host has its own.
+        wire: the cable under test, also as text (`Wire.parse`); the embedded host has its own.
+        allow_changes: a yes to changes on a host that is not embedded; without it, plans are
+            made and shown there and nothing is changed. The embedded host needs no yes.
         settings: more about the embedded host; its clock must then agree with ``clock``.
         progress: told what takes time, a line at a time; printed where it is left out.
 
     Raises:
-        UsageError: no such kind of host or clock.
+        UsageError: no such kind of host or clock, or no cable.
         HostUnreachable, HostRefused: the host does not answer, or does not let us in.
         EmbeddedError: the embedded host cannot be built or started.
     """
     time = as_clock(clock)
+    cable = Wire.parse(wire) if isinstance(wire, str) and wire else wire or None
+    assert not isinstance(cable, str)
     if spec != EMBEDDED:
-        host = open_host(spec, wire=wire)
+        host = open_host(spec, wire=cable, allows_changes=allow_changes)
         return Lab(host, vm_name=vm, out=Path(out))
     lease = acquire(
         settings or Settings(clock=time), preparation=preparation(), progress=progress or _print
     )
     try:
-        host = connect(lease, wire=wire)
+        host = connect(lease, wire=cable)
     except BaseException:
         lease.release(clean=False)
         raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,10 @@ class DyingRunner:
             argv, timeout_sec=timeout_sec, input_text=input_text, check=check, root=root
         )
 
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        self._fuse.burn(argv[0])
+        return self._inner.start(argv, root=root)
+
     def close(self) -> None:
         self._inner.close()
 
@@ -96,7 +101,9 @@ def reach(coordinates: dict[str, Any]) -> Host:
         key_path=Path(ssh["key"]),
         known_hosts=Path(ssh["known_hosts"]),
     )
-    return open_host(coordinates["spec"], ssh=target, label="the host", deadline_sec=60)
+    return open_host(
+        coordinates["spec"], ssh=target, label="the host", deadline_sec=60, allows_changes=True
+    )
 
 
 def main(path: Path, moment: int) -> None:

@@ -100,6 +100,19 @@ route_to_peer() {
 	[ -n "$peer" ] && ip -j route get "${peer%% *}"
 }
 
+# Established TCP connections, those of the kernel (NFS, iSCSI) too: local address, how many, local
+# port and other end of one.
+connections() {
+	awk '$4 == "01" {
+		split($2, own, ":")
+		count[own[1]]++
+		port[own[1]] = own[2]
+		other[own[1]] = $3
+	}
+	END { for (address in count) print address, count[address], port[address], other[address] }
+	' /proc/net/tcp /proc/net/tcp6
+}
+
 section identity identity
 section cpu one_cpu
 section nodes nodes
@@ -116,6 +129,7 @@ section addresses ip -j -d address show
 section default_routes ip -j route show default
 section default_routes6 ip -j -6 route show default
 section route_to_peer route_to_peer
+section connections connections
 section namespaces entries /run/netns/*
 
 # Only root may look into namespaces; others come back for them with sudo.

@@ -1,0 +1,237 @@
+"""The lock on the host itself, and the copy of the journal there.
+
+A program on the host holds the lock for as long as this process talks to it through the host's
+connection. However this process ends, the program hears it and the lock goes. Where the connection
+freezes, nothing is heard any more: after `SILENCE_SEC` the program ends by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from getpass import getuser
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, Self
+
+from kvmlab.errors import HostBusy, HostError, HostRefused, HostUnreachable, OutputError
+from kvmlab.hosts import run_script
+
+if TYPE_CHECKING:
+    from kvmlab.hosts import Host
+
+#: Where a host keeps its lock and its journals. Not /run: what `define` made outlives a reboot.
+FOLDER: Final = "/var/lib/kvmlab"
+#: Seconds without a word after which the host gives its lock to the next lab.
+SILENCE_SEC: Final = 120
+_BEAT_SEC: Final = 15.0
+_ANSWER_SEC: Final = 60.0
+
+
+def who_am_i(purpose: str) -> str:
+    """This process for others, in one line: ``alice@desk, process 12, since …, scheme e1000``."""
+    since = datetime.now(UTC).isoformat("T", "seconds")
+    return f"{getuser()}@{socket.gethostname()}, process {os.getpid()}, since {since}, {purpose}"
+
+
+class Keeper:
+    """The lock of one host, held there by a program that listens to this process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], label: str) -> None:
+        self._process = process
+        self._label = label
+        self._talking = threading.Lock()
+        self._over = threading.Event()
+        self._heard = b""
+
+    @classmethod
+    def take(
+        cls, host: Host, purpose: str, *, folder: str = FOLDER, silence_sec: int = SILENCE_SEC
+    ) -> Self:
+        """Take the host's lock.
+
+        Raises:
+            HostBusy: another lab has it; the message says who, since when, and how long ago it was
+                last heard.
+            HostRefused: the lock cannot be written by this user.
+            HostUnreachable: the host does not answer.
+        """
+        script = files("kvmlab.changes").joinpath("scripts", "keep_lock.sh")
+        words = (folder, str(silence_sec), who_am_i(purpose))
+        argv = ("sh", "-c", script.read_text(encoding="utf-8"), "kvmlab-lock", *words)
+        keeper = cls(host.runner.start(argv, root=True), host.label)
+        try:
+            said = keeper._answer()
+            if said != "held":
+                raise _not_held(said, host.label)
+        except BaseException:
+            keeper.close()
+            raise
+        threading.Thread(target=keeper._beat, name="kvmlab-beat", daemon=True).start()
+        return keeper
+
+    @property
+    def alive(self) -> bool:
+        """Whether the lock is still held, as far as can be known here."""
+        return self._process.poll() is None
+
+    def note(self, name: str, text: str) -> None:
+        """Append to the journal ``name`` on the host; it is on disk there when this returns.
+
+        Raises:
+            HostUnreachable: the connection or the lock is gone.
+            HostError: the host's disk does not take it.
+        """
+        raw = text.encode()
+        self._ask(f"note {name} {len(raw)}\n".encode() + raw)
+
+    def gone(self, name: str) -> None:
+        """Remove the journal ``name`` on the host. Raises as `note` does."""
+        self._ask(f"gone {name}\n".encode())
+
+    def close(self) -> None:
+        """Give the lock back. Twice is no error."""
+        self._over.set()
+        with self._talking:
+            if self._process.stdin is not None and not self._process.stdin.closed:
+                try:
+                    self._process.stdin.close()
+                except OSError:
+                    pass  # what would have been said is not needed any more
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            for stream in (self._process.stdout, self._process.stderr):
+                if stream is not None:
+                    stream.close()
+
+    def _ask(self, said: bytes) -> None:
+        with self._talking:
+            self._say(said)
+            answer = self._answer()
+        if answer != "ok":
+            raise HostError(
+                f"The journal on {self._label} could not be written: "
+                f"{answer.removeprefix('failed ')}.",
+                todo="See that its disk is not full and can be written, then try again.",
+            )
+
+    def _say(self, said: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(said)
+            self._process.stdin.flush()
+        except (OSError, ValueError) as error:
+            raise self._lost() from error
+
+    def _beat(self) -> None:
+        while not self._over.wait(_BEAT_SEC):
+            with self._talking:
+                try:
+                    self._say(b"beat\n")
+                except HostUnreachable:
+                    return  # whoever asks next is told
+
+    def _answer(self) -> str:
+        stdout = self._process.stdout
+        assert stdout is not None
+        deadline = time.monotonic() + _ANSWER_SEC
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while b"\n" not in self._heard:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise self._lost()
+                chunk = os.read(stdout.fileno(), 4096)
+                if not chunk:
+                    raise self._lost()
+                self._heard += chunk
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def _lost(self) -> HostError:
+        said = ""
+        if self._process.stderr is not None and self._process.poll() is not None:
+            said = self._process.stderr.read().decode(errors="replace")
+        if "sudo:" in said:
+            return HostRefused(
+                f"The lock of {self._label} needs root, and sudo there did not give it without a "
+                "password.",
+                todo="Connect as root, or see docs/real-host.md for the sudo rules.",
+                evidence=said,
+            )
+        return HostUnreachable(
+            f"The lock on {self._label} is lost: the connection was cut, or nothing was heard "
+            f"from here for {SILENCE_SEC} s.",
+            todo=f"Look at the host, then put back what is left: `kvmlab restore`, or "
+            f"kvmlab.restore(host). Its journal is in {FOLDER}/journal there.",
+            evidence=said,
+        )
+
+
+def _not_held(said: str, label: str) -> HostError:
+    word, _, rest = said.partition(" ")
+    if word != "busy":
+        return HostRefused(
+            f"The lock of {label} cannot be taken: {rest or said}.",
+            todo=f"kvmlab keeps it in {FOLDER} there, as root.",
+        )
+    age, _, holder = rest.partition(" ")
+    return HostBusy(
+        f"Another lab works on {label}: {holder or 'one that left no note'}; it was last heard "
+        f"{age} s ago.",
+        todo="Wait until it has ended, or end it; the lock goes with its process, and after "
+        f"{SILENCE_SEC} s without a word from it.",
+    )
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """What a host keeps of labs: its holder's note, "" where nobody holds it; its journals."""
+
+    holder: str
+    journals: dict[str, str]
+
+
+def read_on_host(host: Host, *, folder: str = FOLDER) -> OnHost:
+    """What is in the host's folder. Reads only, and needs no root.
+
+    Raises:
+        HostError: the host cannot be read.
+        OutputError: it answered something else.
+    """
+    done = run_script(host.runner, "kvmlab.changes", "read_journals.sh", folder, timeout_sec=60)
+    return parse_on_host(done.stdout)
+
+
+def parse_on_host(text: str) -> OnHost:
+    """Read what ``read_journals.sh`` prints.
+
+    Its output::
+
+        held 3 root@desk, process 12, since 2026-11-22T15:00:00+00:00, scheme e1000
+        @ 20261122T150000.000000-12-e1000.jsonl
+        {"event": "open", "format": 1, …}
+
+    Raises:
+        OutputError: it is not that.
+    """
+    head, _, rest = text.partition("\n")
+    word, _, holder = head.partition(" ")
+    if word not in ("free", "held"):
+        raise OutputError("What the host keeps of labs could not be understood.", evidence=text)
+    journals: dict[str, str] = {}
+    name = ""
+    for line in rest.split("\n"):
+        if line.startswith("@ "):
+            name = line[2:]
+            journals[name] = ""
+        elif name and line:
+            journals[name] += line + "\n"
+    return OnHost(holder.partition(" ")[2] if word == "held" else "", journals)
