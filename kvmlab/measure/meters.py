@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -49,6 +50,19 @@ def wire_of(host: Host, nic: Nic | None = None) -> Wire:
     return next(fitting, host.wire)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """The window inside a trial's traffic: ``warmup_sec`` after its begin, ``seconds`` long.
+
+    With ``packets`` it ends when so many have arrived, and ``seconds`` is the longest it may last.
+    All in the host's clock.
+    """
+
+    warmup_sec: float
+    seconds: float
+    packets: int = 0
+
+
 class Meters:
     """Counters and server around one trial; a context manager that takes both away again."""
 
@@ -59,6 +73,7 @@ class Meters:
         self._nic = subject.nic
         self._name = f"kvmlab-{secrets.token_hex(4)}"
         self._open = False
+        self._watch_sec = 0.0
         self.server_log = ""
 
     @property
@@ -88,8 +103,13 @@ class Meters:
         """The host's devices whose interrupts belong to the scheme: not the peer's."""
         return tuple(filter(None, (self._wire.port, self._nic.host_device)))
 
-    def prepare(self, server: tuple[str, ...], listens: str, port: int) -> None:
+    def prepare(
+        self, server: tuple[str, ...], listens: str, port: int, watch: Watch | None = None
+    ) -> None:
         """Set the counters, start the server and see it listen.
+
+        With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
+        once traffic comes.
 
         Raises:
             MeasureError: the kernel's tracing or the server cannot be used; the message says why.
@@ -98,9 +118,13 @@ class Meters:
         self._open = True
         if self.peer_is_elsewhere:
             server, listens, port = holder(_HELD_SEC), "none", 0
-        argv = self._wire.on_peer(server)
+        argv = (tasks, listens, f"{port:04X}", *self._wire.on_peer(server))
         try:
-            self._run("prepare", tasks, listens, f"{port:04X}", *argv)
+            if watch is None:
+                self._run("prepare", *argv)
+            else:
+                self._watch_sec = _TRAFFIC_WAIT_SEC + watch.warmup_sec + watch.seconds
+                self._run("watch", *self._place, *_words(watch), *argv)
         except CommandFailed as error:
             raise MeasureError(
                 f"The meters cannot be set up on {self._host.label}: {_reason(error)}.",
@@ -116,19 +140,13 @@ class Meters:
         completed = self._run("read", *self._place, label)
         return parse_snapshots(completed.stdout)[0]
 
-    def window(self, warmup_sec: float, seconds: float) -> tuple[Snapshot, Snapshot] | None:
-        """Wait for traffic and ``warmup_sec``, then count for ``seconds`` of the host's clock.
+    def window(self) -> tuple[Snapshot, Snapshot] | None:
+        """The two snapshots of the watch that :meth:`prepare` set up, once it has ended.
 
         None where no traffic came, or it was over already.
         """
-        completed = self._run(
-            "window",
-            *self._place,
-            str(_TRAFFIC_WAIT_SEC),
-            f"{warmup_sec:g}",
-            f"{seconds:g}",
-            takes_sec=_TRAFFIC_WAIT_SEC + warmup_sec + seconds,
-        )
+        wait_sec = f"{self._watch_sec + _TRAFFIC_WAIT_SEC:.0f}"
+        completed = self._run("window", wait_sec, takes_sec=self._watch_sec)
         if "=== no traffic" in completed.stdout:
             return None
         begin, end = parse_snapshots(completed.stdout)
@@ -182,6 +200,12 @@ class Meters:
             check=check,
             root=True,
         )
+
+
+def _words(watch: Watch) -> tuple[str, ...]:
+    # The shell counts a limit in whole seconds.
+    seconds = f"{watch.seconds:.0f}" if watch.packets else f"{watch.seconds:g}"
+    return (str(_TRAFFIC_WAIT_SEC), f"{watch.warmup_sec:g}", seconds, str(watch.packets))
 
 
 def _reason(error: CommandFailed) -> str:

@@ -9,11 +9,15 @@ from typing import Any
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 
-WORKLOADS = ("tcp_up", "tcp_down", "latency", "pps")
-"""TCP from the VM to the peer, TCP back, round trips, small UDP datagrams from the VM."""
+USUAL_WORKLOADS = ("tcp_up", "tcp_down", "latency", "pps")
+"""TCP from the VM to the peer, TCP back, echoes, small UDP datagrams from the VM."""
+WORKLOADS = (*USUAL_WORKLOADS, "request_response", "tcp_up_flows", "pps_flows")
+"""Those, and UDP messages that a program at the peer answers, and TCP and small datagrams from the
+VM in several flows at once."""
 
 _MOST_SECONDS = 600
-_MOST_TRIALS = 100
+MOST_TRIALS = 100
+_MOST_FLOWS = 128  # of one iperf3
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,13 @@ class Trials:
     left out (whole seconds: iperf3 and sockperf know no others; seconds of the host's clock).
     Without a wish the warm-up is one second of wall time, and none of virtual time: there neither
     caches nor clock rates warm up, and a second costs many of ours.
+    ``flows`` is how many at once there are in the workloads of several flows.
     ``seed`` decides the order in which compared schemes take turns. ``trace_path`` follows one
     packet through the host as well.
+
+    With ``until_percent`` there are at least ``count`` trials and as many more as it takes until
+    the interval of the compared ratio is within so many percent of its middle, or until
+    ``budget_sec`` seconds of our own time have passed; without it there are ``count``.
 
     Raises:
         UsageError: a setting cannot be used; the message says which and why.
@@ -34,9 +43,12 @@ class Trials:
     count: int = 3
     seconds: float = 1
     warmup_sec: float | None = None
-    workloads: Sequence[str] = WORKLOADS
+    workloads: Sequence[str] = USUAL_WORKLOADS
     seed: int = 1
     trace_path: bool = True
+    until_percent: float | None = None
+    budget_sec: float = 600
+    flows: int = 8
 
     def __post_init__(self) -> None:
         if isinstance(self.workloads, str):
@@ -45,11 +57,15 @@ class Trials:
                 todo=f"Write for example workloads=({self.workloads!r},).",
             )
         object.__setattr__(self, "workloads", tuple(self.workloads))
-        _whole("count", self.count, 1, _MOST_TRIALS)
+        _whole("count", self.count, 1, MOST_TRIALS)
         _whole("seconds", self.seconds, 1, _MOST_SECONDS)
         if self.warmup_sec is not None:
             _whole("warmup_sec", self.warmup_sec, 0, 60)
+        _whole("flows", self.flows, 1, _MOST_FLOWS)
         _whole("seed", self.seed, 0, 2**32 - 1)
+        _whole("budget_sec", self.budget_sec, 1, 86_400)
+        if self.until_percent is not None:
+            _number("until_percent", self.until_percent, 0.1, 100)
         unknown = [name for name in self.workloads if name not in WORKLOADS]
         if unknown or not self.workloads or len(set(self.workloads)) < len(self.workloads):
             raise UsageError(
@@ -88,5 +104,13 @@ def _whole(name: str, value: object, least: int, most: int) -> None:
     ):
         raise UsageError(
             f"The trial setting `{name}` is {value!r}; a whole number from {least} to {most} is "
+            "needed."
+        )
+
+
+def _number(name: str, value: object, least: float, most: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise UsageError(
+            f"The trial setting `{name}` is {value!r}; a number from {least:g} to {most:g} is "
             "needed."
         )

@@ -10,7 +10,7 @@ from kvmlab.errors import MeasureError, OutputError
 from kvmlab.results import Metric
 
 DATAGRAM_BYTES = 64
-_PERCENTILES = {"50": "rtt_p50_us", "90": "rtt_p90_us", "99": "rtt_p99_us", "99.9": "rtt_p999_us"}
+_PERCENTILES = {"50": "p50_us", "90": "p90_us", "99": "p99_us", "99.9": "p999_us"}
 
 
 def iperf3_document(text: str) -> dict[str, Any]:
@@ -123,11 +123,11 @@ def sockperf_ping_pong(text: str) -> tuple[Metric, ...]:
         raise OutputError("sockperf's output is incomplete.", evidence=plain[-400:])
     count = int(total[1])
     shown = [
-        Metric(name, values[at], "µs", "lower")
+        Metric(f"response_{name}", values[at], "µs", "lower")
         for at, name in _PERCENTILES.items()
         if at in values and (at == "50" or count * (1 - float(at) / 100) >= 10)
     ]
-    return (*shown, *_mean_and_count(float(mean[1]), count))
+    return (*shown, *_mean_and_count("response", float(mean[1]), count))
 
 
 def ping_times(text: str) -> tuple[Metric, ...]:
@@ -148,15 +148,15 @@ def ping_times(text: str) -> tuple[Metric, ...]:
     if not times:
         raise MeasureError("No echo came back.", evidence=text[-2000:])
     shown = [
-        Metric(name, times[int(len(times) * float(at) / 100)], "µs", "lower")
+        Metric(f"rtt_{name}", times[int(len(times) * float(at) / 100)], "µs", "lower")
         for at, name in _PERCENTILES.items()
         if at == "50" or len(times) * (1 - float(at) / 100) >= 10
     ]
-    return (*shown, *_mean_and_count(sum(times) / len(times), len(times)))
+    return (*shown, *_mean_and_count("rtt", sum(times) / len(times), len(times)))
 
 
-def _mean_and_count(mean_us: float, count: int) -> tuple[Metric, ...]:
+def _mean_and_count(what: str, mean_us: float, count: int) -> tuple[Metric, ...]:
     return (
-        Metric("rtt_mean_us", mean_us, "µs", "lower"),
-        Metric("rtt_observations_count", float(count), "", "higher"),
+        Metric(f"{what}_mean_us", mean_us, "µs", "lower"),
+        Metric(f"{what}_observations_count", float(count), "", "higher"),
     )

@@ -7,12 +7,19 @@ from datetime import UTC, datetime
 
 from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
 from kvmlab.measure.machine_load import StealMeter
-from kvmlab.measure.meters import Meters, patience
+from kvmlab.measure.meters import Meters, Watch, patience
+from kvmlab.measure.queues import (
+    QueueCounters,
+    busiest,
+    queue_shares,
+    read_queues,
+    thread_shares,
+)
 from kvmlab.measure.settings import Trials
-from kvmlab.measure.snapshot import arrived_pps, costs, window
+from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, window
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.workloads import SPARE_SEC, Workload
-from kvmlab.results import Cost, Metric, Raw, Trial, Window
+from kvmlab.results import Cost, Metric, Raw, Share, Trial, Window
 
 _FLAG_STEAL = 0.10
 # The costs' window opens in the middle of the warm-up, since on a busy host what opens it is late;
@@ -20,6 +27,8 @@ _FLAG_STEAL = 0.10
 _WARM_SHARE = 0.5
 _TAIL_SEC = 0.4
 _LEAST_SEC = 0.5
+# Of traffic that is a number of packets: the window closes before its last ones.
+_COUNTED_SHARE = 0.9
 _ATTEMPTS = 3
 
 
@@ -33,6 +42,7 @@ class _Attempt:
     spent: tuple[Cost, ...]
     counted: tuple[Metric, ...] = ()
     flags: tuple[str, ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 def run_trial(
@@ -41,9 +51,9 @@ def run_trial(
     """Run ``work`` once, with every meter around it.
 
     The order: counters set, server started and seen listening, client started in the VM; on the
-    host one script waits for the traffic, takes a snapshot in the warm-up, waits the length of the
-    trial and takes another; then the client's end is awaited, and server and counters are removed,
-    whatever happened.
+    host a watcher stands by that sees the traffic come, takes a snapshot in the warm-up, waits the
+    length of the trial and takes another; then the client's end is awaited, and server and
+    counters are removed, whatever happened.
 
     On a host so busy that the traffic was over before the window opened, the trial is repeated,
     and flagged.
@@ -66,11 +76,12 @@ def run_trial(
         workload=work.name,
         number=number,
         block=block,
-        metrics=(*found.counted, *_read(work, found.client, raw)),
+        metrics=(*found.counted, *_read(work, found.client, raw), *busiest(found.shares)),
         costs=found.spent,
         window=found.window,
         started=started,
         flags=(*again, *found.flags),
+        shares=found.shares,
     )
     return trial, raw
 
@@ -91,20 +102,22 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
     agent = subject.vm.agent
     steal = StealMeter(subject.host)
     with Meters(subject) as meters:
-        meters.prepare(work.server, work.listens, work.port)
+        meters.prepare(work.server, work.listens, work.port, _watch(work, trials))
+        queues = read_queues(subject)
         handle = agent.start(work.client)
-        found = meters.window(
-            trials.omitted_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC)
-        )
+        found = meters.window()
         deadline_sec = patience(subject.host, trials.total_sec + SPARE_SEC)
         try:
-            client = agent.wait(handle, work.client, timeout_sec=deadline_sec)
+            client = agent.wait(handle, work.client, timeout_sec=deadline_sec, check=False)
+            if client.returncode not in work.accepted:
+                raise GuestCommandFailed(client)
         except (GuestCommandFailed, CommandFailed) as error:
             raise MeasureError(
                 f"The client of the workload `{work.name}` failed in {subject.vm.name}.",
                 todo=_peer_hint(meters, work),
                 evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
             ) from error
+        then = read_queues(subject)
     if found is None:
         return _Attempt(client.stdout, meters.server_log, None, ())
     spent = costs(*found, meters.roles, meters.interrupt_devices)
@@ -115,10 +128,32 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         counted,
         (*spent, *steal.costs()),
         (arrived_pps(*found, meters.device, at_peer=not meters.peer_is_elsewhere),)
-        if work.name == "pps"
+        if work.name.startswith("pps")
         else (),
         (*_flags(spent, counted), *steal.flags(_FLAG_STEAL)),
+        _shares(subject, found, queues, then),
     )
+
+
+def _shares(
+    subject: Subject,
+    found: tuple[Snapshot, Snapshot],
+    queues: QueueCounters | None,
+    then: QueueCounters | None,
+) -> tuple[Share, ...]:
+    if queues is None or then is None:
+        return ()
+    threads = subject.threads
+    return (
+        *queue_shares(queues, then),
+        *thread_shares(*found, threads.vcpus, threads.vhost),
+    )
+
+
+def _watch(work: Workload, trials: Trials) -> Watch:
+    if work.packets:
+        return Watch(0, trials.total_sec, round(work.packets * _COUNTED_SHARE))
+    return Watch(trials.omitted_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC))
 
 
 def _read(work: Workload, text: str, raw: tuple[Raw, ...]) -> tuple[Metric, ...]:

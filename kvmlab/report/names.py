@@ -16,15 +16,26 @@ METRICS = {
     "udp_delivered_pps": "UDP packets delivered",
     "rtt_mean_us": "Round trip, mean",
     "rtt_observations_count": "Round trips",
+    "response_p50_us": "Response of a program, median",
+    "response_p90_us": "Response of a program, 90th percentile",
+    "response_p99_us": "Response of a program, 99th percentile",
+    "response_mean_us": "Response of a program, mean",
+    "response_observations_count": "Responses of a program",
     "udp_loss_percent": "UDP packets lost",
     "tcp_up_retransmits_count": "TCP segments sent again",
     "tcp_down_retransmits_count": "TCP segments sent again",
+    "busiest_queue_percent": "Packets sent by the busiest queue pair",
+    "busiest_worker_percent": "CPU time of the busiest vhost worker",
+    "busiest_vcpu_percent": "CPU time of the busiest vCPU",
 }
 WORKLOADS = {
     "tcp_up": "TCP from the VM",
+    "tcp_up_flows": "many TCP flows from the VM",
     "tcp_down": "TCP to the VM",
     "latency": "round trips",
     "pps": "small UDP packets",
+    "pps_flows": "small UDP packets in many flows",
+    "request_response": "requests to a program",
 }
 COSTS = {
     "vm_exits": "VM exits",
@@ -38,6 +49,28 @@ COSTS = {
     "softirqs": "Softirqs",
     "steal_us": "CPU time stolen",
     "machine_steal_us": "CPU time stolen from this machine",
+}
+# What of a trial's work is shared between queue pairs, vhost workers or vCPUs.
+SHARES = {
+    "sent_packets": "Packets sent",
+    "received_packets": "Packets received",
+    "queue_interrupts": "Interrupts in the VM",
+    "worker_us": "CPU time in vhost",
+    "vcpu_us": "CPU time of the VM",
+}
+ONE_OF = {
+    "sent_packets": "queue pair",
+    "received_packets": "queue pair",
+    "queue_interrupts": "queue pair",
+    "worker_us": "vhost worker",
+    "vcpu_us": "vCPU",
+}
+UNIT_OF_SHARE = {
+    "sent_packets": "packets",
+    "received_packets": "packets",
+    "queue_interrupts": "interrupts",
+    "worker_us": "µs",
+    "vcpu_us": "µs",
 }
 PER = {"packet": "a packet", "megabyte": "a megabyte", "second": "a second", "trial": "a trial"}
 

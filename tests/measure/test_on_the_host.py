@@ -13,7 +13,7 @@ from kvmlab.errors import MeasureError
 from kvmlab.hosts import Host
 from kvmlab.lab import Lab
 from kvmlab.measure import Trials
-from kvmlab.measure.meters import Meters
+from kvmlab.measure.meters import Meters, Watch
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.snapshot import Snapshot, costs, window
 from kvmlab.measure.subject import Subject
@@ -64,7 +64,7 @@ def numbers(host: Host, *paths: str) -> list[float]:
 
 
 def one_trial(subject: Subject, name: str) -> Trial:
-    work = workload(name, TRIALS, subject.nic.peer_ip, sockperf=True)
+    work = workload(name, TRIALS, subject.nic.peer_ip, subject.host.clock)
     trial, _ = run_trial(subject, work, TRIALS, number=1, block=1)
     return trial
 
@@ -175,7 +175,7 @@ def test_cpu_time_agrees_with_the_process_accounting(lab: Lab, subject: Subject)
 
 
 def test_bytes_on_the_wire_agree_with_what_iperf3_says_it_sent(lab: Lab, subject: Subject) -> None:
-    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, sockperf=True)
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, subject.host.clock)
     with Meters(subject) as meters:
         meters.prepare(holder(300), "none", 0)
         begin = meters.read("begin")
@@ -191,7 +191,7 @@ def test_bytes_on_the_wire_agree_with_what_iperf3_says_it_sent(lab: Lab, subject
 
 
 def test_a_failing_client_is_told_and_nothing_stays(lab: Lab, subject: Subject) -> None:
-    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, sockperf=True)
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, subject.host.clock)
     broken = replace(
         work, client=("timeout", "20", "iperf3", "-c", subject.nic.peer_ip, "-p", "9", "-J")
     )
@@ -204,7 +204,8 @@ def test_a_failing_client_is_told_and_nothing_stays(lab: Lab, subject: Subject) 
 
 def test_what_a_killed_run_left_is_taken_away(lab: Lab, subject: Subject) -> None:
     dead = Meters(subject)
-    dead.prepare(workload("tcp_up", TRIALS, subject.nic.peer_ip, sockperf=True).server, "tcp", 5201)
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, subject.host.clock)
+    dead.prepare(work.server, work.listens, work.port, Watch(0, 1))
     assert "iperf3" in left_behind(lab.host)
     # Its port, its instance and its server are in the way of the next one, unless that clears up.
     assert one_trial(subject, "tcp_up").window.packets > 100

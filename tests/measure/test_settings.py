@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_the_warm_up_fits_the_clock_unless_one_was_wished_for() -> None:
 
 
 def test_clients_leave_out_the_warm_up_and_end_by_themselves() -> None:
-    work = workload("tcp_down", Trials(seconds=4, warmup_sec=2), "192.0.2.1", sockperf=True)
+    work = workload("tcp_down", Trials(seconds=4, warmup_sec=2), "192.0.2.1", Clock.WALL)
     wanted = "timeout 36 iperf3 -c 192.0.2.1 -p 5201 -t 4 -O 2 -R -J"
     assert work.client == tuple(wanted.split())
     assert work.server[:3] == ("timeout", "36", "iperf3")
@@ -64,22 +65,23 @@ def test_clients_leave_out_the_warm_up_and_end_by_themselves() -> None:
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_workload_can_be_made(name: str) -> None:
-    assert workload(name, Trials(), "192.0.2.1", sockperf=True).name == name
+    assert workload(name, Trials(), "192.0.2.1", Clock.WALL).name == name
 
 
-def test_without_sockperf_latency_is_told_by_ping() -> None:
-    work = workload("latency", Trials(), "192.0.2.1", sockperf=False)
-    assert (work.tool, work.listens) == ("ping", "none")
+def test_latency_is_a_number_of_echoes_told_by_ping() -> None:
+    work = workload("latency", Trials(seconds=2, warmup_sec=0), "192.0.2.1", Clock.VIRTUAL)
+    assert (work.tool, work.listens, work.packets) == ("ping", "none", 2000)
+    assert " ".join(work.client) == "ping -A -c 2000 -w 6 192.0.2.1"
+    assert work.accepted == {0, 1}
 
 
 def test_turns_are_random_seeded_and_fair() -> None:
     names = ("a", "b", "c")
-    first = turns(names, Trials(count=20, seed=5))
-    assert first == turns(names, Trials(count=20, seed=5))
-    assert first != turns(names, Trials(count=20, seed=6))
-    for number in range(1, 21):
-        assert sorted(name for n, name in first if n == number) == sorted(names)
-    assert len({tuple(name for n, name in first if n == number) for number in range(1, 21)}) > 1
+    first, again, other = (list(islice(turns(names, seed), 20)) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+    assert all(sorted(order) == sorted(names) for order in first)
+    assert len({tuple(order) for order in first}) > 1
 
 
 def test_metadata_of_the_host() -> None:

@@ -53,16 +53,16 @@ def test_iperf3_says_why_it_failed() -> None:
 def test_sockperf_percentiles() -> None:
     found = values(tools.sockperf_ping_pong(text("sockperf-ping-pong.txt")))
     assert found == {
-        "rtt_p50_us": 3914.768,
-        "rtt_p90_us": 8916.029,
-        "rtt_mean_us": 4941.165,
-        "rtt_observations_count": 514,
+        "response_p50_us": 3914.768,
+        "response_p90_us": 8916.029,
+        "response_mean_us": 4941.165,
+        "response_observations_count": 514,
     }
 
 
 def test_a_percentile_needs_ten_observations_beyond_it() -> None:
     many = text("sockperf-ping-pong.txt").replace("Total 514", "Total 5140")
-    assert values(tools.sockperf_ping_pong(many))["rtt_p99_us"] == 14240.641
+    assert values(tools.sockperf_ping_pong(many))["response_p99_us"] == 14240.641
 
 
 def test_sockperf_without_a_server() -> None:

@@ -3,12 +3,15 @@
 #
 #   prepare INSTANCE FILTER PROTOCOL PORT_HEX SERVER...   counters on, server up and listening
 #   read    INSTANCE PID WORKERS DEVICE LABEL             one snapshot
-#   window  INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS  wait for traffic, snapshot, wait, snapshot
+#   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS PACKETS FILTER PROTOCOL PORT_HEX SERVER...
+#           prepare, and a watcher in the background: waits for traffic, snapshot, waits, snapshot
+#   window  INSTANCE SECONDS                              what the watcher saw, once it has ended
 #   finish  INSTANCE                                      server ended, counters removed
 #
 # FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2", or 0.
 # DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
-# which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
+# which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds; the
+# second snapshot comes after SECONDS, or after PACKETS arrived at DEVICE where that is not 0.
 
 T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
@@ -24,6 +27,13 @@ cleanup_server() { # $1: file with its process id
     read -r server < "$1"
     # The group: the server runs under `timeout` in a session of its own.
     kill -TERM "-$server" 2>/dev/null
+    rm -f "$1"
+}
+
+cleanup_watcher() { # $1: file with its process id
+    [ -f "$1" ] || return 0
+    read -r watcher < "$1"
+    kill -TERM "$watcher" 2>/dev/null
     rm -f "$1"
 }
 
@@ -96,8 +106,46 @@ snapshot() { # $1: label; standard input: the counters of the namespace
     echo "=== end"
 }
 
+arrived() { # $1: packets since $first
+    packets && [ $((rx - first)) -ge "$1" ]
+}
+
+watch() { # the window inside the traffic, printed
+    deadline "$wait"
+    # A handful of packets is ARP and the handshake, or a straggler of the trial before.
+    until arrived 12; do
+        if passed || [ ! -d /proc/$server ]; then
+            echo "=== no traffic"
+            return
+        fi
+        sleep 0.02
+    done
+    sleep "$warmup"
+    # Opened while the server lives: reading it later tells the counters of that moment, also when
+    # the client was quicker than planned and the server has ended.
+    exec 4< /proc/$server/net/dev || { echo "=== no traffic"; return; }
+    snapshot begin < /proc/$server/net/dev
+    if [ "$most" = 0 ]; then
+        sleep "$seconds"
+    else
+        deadline "$seconds"
+        until arrived "$most" || passed; do sleep 0.02; done
+    fi
+    snapshot end <&4
+}
+
 case $action in
-prepare)
+prepare | watch)
+    if [ $action = watch ]; then
+        pid=$1
+        workers=$2
+        device=$3
+        wait=$4
+        warmup=$5
+        seconds=$6
+        most=$7
+        shift 7
+    fi
     filter=$1
     protocol=$2
     port=$3
@@ -105,7 +153,8 @@ prepare)
     mkdir -p -m 700 $RUN
     # What a killed run left: one lab at a time works on a host.
     for stale in $RUN/*.pid; do cleanup_server "$stale"; done
-    rm -f $RUN/*.log
+    for stale in $RUN/*.watcher; do cleanup_watcher "$stale"; done
+    rm -f $RUN/*.log $RUN/*.window $RUN/*.lock
     for stale in $T/instances/kvmlab-*; do [ -d "$stale" ] && remove_instance "$stale"; done
     mkdir $I || { echo "=== no tracefs"; exit 3; }
     # Nobody reads its ring buffer: hist triggers count without one.
@@ -126,43 +175,40 @@ prepare)
         fi
         sleep 0.05
     done
+    if [ $action = watch ]; then
+        entered
+        first=$rx
+        exec 6> $RUN/$name.lock
+        flock 6
+        # By exec: redirecting the call would keep a copy of the caller's output open, and the
+        # caller waits for the end of that.
+        (
+            exec > $RUN/$name.window < /dev/null 2>&1
+            watch
+        ) &
+        echo $! > $RUN/$name.watcher
+    fi
     echo "=== ready"
     ;;
-read | window)
+read)
     pid=$1
     workers=$2
     device=$3
     read -r server < $RUN/$name.pid
     entered
-    if [ $action = read ]; then
-        snapshot "$4" < /proc/$server/net/dev
-        exit
-    fi
-    deadline $4
-    first=$rx
-    # A handful of packets is ARP and the handshake, or a straggler of the trial before.
-    while [ $((rx - first)) -lt 12 ]; do
-        if passed || [ ! -d /proc/$server ]; then
-            echo "=== no traffic"
-            exit 0
-        fi
-        sleep 0.05
-        packets
-    done
-    sleep "$5"
-    # Opened while the server lives: reading it later tells the counters of that moment, also when
-    # the client was quicker than planned and the server has ended.
-    exec 4< /proc/$server/net/dev || { echo "=== no traffic"; exit 0; }
-    snapshot begin < /proc/$server/net/dev
-    sleep "$6"
-    snapshot end <&4
+    snapshot "$4" < /proc/$server/net/dev
+    ;;
+window)
+    # The watcher holds the lock while it lives: waiting for it costs the host nothing.
+    flock -w "$1" $RUN/$name.lock cat $RUN/$name.window || echo "=== no traffic"
     ;;
 finish)
+    cleanup_watcher $RUN/$name.watcher
     cleanup_server $RUN/$name.pid
     remove_instance $I
     echo "=== server"
     tail -n 40 $RUN/$name.log 2>/dev/null
-    rm -f $RUN/$name.log
+    rm -f $RUN/$name.log $RUN/$name.window $RUN/$name.lock
     [ ! -d $I ] || { echo "=== left behind $I"; exit 5; }
     ;;
 esac
