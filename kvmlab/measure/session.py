@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.errors import UsageError
 from kvmlab.measure.metadata import guest_metadata, host_metadata
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.settings import Trials
+from kvmlab.measure.stopping import Stopping
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.tracing import trace_path
 from kvmlab.measure.trial import run_trial
@@ -40,14 +42,21 @@ OnProgress = Callable[[Progress], None]
 
 
 class _Steps:
-    """Counts the steps of a measurement for whoever wants to see them."""
+    """Counts the steps of a measurement for whoever wants to see them.
 
-    def __init__(self, total: int, tell: OnProgress | None) -> None:
+    How many there will be is a guess where the trials go on until they are enough: it grows.
+    """
+
+    def __init__(self, trials: Trials, schemes: int, least: int, tell: OnProgress | None) -> None:
         self._done = 0
-        self._total = total
+        applying = least if schemes > 1 else 0
+        once = 1 + int(trials.trace_path)
+        self._total = schemes * (least * len(trials.workloads) + once + applying)
         self._tell = tell
+        self.of = "" if trials.until_percent is not None else f" of {trials.count}"
 
     def now(self, what: str) -> None:
+        self._total = max(self._total, self._done + 1)
         if self._tell is not None:
             self._tell(Progress(self._done, self._total, what))
         self._done += 1
@@ -89,14 +98,16 @@ class _Gathering:
         if self._journal is not None:
             self._journal.begin(self._number, self.result())
 
-    def round(self, nic: Nic, number: int, block: int, steps: _Steps) -> None:
-        """One trial of every workload, after a first look where there was none yet."""
+    def round(
+        self, nic: Nic, number: int, block: int, workloads: Sequence[str], steps: _Steps
+    ) -> None:
+        """One trial of each workload, after a first look where there was none yet."""
         threads = self._vm.threads()
         if self._nic is None:
             self.first_look(nic, threads, steps)
         subject = Subject(self._host, self._vm, nic, threads)
-        for name in self._settings.workloads:
-            steps.now(f"{nic.label}: {name}, trial {number} of {self._settings.count}")
+        for name in workloads:
+            steps.now(f"{nic.label}: {name}, trial {number}{steps.of}")
             work = workload(name, self._settings, nic.peer_ip, self._host.clock)
             trial, raw = run_trial(subject, work, self._settings, number=number, block=block)
             self._trials.append(trial)
@@ -104,8 +115,12 @@ class _Gathering:
             if self._journal is not None:
                 self._journal.add(self._number, nic.scheme, trial, raw)
 
-    def result(self) -> Result:
-        """Everything, as one frozen result."""
+    def found(self, name: str) -> list[float]:
+        """The figures of a workload so far: those of the metric that its trials name first."""
+        return [trial.metrics[0].value for trial in self._trials if trial.workload == name]
+
+    def result(self, **more: Any) -> Result:
+        """Everything, as one frozen result; ``more`` is added to its metadata."""
         if self._nic is None:
             raise UsageError("A scheme of which nothing was measured has no result.")
         order = {name: place for place, name in enumerate(self._settings.workloads)}
@@ -117,13 +132,9 @@ class _Gathering:
             emulated=self._host.emulated,
             trials=tuple(sorted(self._trials, key=lambda t: (order[t.workload], t.number))),
             path=self._path,
-            meta=self._meta,
+            meta={**self._meta, **more},
             raw=tuple(self._raw),
         )
-
-
-def _steps_of_one(trials: Trials) -> int:
-    return trials.count * len(trials.workloads) + 1 + int(trials.trace_path)
 
 
 def measure(
@@ -135,7 +146,7 @@ def measure(
     progress: OnProgress | None = None,
     journal: Journal | None = None,
 ) -> Result:
-    """Measure the scheme that is applied now, ``trials.count`` times each workload.
+    """Measure the scheme that is applied now: each workload as often as ``trials`` ask for.
 
     ``journal`` gets every trial as soon as it is done.
 
@@ -143,12 +154,16 @@ def measure(
         MeasureError: a trial or a meter failed, or a counter cannot be trusted.
         HostError, DomainError: host or VM do not answer.
     """
-    steps = _Steps(_steps_of_one(trials), progress)
+    stopping = Stopping(trials, host.clock)
+    steps = _Steps(trials, 1, stopping.least, progress)
     gathering = _Gathering(host, vm, trials, journal)
-    for number in range(1, trials.count + 1):
-        gathering.round(nic, number, number, steps)
+    for number in itertools.count(1):
+        workloads = stopping.going_on(lambda name: [gathering.found(name)])
+        if not workloads:
+            break
+        gathering.round(nic, number, number, workloads, steps)
     steps.end()
-    return gathering.result()
+    return gathering.result(ended=stopping.to_dict())
 
 
 def interleaved(
@@ -164,8 +179,10 @@ def interleaved(
 
     ``schemes`` maps a name for messages to what applies the scheme (``lambda: plan.applied(vm)``).
     Each round applies every scheme once, in an order drawn from ``trials.seed``, and runs each
-    workload once; there are ``trials.count`` rounds. One result for each scheme, in the order
-    given. ``journal`` gets every trial as soon as it is done.
+    workload once; there are ``trials.count`` rounds, or as many as
+    :class:`~kvmlab.measure.stopping.Stopping` says. One result for each scheme, in the order
+    given; the first is the one that the others are compared with. ``journal`` gets every trial as
+    soon as it is done.
 
     Raises:
         UsageError: there is no scheme.
@@ -174,32 +191,32 @@ def interleaved(
     """
     if not schemes:
         raise UsageError("There is no scheme to measure.", todo="Name at least one.")
-    steps = _Steps(len(schemes) * (_steps_of_one(trials) + trials.count), progress)
+    stopping = Stopping(trials, host.clock)
+    steps = _Steps(trials, len(schemes), stopping.least, progress)
     gathered = {
         name: _Gathering(host, vm, trials, journal, place) for place, name in enumerate(schemes)
     }
-    for block, (number, name) in enumerate(turns(tuple(schemes), trials), start=1):
-        steps.now(f"{name}: applying")
-        with schemes[name]() as nic:
-            gathered[name].round(nic, number, block, steps)
+    order: list[str] = []
+    for number, names in enumerate(turns(tuple(schemes), trials.seed), start=1):
+        workloads = stopping.going_on(lambda work: [one.found(work) for one in gathered.values()])
+        if not workloads:
+            break
+        for name in names:
+            order.append(name)
+            steps.now(f"{name}: applying")
+            with schemes[name]() as nic:
+                gathered[name].round(nic, number, len(order), workloads, steps)
     steps.end()
-    order = [name for _, name in turns(tuple(schemes), trials)]
-    return tuple(_with_order(item.result(), order) for item in gathered.values())
+    ended = stopping.to_dict()
+    return tuple(one.result(order=order, ended=ended) for one in gathered.values())
 
 
-def turns(names: tuple[str, ...], trials: Trials) -> list[tuple[int, str]]:
-    """Round and scheme of each block: every scheme once a round, in a seeded random order.
+def turns(names: tuple[str, ...], seed: int) -> Iterator[list[str]]:
+    """The order of the schemes in round after round, without an end: seeded, random, fair.
 
-    >>> turns(("a", "b"), Trials(count=2, seed=3)) == turns(("a", "b"), Trials(count=2, seed=3))
+    >>> [next(turns(("a", "b"), 3)) for _ in range(2)] == [next(turns(("a", "b"), 3))] * 2
     True
     """
-    generator = random.Random(trials.seed)
-    return [
-        (number, name)
-        for number in range(1, trials.count + 1)
-        for name in generator.sample(names, len(names))
-    ]
-
-
-def _with_order(result: Result, order: list[str]) -> Result:
-    return replace(result, meta={**result.meta, "order": order})
+    generator = random.Random(seed)
+    while True:
+        yield generator.sample(names, len(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
