@@ -36,10 +36,6 @@ class Trials:
     the interval of the compared ratio is within so many percent of its middle, or until
     ``budget_sec`` seconds of our own time have passed; without it there are ``count``.
 
-    With ``until_percent`` there are at least ``count`` trials and as many more as it takes until
-    the interval of the compared ratio is within so many percent of its middle, or until
-    ``budget_sec`` seconds of our own time have passed; without it there are ``count``.
-
     Raises:
         UsageError: a setting cannot be used; the message says which and why.
     """
@@ -50,8 +46,6 @@ class Trials:
     workloads: Sequence[str] = USUAL_WORKLOADS
     seed: int = 1
     trace_path: bool = True
-    until_percent: float | None = None
-    budget_sec: float = 600
     until_percent: float | None = None
     budget_sec: float = 600
     flows: int = 8
@@ -69,9 +63,6 @@ class Trials:
             _whole("warmup_sec", self.warmup_sec, 0, 60)
         _whole("flows", self.flows, 1, _MOST_FLOWS)
         _whole("seed", self.seed, 0, 2**32 - 1)
-        _whole("budget_sec", self.budget_sec, 1, 86_400)
-        if self.until_percent is not None:
-            _number("until_percent", self.until_percent, 0.1, 100)
         _whole("budget_sec", self.budget_sec, 1, 86_400)
         if self.until_percent is not None:
             _number("until_percent", self.until_percent, 0.1, 100)
@@ -113,14 +104,6 @@ def _whole(name: str, value: object, least: int, most: int) -> None:
     ):
         raise UsageError(
             f"The trial setting `{name}` is {value!r}; a whole number from {least} to {most} is "
-            "needed."
-        )
-
-
-def _number(name: str, value: object, least: float, most: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-        raise UsageError(
-            f"The trial setting `{name}` is {value!r}; a number from {least:g} to {most:g} is "
             "needed."
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
