@@ -1,0 +1,129 @@
+"""A/A: a scheme against itself. How often is a difference claimed where there is none?
+
+On the embedded host one scheme is applied and measured over and over, in turns with itself, under
+the virtual clock and under wall time: a pool of real trials, kept in `bench/results/aa-CLOCK`. From
+it many A/A comparisons are drawn: so many rounds running, and within each of them chance decides
+which of the two trials is called A. That keeps whatever drift the machine had, as a real comparison
+would meet it. The last lines let the stopping rule decide on the number of rounds.
+
+The interval is one of 95 %: no more than 5 % of the comparisons may claim a difference.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import kvmlab
+from bench._harness import RESULTS, Bench, repeats
+from kvmlab.clock import Clock
+from kvmlab.measure import Trials, interleaved
+from kvmlab.measure.stopping import Stopping
+from kvmlab.results import Result, load, save
+from kvmlab.results.statistics import ratio_interval
+
+METRICS = (
+    ("tcp_up_mbps", "tcp_up"),
+    ("cpu_us_per_packet", "tcp_up"),
+    ("vm_exits_per_packet", "tcp_up"),
+    ("rtt_p50_us", "latency"),
+)
+ROUNDS = (3, 5, 10)
+COMPARISONS = 2000
+UNTIL_PERCENT = 5.0
+
+Round = tuple[float, float]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``--count`` rounds under each clock; with 0 the pools that are there are drawn from."""
+    count = repeats(20, argv)
+    bench = Bench("aa_test", "share of A/A comparisons that claim a difference, in percent")
+    for clock in Clock:
+        folder = RESULTS / f"aa-{clock.value}"
+        if count:
+            _measure(clock, count, folder)
+        first, second = load(folder)
+        bench.notes[f"host, {clock.value} clock"] = first.emulated or first.host
+        for metric, workload in METRICS:
+            rounds = _rounds(first, second, metric, workload)
+            spread = _spread([value for both in rounds for value in both])
+            bench.add(f"{clock.value}: {metric}, spread of the trials", spread, "%")
+            _draw(bench, clock, metric, rounds)
+    bench.notes["goal"] = "no more than 5 %"
+    bench.finish()
+
+
+def _measure(clock: Clock, count: int, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    trials = Trials(count=count, seconds=1, workloads=("tcp_up", "latency"), trace_path=False)
+    with kvmlab.open_lab("embedded", clock=clock, out=folder.parent) as lab:
+        plan = lab.plan(kvmlab.Virtio(backend="vhost"))
+        both = dict.fromkeys(("A", "B"), functools.partial(plan.applied, lab.vm))
+        save(interleaved(both, lab.host, lab.vm, trials), folder)
+
+
+def _rounds(first: Result, second: Result, metric: str, workload: str) -> list[Round]:
+    values = ([m.value for m in one.metrics(metric, workload)] for one in (first, second))
+    return list(zip(*values, strict=True))
+
+
+def _draw(bench: Bench, clock: Clock, metric: str, rounds: Sequence[Round]) -> None:
+    for count in ROUNDS:
+        claims = [_differs(*_split(rounds, count, seed)) for seed in range(COMPARISONS)]
+        bench.add(f"{clock.value}: {metric}, {count} rounds", 100 * sum(claims) / COMPARISONS, "%")
+    ended = [_until_narrow(clock, rounds, seed) for seed in range(COMPARISONS // 4)]
+    claims = [_differs(*found) for found in ended]
+    name = f"{clock.value}: {metric}, until within {UNTIL_PERCENT:g} %"
+    bench.add(name, 100 * sum(claims) / len(claims), "%")
+    bench.add(f"{name}: rounds", sum(len(first) for first, _ in ended) / len(ended), "rounds")
+
+
+def _differs(first: Sequence[float], second: Sequence[float]) -> bool:
+    low, high = ratio_interval(list(first), list(second))
+    return low > 1 or high < 1
+
+
+def _split(rounds: Sequence[Round], count: int, seed: int) -> tuple[list[float], list[float]]:
+    """``count`` rounds running, with A and B dealt anew in each."""
+    first, second = zip(*_dealt(rounds, count, seed), strict=True)
+    return list(first), list(second)
+
+
+def _dealt(rounds: Sequence[Round], count: int, seed: int) -> Iterator[Round]:
+    chance = random.Random(seed)
+    begin = chance.randrange(len(rounds) - count + 1)
+    for one, other in rounds[begin : begin + count]:
+        yield (one, other) if chance.random() < 0.5 else (other, one)
+
+
+def _until_narrow(
+    clock: Clock, rounds: Sequence[Round], seed: int
+) -> tuple[list[float], list[float]]:
+    """What the stopping rule leaves of the rounds, begun anywhere and taken in a circle."""
+    chance = random.Random(seed)
+    begin = chance.randrange(len(rounds))
+    trials = Trials(until_percent=UNTIL_PERCENT, budget_sec=len(rounds), workloads=("tcp_up",))
+    stopping = Stopping(trials, clock, now_sec=lambda: float(len(found[0])))
+    found: tuple[list[float], list[float]] = ([], [])
+    while stopping.going_on(lambda name: found):
+        pair = list(rounds[(begin + len(found[0])) % len(rounds)])
+        chance.shuffle(pair)
+        for values, value in zip(found, pair, strict=True):
+            values.append(value)
+    return found
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Interquartile range as a share of the median, in percent."""
+    ordered = sorted(values)
+    quarter = len(ordered) // 4
+    middle = ordered[len(ordered) // 2]
+    return 100 * (ordered[-quarter - 1] - ordered[quarter]) / middle if middle else 0.0
+
+
+if __name__ == "__main__":
+    main()
