@@ -52,13 +52,16 @@ find_interface() {
 }
 
 # A VF asks its PF for its MAC. While the PF starts anew, as it does when VFs are made, nobody answers,
-# and igbvf takes a random one (addr_assign_type 1). Bound again, it asks again.
+# and igbvf takes a random one (addr_assign_type 1). Bound again, it asks again. But a VF that the PF
+# trusts has told it the random one in the meantime, which is then the answer: such a VF takes the right
+# one when told, and the PF refuses it to any other.
 ask_again() {
     for path in /sys/class/net/*; do
         read -r assigned 2>/dev/null <"$path/addr_assign_type" || continue
         bound=$(readlink "$path/device/driver")
         if [ "$assigned" = 1 ] && [ "${bound##*/}" = igbvf ]; then
             function=$(readlink "$path/device")
+            ip link set dev "${path##*/}" address "$mac" 2>/dev/null && continue
             echo "${function##*/}" >/sys/bus/pci/drivers/igbvf/unbind
             echo "${function##*/}" >/sys/bus/pci/drivers/igbvf/bind
         fi
