@@ -28,6 +28,12 @@ listening() {
     return 1
 } 2>/dev/null
 
+# The server has to be in its namespace, where DEVICE is, and to listen if it ever will.
+ready() {
+    grep -q "^ *$device:" "/proc/$server/net/dev" || return 1
+    [ "$protocol" = none ] || listening "$protocol" "$port"
+} 2>/dev/null
+
 counters() {
     echo "=== $1"
     grep "^ *$device:" "/proc/$server/net/dev"
@@ -35,7 +41,7 @@ counters() {
 
 read -r now _ </proc/uptime
 end=$((${now%.*} + LISTEN_SEC))
-while [ "$protocol" != none ] && ! listening "$protocol" "$port"; do
+until ready; do
     read -r now _ </proc/uptime
     if [ "${now%.*}" -ge $end ] || [ ! -d "/proc/$server" ]; then
         echo "=== no server"
