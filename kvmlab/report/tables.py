@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kvmlab.report import names
-from kvmlab.results import Comparison, Result, Summary
+from kvmlab.results import Comparison, Reach, Result, Summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,33 +64,59 @@ def published() -> pd.DataFrame:
     return published_table()
 
 
-def hops(result: Result) -> pd.DataFrame:
-    """The traced path as a table: one row a hop, in order of time.
+def emitters(*results: Result) -> pd.DataFrame:
+    """Who hands the VM's packets to the host: one row a result, from its traced path.
 
     Raises:
-        UsageError: the result has no traced path.
+        UsageError: a result has no traced path.
     """
     import pandas as pd
 
+    return pd.DataFrame([_emitter(result) for result in results]).set_index("scheme")
+
+
+def _emitter(result: Result) -> dict[str, object]:
     from kvmlab.errors import UsageError
 
     if result.path is None:
         raise UsageError(f"The result of {result.label} has no traced path.")
-    start = min(hop.at_us for hop in result.path.hops)
+    hops = [hop for hop in result.path.leg("request") if hop.side == "host"]
+    told: dict[str, object] = {"scheme": result.label}
+    if not hops:
+        way = {"emitted by": "the VM's own card", "thread": "–", "into": "the cable"}
+        return {**told, **way, "way through the host": "–"}
+    devices = " → ".join(dict.fromkeys(hop.device for hop in hops))
+    first = hops[0]
+    return {
+        **told,
+        "emitted by": first.carrier,
+        "thread": f"{first.comm} ({first.tid})",
+        "into": f"{first.device}, a {first.kind}",
+        "way through the host": devices,
+    }
+
+
+def reach(*found: Reach) -> pd.DataFrame:
+    """Who reached whom: one row for each time it was tried."""
+    import pandas as pd
+
     return pd.DataFrame(
         [
             {
-                "after": names.duration(hop.at_us - start) if hop.event else "",
-                "leg": hop.leg,
-                "where": hop.side,
-                "device": hop.device,
-                "kind": hop.kind,
-                "moved by": hop.carrier,
-                "seen in": hop.note if hop.inferred else hop.event,
+                "scheme": each.label,
+                "MAC of the VM": f"{each.vm_mac} ({'its own' if each.own_mac else 'changed'})",
+                "VM → peer": _answered(each.vm_to_peer),
+                "the host's end": each.host_end,
+                "VM → host": _answered(each.vm_to_host),
+                "host → VM": _answered(each.host_to_vm),
             }
-            for hop in result.path.hops
+            for each in found
         ]
-    ).set_index("after")
+    ).set_index("scheme")
+
+
+def _answered(reached: bool) -> str:
+    return "answers" if reached else "no answer"
 
 
 def rows(items: Iterable[object], *columns: str) -> pd.DataFrame:
