@@ -4,6 +4,7 @@ What it does touch is its own: a tracefs instance, and the traffic tools it star
 """
 
 from kvmlab.measure.baseline import measure_baseline
+from kvmlab.measure.reaching import reach
 from kvmlab.measure.session import Apply, OnProgress, Progress, interleaved, measure
 from kvmlab.measure.settings import WORKLOADS, Trials
 from kvmlab.measure.tracing import trace_path
@@ -17,5 +18,6 @@ __all__ = [
     "interleaved",
     "measure",
     "measure_baseline",
+    "reach",
     "trace_path",
 ]

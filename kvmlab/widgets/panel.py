@@ -1,7 +1,8 @@
-"""A panel that runs single trials: the cell's own output is a figure, the controls come on top."""
+"""A panel that runs single trials: the cell's own output is a figure, the controls are below."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,43 +17,55 @@ from kvmlab.widgets.cards import line
 from kvmlab.widgets.ticker import Ticker
 
 LONGEST_SEC = 10
+# Clicks made while a trial runs reach the kernel right after it.
+_DEAF_SEC = 0.5
 
 Run = Callable[[str, int, OnProgress | None], Result]
+Draw = Callable[..., object]
 
 
 class TrialPanel:
     """Runs one trial when it is made, and more at the push of a button.
 
     ``results`` holds every trial that was run, the first one included: nothing lives only in the
-    widget. Without a browser the controls do nothing and the figure is the same.
+    widget. Without a browser the controls do nothing and the figure is the same. A trial keeps
+    the kernel busy, as a cell does; what is clicked meanwhile is not kept for later.
+
+    ``draw`` makes the figure from all results. Without ``seconds`` a run has no length to choose.
 
     Raises:
         UsageError: ``model`` is none of ``models``.
     """
 
-    def __init__(self, run: Run, models: Sequence[str], *, model: str, seconds: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        models: Sequence[str],
+        *,
+        model: str,
+        seconds: int | None,
+        draw: Draw = figures.overview,
+    ) -> None:
         if model not in models:
             raise UsageError(
                 f"There is no card {model!r}.", todo=f"Use one of {', '.join(models)}."
             )
         self._run = run
+        self._draw = draw
+        self._busy = False
         self._model = ipywidgets.Dropdown(options=list(models), value=model, description="card")
+        length = seconds or 1
         self._seconds = ipywidgets.IntSlider(
-            value=seconds, min=1, max=max(LONGEST_SEC, seconds), description="seconds"
+            value=length, min=1, max=max(LONGEST_SEC, length), description="seconds"
         )
-        self.button = ipywidgets.Button(description="Run a trial", button_style="primary")
+        self.button = ipywidgets.Button(description="Run it", button_style="primary")
         self.button.on_click(self._pressed)
         self._line = ipywidgets.HTML()
         self._figure = ipywidgets.Output()
-        self.controls = ipywidgets.VBox(
-            [
-                ipywidgets.HBox([self._model, self._seconds, self.button]),
-                self._line,
-                self._figure,
-            ]
-        )
+        knobs = [self._model, *([self._seconds] if seconds else []), self.button]
+        self.controls = ipywidgets.VBox([ipywidgets.HBox(knobs), self._line, self._figure])
         with Ticker() as ticker:
-            self.results: tuple[Result, ...] = (run(model, seconds, ticker.show),)
+            self.results: tuple[Result, ...] = (run(model, length, ticker.show),)
 
     @property
     def said(self) -> str:
@@ -65,26 +78,43 @@ class TrialPanel:
         self._seconds.value = seconds
 
     def _ipython_display_(self) -> None:
-        display(figures.overview(*self.results))
+        display(self._draw(*self.results))
         shown = self.controls._repr_mimebundle_()
         # What is left of the controls where no kernel runs: a sentence in place of their Python.
         display({**shown, "text/plain": "The panel works where a kernel runs."}, raw=True)
 
     def _pressed(self, _button: Any) -> None:
-        self.button.disabled = True
+        if self._busy:
+            return
+        self._busy = self.button.disabled = True
+        self._line.value = line(f"{self._model.value}: plugging it in", 0.0)
         try:
             result = self._run(self._model.value, self._seconds.value, self._show)
         except KvmlabError as error:
             # Raised into a callback it would be lost in the server's log.
             self._line.value = line(str(error))
+        except KeyboardInterrupt:
+            self._line.value = line("Interrupted; what had been changed is put back.")
         else:
             self.results = (*self.results, result)
             self._line.value = ""
             with self._figure:
                 self._figure.clear_output(wait=True)
-                display(figures.overview(*self.results))
+                display(self._draw(*self.results))
         finally:
-            self.button.disabled = False
+            self._listen_again()
+
+    def _listen_again(self) -> None:
+        """Take clicks again, but not those that were made in the meantime and wait in line."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._free()
+        else:
+            loop.call_later(_DEAF_SEC, self._free)
+
+    def _free(self) -> None:
+        self._busy = self.button.disabled = False
 
     def _show(self, step: Progress) -> None:
         self._line.value = line(f"{step.done}/{step.total}  {step.what}", step.done / step.total)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kvmlab.errors import UsageError
 from kvmlab.report import names, sentences, tables
-from kvmlab.results import compare
+from kvmlab.results import Reach, compare
 from tests.report import made
 
 
@@ -95,3 +95,23 @@ def test_the_table_of_hops_is_in_order_of_time() -> None:
     frame = tables.hops(made.virtio())
     assert list(frame["device"])[:4] == ["eth1", "vnet3", "kvmlab0", "p2p1"]
     assert frame.index[0] == ""  # concluded, not timed
+
+
+def test_the_table_of_emitters_names_the_thread_and_the_way() -> None:
+    row = tables.emitters(made.virtio()).loc[made.virtio().label]
+    assert row["emitted by"] == "QEMU main loop"
+    assert row["into"] == "vnet3, a tap"
+    assert row["way through the host"] == "vnet3 → kvmlab0 → p2p1"
+    with pytest.raises(UsageError, match="no traced path"):
+        tables.emitters(made.e1000())
+
+
+def test_the_table_of_reach_says_who_answered_and_whose_mac_it_was() -> None:
+    mac = "52:54:00:00:00:01"
+    frame = tables.reach(
+        Reach("macvtap", "p2p1", mac, True, vm_to_peer=True, vm_to_host=False, host_to_vm=False),
+        Reach("macvtap", "p2p1", mac, False, vm_to_peer=False, vm_to_host=False, host_to_vm=False),
+    )
+    assert list(frame["VM → peer"]) == ["answers", "no answer"]
+    assert list(frame["VM → host"]) == ["no answer", "no answer"]
+    assert list(frame["MAC of the VM"]) == [f"{mac} (its own)", f"{mac} (changed)"]

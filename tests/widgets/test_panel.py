@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from kvmlab.errors import MeasureError, UsageError
@@ -10,6 +12,7 @@ from kvmlab.results import Result
 from kvmlab.widgets import TrialPanel, card
 from tests.report import made
 
+CARDS = ("e1000", "e1000e", "broken", "interrupted")
 asked: list[tuple[str, int]] = []
 
 
@@ -24,11 +27,13 @@ def trial(model: str, seconds: int, progress: OnProgress | None) -> Result:
         progress(Progress(0, 2, "tcp_up"))
     if model == "broken":
         raise MeasureError("The peer went away.")
+    if model == "interrupted":
+        raise KeyboardInterrupt
     return made.result(model, model, (25.0,), (22_000,), 0.4)
 
 
 def panel(model: str = "e1000e") -> TrialPanel:
-    return TrialPanel(trial, ("e1000", "e1000e", "broken"), model=model, seconds=2)
+    return TrialPanel(trial, CARDS, model=model, seconds=2)
 
 
 def test_one_trial_is_run_from_the_parameters_alone() -> None:
@@ -62,3 +67,44 @@ def test_an_unknown_card_is_refused() -> None:
 
 def test_cards_escape_what_they_show() -> None:
     assert "&lt;b&gt;" in card("x", {"name": "<b>"})
+
+
+def test_clicks_made_while_a_trial_ran_are_not_kept_for_later() -> None:
+    """In a kernel they wait in line, and arrive when the trial is over."""
+
+    async def clicks() -> None:
+        made_panel.button.click()
+        made_panel.button.click()
+        assert len(asked) == 2
+        async with asyncio.timeout(10):
+            while made_panel.button.disabled:
+                await asyncio.sleep(0.05)
+        made_panel.button.click()
+        assert len(asked) == 3
+
+    made_panel = panel()
+    asyncio.run(clicks())
+
+
+def test_an_interrupted_trial_leaves_a_panel_that_works() -> None:
+    made_panel = panel()
+    made_panel.choose(model="interrupted", seconds=1)
+    made_panel.button.click()
+    assert "Interrupted" in made_panel.said
+    assert len(made_panel.results) == 1
+    made_panel.choose(model="e1000", seconds=1)
+    made_panel.button.click()
+    assert made_panel.said == ""
+    assert len(made_panel.results) == 2
+
+
+def test_a_panel_may_draw_something_else_and_have_no_length() -> None:
+    drawn: list[tuple[Result, ...]] = []
+    TrialPanel(
+        trial,
+        ("e1000",),
+        model="e1000",
+        seconds=None,
+        draw=lambda *results: drawn.append(results),
+    )._ipython_display_()
+    assert [len(results) for results in drawn] == [1]

@@ -1,0 +1,171 @@
+"""An open host: its door, its test VM, its cable, what is known of it, and how it is closed."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kvmlab.domain import LAB_VM_NAME, TestVM
+from kvmlab.embedded import Lease
+from kvmlab.errors import (
+    DomainNotFound,
+    HostError,
+    HostUnreachable,
+    LibvirtFailed,
+    Unavailable,
+    UsageError,
+)
+from kvmlab.hosts import Host, Wire
+
+if TYPE_CHECKING:
+    from kvmlab.doctor import Diagnosis
+    from kvmlab.facts import HostFacts
+
+
+class OpenHost:
+    """An open host with its test VM; it is closed by `close`, or at the program's end.
+
+    ``host`` runs commands and holds libvirt, ``how`` says how the host came to be.
+    """
+
+    def __init__(self, host: Host, *, vm_name: str, lease: Lease | None = None) -> None:
+        self.host = host
+        self.how = lease.how if lease is not None else ""
+        self._lease = lease
+        self._vm_name = vm_name
+        self._vm: TestVM | None = None
+        self._facts: HostFacts | None = None
+        self._closed = False
+        atexit.register(self.close)
+
+    @property
+    def wire(self) -> Wire:
+        """The cable under test.
+
+        Raises:
+            UsageError: none was given for a host that is not the embedded one.
+        """
+        if self.host.wire is None:
+            raise UsageError(
+                f"It is not known which port of {self.host.label} the lab may use.",
+                todo='Give one: open_lab(…, wire=kvmlab.Wire(port="eth1", …)).',
+            )
+        return self.host.wire
+
+    @property
+    def vm(self) -> TestVM:
+        """The test VM, running, its agent answering; made if need be, where changes are allowed."""
+        if self._vm is None:
+            with self._watched():
+                self._vm = (
+                    TestVM.ensure(self.host)
+                    if self._vm_name == LAB_VM_NAME and self.host.allows_changes
+                    else TestVM.find(self.host, self._vm_name)
+                )
+        return self._vm
+
+    @property
+    def facts(self) -> HostFacts:
+        """The last inspection, or a first one."""
+        return self._facts if self._facts is not None else self.inspect()
+
+    def inspect(self) -> HostFacts:
+        """Read the host anew. Changes nothing."""
+        from kvmlab.changes import leftovers
+        from kvmlab.facts import inspect
+
+        with self._watched():
+            facts = inspect(self.host)
+            # What a run left on the embedded host is put back by the next change, unasked.
+            left = leftovers(self.host) if self.host.is_shared else ()
+            self._facts = replace(facts, leftovers=tuple(one.what for one in left))
+        return self._facts
+
+    def doctor(self) -> Diagnosis:
+        """Every rule about this host: what was read, the verdict, the fix. Changes nothing.
+
+        The VM is looked into where it runs; on the embedded host it always does.
+        """
+        from kvmlab.doctor import examine
+
+        with self._watched():
+            return examine(self.host, facts=self.inspect(), vm=self._running_vm())
+
+    def _running_vm(self) -> TestVM | None:
+        if self._lease is not None or self._vm is not None:
+            return self.vm
+        try:
+            found = TestVM.find(self.host, self._vm_name)
+        except (DomainNotFound, HostError, Unavailable):
+            return None
+        return found if found.state == "running" else None
+
+    def _vm_to_plan_for(self) -> TestVM | None:
+        """The test VM; None where the lab's own is yet to be made and nobody has said yes to it."""
+        if self.host.allows_changes or self._vm_name != LAB_VM_NAME:
+            return self.vm
+        try:
+            return self.vm
+        except DomainNotFound:
+            return None
+
+    def close(self) -> None:
+        """Close the connections and give the host back. Twice is no error."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        try:
+            self.host.close()
+        finally:
+            if self._lease is not None:
+                # Whoever uses the host next gets it from its saved state.
+                self._lease.release(clean=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lab on {self.host.label}>"
+
+    def _repr_html_(self) -> str:
+        from kvmlab.widgets import card
+
+        return card("Lab", self.describe())
+
+    def describe(self) -> dict[str, str]:
+        """What this lab is, in lines for people."""
+        lines = {"Host": self.host.label, "Clock": self.host.clock.meaning}
+        if self.host.emulated:
+            lines["Emulated"] = self.host.emulated
+        if self.how:
+            lines["Came up"] = self.how
+        if self.host.wire is not None:
+            wire = self.host.wire
+            lines["Cable"] = (
+                f"{wire.port} to {wire.peer_port or 'the peer'}; the VM is {wire.vm_address}, the "
+                f"peer {wire.peer_address}"
+            )
+        return lines
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """If the embedded host died, say that, with its console, and not that ssh broke."""
+        try:
+            yield
+        except (HostUnreachable, LibvirtFailed):
+            if self._lease is not None:
+                self._lease.check()
+            raise

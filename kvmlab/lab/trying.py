@@ -1,0 +1,88 @@
+"""Short looks at one interface: a packet's path, a single trial, who reaches whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from kvmlab.changes import Nic
+    from kvmlab.domain import TestVM
+    from kvmlab.hosts import Host
+    from kvmlab.measure import OnProgress
+    from kvmlab.results import Reach, Result
+
+
+def one_trial(
+    host: Host, vm: TestVM, nic: Nic, seconds: int, progress: OnProgress | None
+) -> Result:
+    """One trial of throughput and one of latency, without a path.
+
+    Raises:
+        MeasureError: the trial failed.
+    """
+    from kvmlab.measure import Trials, measure
+
+    workloads = ("tcp_up", "latency")
+    settings = Trials(count=1, seconds=seconds, workloads=workloads, trace_path=False)
+    return measure(host, vm, nic, settings, progress=progress)
+
+
+def traced(host: Host, vm: TestVM, nic: Nic) -> Result:
+    """The path of one ping, as a result without trials.
+
+    Raises:
+        MeasureError: the path cannot be traced.
+    """
+    from kvmlab.measure import trace_path
+    from kvmlab.results import Result
+
+    path, raw = trace_path(host, vm, nic, vm.threads())
+    return Result(
+        scheme=nic.scheme,
+        label=nic.label,
+        host=host.label,
+        clock=host.clock,
+        emulated=host.emulated,
+        trials=(),
+        path=path,
+        meta={"nic": nic.to_dict()},
+        raw=(raw,),
+    )
+
+
+def one_path(host: Host, vm: TestVM, nic: Nic, progress: OnProgress | None) -> Result:
+    """As `traced`, telling that it does.
+
+    Raises:
+        MeasureError: the path cannot be traced.
+    """
+    from kvmlab.measure import Progress
+
+    if progress is not None:
+        progress(Progress(1, 2, f"{nic.label}: following one packet"))
+    return traced(host, vm, nic)
+
+
+def path_of_last(*results: Result) -> Figure:
+    """The way of the last result's packet."""
+    from kvmlab.report import figures
+
+    return figures.path(results[-1])
+
+
+def reached(host: Host, vm: TestVM, nic: Nic, guest_mac: str) -> Reach:
+    """Ping between VM, peer and host, for which the host gets an address and loses it again.
+
+    Raises:
+        Unavailable: no device of the host lies on the way of the VM's packets.
+        ChangeError: the address could not be given, or not taken away.
+    """
+    from kvmlab.changes.meeting import meeting
+    from kvmlab.facts import inspect
+    from kvmlab.measure import reach
+
+    facts = inspect(host, prove_kvm=False)
+    with meeting(facts, vm, nic, guest_mac=guest_mac) as end:
+        return reach(host, vm, nic, host_end=end, vm_mac=guest_mac or nic.mac)

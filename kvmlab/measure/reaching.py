@@ -1,0 +1,46 @@
+"""Who reaches whom: a few pings between host, VM and peer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmlab.changes.meeting import HOST_ADDRESS, VM_ADDRESS
+from kvmlab.measure.meters import patience
+from kvmlab.results import Reach
+
+if TYPE_CHECKING:
+    from kvmlab.changes import Nic
+    from kvmlab.domain import TestVM
+    from kvmlab.hosts import Host
+
+# The first ones may be lost while both ends learn each other's MAC.
+_PING = ("ping", "-n", "-q", "-c", "3", "-i", "0.3", "-W", "1")
+_PING_SEC = 15
+
+
+def reach(host: Host, vm: TestVM, nic: Nic, *, host_end: str, vm_mac: str) -> Reach:
+    """Ping from the VM to the peer, from the VM to the host, and from the host to the VM.
+
+    Host and VM have their addresses of `kvmlab.changes.meeting`. One answer is enough.
+
+    Raises:
+        HostError, DomainError: host or VM do not answer at all.
+    """
+    deadline_sec = patience(host, _PING_SEC)
+
+    def from_vm(address: str) -> bool:
+        done = vm.agent.run((*_PING, address), timeout_sec=deadline_sec, check=False)
+        return done.returncode == 0
+
+    host_ip, vm_ip = (one.partition("/")[0] for one in (HOST_ADDRESS, VM_ADDRESS))
+    to_peer, to_host = from_vm(nic.peer_ip), from_vm(host_ip)
+    back = host.run((*_PING, vm_ip), timeout_sec=deadline_sec, check=False)
+    return Reach(
+        label=nic.label,
+        host_end=host_end,
+        vm_mac=vm_mac,
+        own_mac=vm_mac == nic.mac,
+        vm_to_peer=to_peer,
+        vm_to_host=to_host,
+        host_to_vm=back.returncode == 0,
+    )
