@@ -46,8 +46,8 @@ class Lease:
 
     Ends with `release`, with the ``with`` block, or with the process. Attributes: ``address``,
     ``port``, ``user``, ``key_path``, ``known_hosts`` for ssh; ``clock``, ``accel``, ``qemu`` and
-    ``label`` tell what the host is; ``how`` tells how it came up; ``shared`` whether it outlives
-    this lease; ``console_path`` is the log of its serial console.
+    ``label`` tell what the host is, ``qemu_pid`` its process; ``how`` tells how it came up;
+    ``shared`` whether it outlives this lease; ``console_path`` is the log of its serial console.
     """
 
     address = "127.0.0.1"
@@ -80,6 +80,7 @@ class Lease:
         self.how = str(coordinates["how"])
         self.up_sec = float(coordinates["up_sec"])
         self.prepared = bool(coordinates["prepared"])
+        self.qemu_pid: int | None = coordinates.get("qemu_pid")
 
     def check(self) -> None:
         """Make sure that the host still runs; ask this when a command on it was cut off.

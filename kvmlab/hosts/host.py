@@ -52,6 +52,8 @@ class Host:
         self.wire = wire
         #: Somebody said yes to changes; the embedded host is nobody else's and needs no yes.
         self.allows_changes = kind not in _ASKED if allows_changes is None else allows_changes
+        # The process on this machine that is the host, where it is an emulated one of ours.
+        self.emulator_pid: int | None = None
         self._more_wires = more_wires
         self._deadline_sec = deadline_sec
         self._connection: libvirt.virConnect | None = None

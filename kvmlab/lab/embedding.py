@@ -61,6 +61,7 @@ def connect(lease: Lease, *, wire: Wire | None = None) -> Host:
         deadline_sec=_CONNECT_SEC,
     )
     host.runner = _Watched(host.runner, lease)
+    host.emulator_pid = lease.qemu_pid
     return host
 
 

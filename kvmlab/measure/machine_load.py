@@ -1,51 +1,157 @@
-"""How much of the machine beneath an emulated host was stolen: what explains a bad trial there."""
+"""What a trial met with on the machine beneath it: steal, load, waiting, clock rate, heat.
+
+Of a host with its own hardware that is the host; of an emulated one it is the machine that runs
+kvmlab, since the host's kernel cannot see what is taken from it there.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from kvmlab.clock import Clock
+from kvmlab.hosts import LocalRunner, read_tree
 from kvmlab.measure.parsing import cpu_ticks
 from kvmlab.measure.snapshot import US_PER_TICK
-from kvmlab.results import Cost
+from kvmlab.results import Condition, Cost
 
 if TYPE_CHECKING:
-    from kvmlab.hosts import Host
+    from kvmlab.hosts import Host, Runner
 
-_STAT = Path("/proc/stat")
+_STAT, _LOAD = "/proc/stat", "/proc/loadavg"
+_FREQUENCY = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq"  # kHz
+_HEAT = "/sys/class/thermal/thermal_zone*/temp"  # thousandths of a degree
+_THROTTLED = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
+_FILES = (_STAT, _LOAD, _FREQUENCY, _HEAT, _THROTTLED)
+_FLAG_SHARE = 0.10  # of one CPU
+BENEATH, HOST = "machine beneath", "host"
 
 
-class StealMeter:
-    """Steal of this machine from its making to its reading, for a host emulated on it.
+@dataclass(frozen=True)
+class Reading:
+    """The state of a machine at one moment; None where it does not tell.
 
-    A host with its own hardware reports its steal itself; for the embedded host, whose kernel
-    cannot see it, the machine that runs kvmlab is the one to ask.
+    ``waited_ns`` is how long the threads of the emulator were ready to run and did not, since
+    they exist.
     """
 
+    at_sec: float
+    steal_us: float
+    waited_ns: int | None
+    load: float | None
+    lowest_mhz: float | None
+    hottest_celsius: float | None
+    throttled: int | None
+
+
+class Surroundings:
+    """The machine beneath a trial, from this object's making to :meth:`ended`."""
+
     def __init__(self, host: Host) -> None:
+        self._emulated = host.emulated is not None
         # Under the virtual clock what others take from this machine costs the host nothing.
-        wall = host.clock is Clock.WALL
-        self._counts = wall and host.emulated is not None and _STAT.exists()
-        self._begin = self._ticks()
-        self._since = monotonic()
+        self._matters = not (self._emulated and host.clock is Clock.VIRTUAL)
+        self._runner: Runner = LocalRunner() if self._emulated else host.runner
+        self._emulator = host.emulator_pid
+        self._begin = self._read()
+        self._end = self._begin
 
+    def ended(self) -> None:
+        """The traffic is over."""
+        self._end = self._read()
+
+    @property
     def costs(self) -> tuple[Cost, ...]:
-        """The time that others took from this machine's CPUs, in its own wall time."""
-        if not self._counts:
+        """The time that others took from the machine beneath an emulated host, in wall time."""
+        if not self._emulated or not self._matters:
             return ()
-        stolen = (self._ticks() - self._begin) * US_PER_TICK
-        return (Cost("machine_steal_us", "all CPUs of the machine beneath", stolen, "µs"),)
+        stolen = self._end.steal_us - self._begin.steal_us
+        return (Cost("machine_steal_us", f"all CPUs of the {BENEATH}", stolen, "µs"),)
 
-    def flags(self, share: float) -> tuple[str, ...]:
-        """A flag where more than ``share`` of one CPU was stolen."""
-        passed_us = (monotonic() - self._since) * 1e6
-        return tuple(
-            f"steal on the machine beneath {cost.value / passed_us:.0%} of one CPU"
-            for cost in self.costs()
-            if cost.value > share * passed_us
-        )
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the machine told about the time of the trial."""
+        return tuple(met(self._begin, self._end, BENEATH if self._emulated else HOST))
 
-    def _ticks(self) -> int:
-        return cpu_ticks(_STAT.read_text())["steal"] if self._counts else 0
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What of it explains a bad trial whatever the other trials met with."""
+        if not self._matters:
+            return ()
+        return tuple(explaining(self.conditions, self.costs, self._end.at_sec - self._begin.at_sec))
+
+    def _read(self) -> Reading:
+        found = read_tree(self._runner, *_FILES)
+        return reading(found, at_sec=monotonic(), waited_ns=self._waited_ns())
+
+    def _waited_ns(self) -> int | None:
+        if self._emulator is None:
+            return None
+        found = read_tree(self._runner, f"/proc/{self._emulator}/task/*/schedstat")
+        return waited_ns(found.values())
+
+
+def waited_ns(schedstats: Iterable[str]) -> int | None:
+    """How long threads were ready to run and did not, together: the second word of each.
+
+    >>> waited_ns(["73481022 1822903 312", "1000 10 1"])
+    1822913
+    """
+    waited = [int(words[1]) for text in schedstats if len(words := text.split()) == 3]
+    return sum(waited) if waited else None
+
+
+def reading(found: Mapping[str, str], *, at_sec: float, waited_ns: int | None) -> Reading:
+    """The files of a machine, read together, as numbers."""
+
+    def numbers(prefix: str, ending: str) -> list[int]:
+        texts = (t for path, t in found.items() if path.startswith(prefix) and ending in path)
+        return [int(text) for text in texts if text.lstrip("-").isdigit()]
+
+    rates = numbers("/sys/devices/system/cpu/", "scaling_cur_freq")
+    heat = numbers("/sys/class/thermal/", "/temp")
+    throttled = numbers("/sys/devices/system/cpu/", "_throttle_count")
+    load = found.get(_LOAD, "").split()
+    return Reading(
+        at_sec=at_sec,
+        steal_us=cpu_ticks(found[_STAT])["steal"] * US_PER_TICK if _STAT in found else 0.0,
+        waited_ns=waited_ns,
+        load=float(load[0]) if load else None,
+        lowest_mhz=min(rates) / 1000 if rates else None,
+        hottest_celsius=max(heat) / 1000 if heat else None,
+        throttled=sum(throttled) if throttled else None,
+    )
+
+
+def met(begin: Reading, end: Reading, where: str) -> Iterator[Condition]:
+    """What two readings say about the time between them; nothing of what was not told."""
+    if end.load is not None:
+        yield Condition("load_count", where, end.load, "")
+    if begin.waited_ns is not None and end.waited_ns is not None:
+        passed_ns = (end.at_sec - begin.at_sec) * 1e9
+        waited = 100 * (end.waited_ns - begin.waited_ns) / passed_ns if passed_ns else 0.0
+        yield Condition("emulator_wait_percent", where, waited, "%")
+    if begin.lowest_mhz is not None and end.lowest_mhz is not None:
+        lowest = min(begin.lowest_mhz, end.lowest_mhz)
+        yield Condition("cpu_frequency_mhz", where, lowest, "MHz")
+    if end.hottest_celsius is not None:
+        yield Condition("temperature_celsius", where, end.hottest_celsius, "°C")
+    if begin.throttled is not None and end.throttled is not None:
+        yield Condition("throttled_count", where, float(end.throttled - begin.throttled), "")
+
+
+def explaining(
+    conditions: Iterable[Condition], costs: Iterable[Cost], passed_sec: float
+) -> Iterator[str]:
+    """The flags that follow from one trial alone; ``passed_sec`` is wall time."""
+    for cost in costs:
+        if cost.value > _FLAG_SHARE * passed_sec * 1e6:
+            share = cost.value / (passed_sec * 1e6)
+            yield f"steal on the {BENEATH} {share:.0%} of one CPU"
+    for one in conditions:
+        if one.name == "emulator_wait_percent" and one.value > 100 * _FLAG_SHARE:
+            yield f"the emulator waited for a CPU of the {one.where} {one.value:.0f} % of the time"
+        if one.name == "throttled_count" and one.value:
+            yield f"the {one.where} throttled its CPUs for heat, {one.value:.0f} times"

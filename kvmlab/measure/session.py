@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.errors import UsageError
+from kvmlab.measure.flagging import flagged
 from kvmlab.measure.metadata import guest_metadata, host_metadata
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.settings import Trials
@@ -130,7 +131,7 @@ class _Gathering:
             host=self._host.label,
             clock=self._host.clock,
             emulated=self._host.emulated,
-            trials=tuple(sorted(self._trials, key=lambda t: (order[t.workload], t.number))),
+            trials=flagged(sorted(self._trials, key=lambda t: (order[t.workload], t.number))),
             path=self._path,
             meta={**self._meta, **more},
             raw=tuple(self._raw),

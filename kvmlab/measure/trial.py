@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
-from kvmlab.measure.machine_load import StealMeter
+from kvmlab.measure.machine_load import Surroundings
 from kvmlab.measure.meters import Meters, Watch, patience
 from kvmlab.measure.queues import (
     QueueCounters,
@@ -19,7 +19,7 @@ from kvmlab.measure.settings import Trials
 from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, window
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.workloads import SPARE_SEC, Workload
-from kvmlab.results import Cost, Metric, Raw, Share, Trial, Window
+from kvmlab.results import Condition, Cost, Metric, Raw, Share, Trial, Window
 
 _FLAG_STEAL = 0.10
 # The costs' window opens in the middle of the warm-up, since on a busy host what opens it is late;
@@ -43,6 +43,7 @@ class _Attempt:
     counted: tuple[Metric, ...] = ()
     flags: tuple[str, ...] = ()
     shares: tuple[Share, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 def run_trial(
@@ -82,6 +83,7 @@ def run_trial(
         started=started,
         flags=(*again, *found.flags),
         shares=found.shares,
+        conditions=found.conditions,
     )
     return trial, raw
 
@@ -100,7 +102,7 @@ def _unseen(subject: Subject, work: Workload, found: _Attempt) -> MeasureError:
 
 def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
     agent = subject.vm.agent
-    steal = StealMeter(subject.host)
+    around = Surroundings(subject.host)
     with Meters(subject) as meters:
         meters.prepare(work.server, work.listens, work.port, _watch(work, trials))
         queues = read_queues(subject)
@@ -117,6 +119,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
                 todo=_peer_hint(meters, work),
                 evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
             ) from error
+        around.ended()
         then = read_queues(subject)
     if found is None:
         return _Attempt(client.stdout, meters.server_log, None, ())
@@ -126,12 +129,13 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         client.stdout,
         meters.server_log,
         counted,
-        (*spent, *steal.costs()),
+        (*spent, *around.costs),
         (arrived_pps(*found, meters.device, at_peer=not meters.peer_is_elsewhere),)
         if work.name.startswith("pps")
         else (),
-        (*_flags(spent, counted), *steal.flags(_FLAG_STEAL)),
+        (*_flags(spent, counted), *around.flags),
         _shares(subject, found, queues, then),
+        around.conditions,
     )
 
 

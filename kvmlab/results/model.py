@@ -93,9 +93,10 @@ class Cost:
 class Condition:
     """What a trial met with on the machine, which may explain it: no cost of the scheme.
 
-    ``name`` is one of ``cpu_wait_percent``, ``load_count``, ``cpu_frequency_mhz``,
-    ``temperature_celsius``, ``throttled_count``; ``where`` says of which machine ("host", "machine
-    beneath").
+    ``name`` is one of ``load_count`` (runnable tasks, mean of a minute), ``emulator_wait_percent``
+    (of the time, all threads together), ``cpu_frequency_mhz`` (the slowest CPU),
+    ``temperature_celsius`` (the hottest zone), ``throttled_count``; ``where`` says of which machine
+    ("host", "machine beneath").
     """
 
     name: str
