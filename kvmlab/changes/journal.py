@@ -24,7 +24,7 @@ from kvmlab.changes.keeper import Keeper, OnHost
 from kvmlab.changes.lock import keeper_of
 from kvmlab.changes.state_dir import host_key, private_dir, state_dir
 from kvmlab.changes.steps import Step, step_from_dict
-from kvmlab.errors import HostError, OutputError
+from kvmlab.errors import ChangeError, HostError, OutputError
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -49,7 +49,7 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         journal = cls(path, os.open(path, flags, 0o600), keeper_of(host))
         fcntl.flock(journal._descriptor, fcntl.LOCK_EX)
-        journal._write(
+        journal._begin(
             {
                 "event": "open",
                 "format": FORMAT,
@@ -89,8 +89,12 @@ class Journal:
 
     def undone(self, numbers: Sequence[int]) -> None:
         """Note that these steps are undone."""
-        # The host's copy may say less: what is undone already needs nothing when it is read.
-        self._write(*({"event": "undone", "number": number} for number in numbers), here_only=True)
+        # Less may be said, on the host or on a full disk: what is undone already needs nothing when
+        # it is undone again, and nothing may keep the next step from being undone.
+        with suppress(ChangeError):
+            self._write(
+                *({"event": "undone", "number": number} for number in numbers), here_only=True
+            )
 
     def finish(self) -> None:
         """Everything is undone: the journal goes, here and on the host."""
@@ -105,10 +109,23 @@ class Journal:
         """Something is left to undo: the journal stays for `restore`."""
         os.close(self._descriptor)
 
+    def _begin(self, event: dict[str, Any]) -> None:
+        try:
+            self._write(event)
+        except BaseException:
+            self.finish()
+            raise
+
     def _write(self, *events: dict[str, Any], here_only: bool = False) -> None:
         text = "".join(json.dumps(event) + "\n" for event in events)
-        os.write(self._descriptor, text.encode())
-        os.fsync(self._descriptor)
+        try:
+            # A disk that is full may take a part, which a reader leaves out.
+            whole = os.write(self._descriptor, text.encode()) == len(text.encode())
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _unwritten(self.path, error.strerror or str(error)) from error
+        if not whole:
+            raise _unwritten(self.path, "no space left on the device")
         if self._keeper is not None and not here_only:
             self._keeper.note(self.path.name, text)
 
@@ -220,6 +237,13 @@ def _events(path: Path, text: str) -> Iterator[dict[str, Any]]:
                 todo="Undo by hand what the lines around it say, then remove the file.",
                 evidence=line[:500],
             ) from error
+
+
+def _unwritten(path: Path, why: str) -> ChangeError:
+    return ChangeError(
+        f"The journal {path} cannot be written: {why}. What is not in the journal is not changed.",
+        todo="Free some space there, or set KVMLAB_STATE_HOME to a folder on another disk.",
+    )
 
 
 def _sync_folder(folder: Path) -> None:

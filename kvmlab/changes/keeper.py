@@ -31,6 +31,8 @@ FOLDER: Final = "/var/lib/kvmlab"
 SILENCE_SEC: Final = 120
 _BEAT_SEC: Final = 15.0
 _ANSWER_SEC: Final = 60.0
+_PATIENCE_SEC: Final = 4.0
+_AGAIN_SEC: Final = 0.5
 
 
 def who_am_i(purpose: str) -> str:
@@ -51,9 +53,15 @@ class Keeper:
 
     @classmethod
     def take(
-        cls, host: Host, purpose: str, *, folder: str = FOLDER, silence_sec: int = SILENCE_SEC
+        cls,
+        host: Host,
+        purpose: str,
+        *,
+        folder: str = FOLDER,
+        silence_sec: int = SILENCE_SEC,
+        patience_sec: float = _PATIENCE_SEC,
     ) -> Self:
-        """Take the host's lock.
+        """Take the host's lock; one that is busy is asked for again for ``patience_sec``.
 
         Raises:
             HostBusy: another lab has it; the message says who, since when, and how long ago it was
@@ -64,6 +72,22 @@ class Keeper:
         script = files("kvmlab.changes").joinpath("scripts", "keep_lock.sh")
         words = (folder, str(silence_sec), who_am_i(purpose))
         argv = ("sh", "-c", script.read_text(encoding="utf-8"), "kvmlab-lock", *words)
+        deadline = time.monotonic() + patience_sec
+        while True:
+            try:
+                keeper = cls._taken(host, argv)
+            except HostBusy:
+                # A lab that was killed just now is noticed there a moment later.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN_SEC)
+            else:
+                break
+        threading.Thread(target=keeper._beat, name="kvmlab-beat", daemon=True).start()
+        return keeper
+
+    @classmethod
+    def _taken(cls, host: Host, argv: tuple[str, ...]) -> Self:
         keeper = cls(host.runner.start(argv, root=True), host.label)
         try:
             said = keeper._answer()
@@ -72,7 +96,6 @@ class Keeper:
         except BaseException:
             keeper.close()
             raise
-        threading.Thread(target=keeper._beat, name="kvmlab-beat", daemon=True).start()
         return keeper
 
     @property

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from kvmlab.errors import UsageError
+
 
 def state_dir() -> Path:
     """``KVMLAB_STATE_HOME``, else ``kvmlab`` under ``XDG_STATE_HOME`` or ~/.local/state."""
@@ -22,6 +24,16 @@ def host_key(spec: str) -> str:
 
 
 def private_dir(path: Path) -> Path:
-    """Make a directory that only this user can read."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make a directory that only this user can read.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"kvmlab cannot keep its journals and locks in {path}: {error.strerror or error}.",
+            todo="Set KVMLAB_STATE_HOME to a folder of yours on a disk with some space.",
+        ) from error
     return path

@@ -14,7 +14,14 @@ from kvmlab.changes import host_steps
 from kvmlab.changes.journal import Journal
 from kvmlab.changes.steps import AttachInterface, HostStep, Step
 from kvmlab.domain import TestVM
-from kvmlab.errors import DomainNotFound, HostError, KvmlabError, RevertFailed, StepFailed
+from kvmlab.errors import (
+    DomainNotFound,
+    HostError,
+    HostUnreachable,
+    KvmlabError,
+    RevertFailed,
+    StepFailed,
+)
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -97,7 +104,11 @@ def _detach(step: AttachInterface, host: Host, vm: TestVM | None) -> bool:
         machine = vm if vm is not None else TestVM.find(host, step.domain)
     except DomainNotFound:
         return False  # a transient domain that ended took its interface along
-    return machine.detach(step.alias)
+    try:
+        return machine.detach(step.alias)
+    except HostUnreachable:
+        # libvirt's daemon may have been started anew; the host opens a new connection to it.
+        return TestVM.find(host, step.domain).detach(step.alias)
 
 
 def revert_failed(host: Host, failed: Sequence[NotUndone]) -> RevertFailed:

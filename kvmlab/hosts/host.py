@@ -100,13 +100,16 @@ class Host:
 
     @property
     def libvirt(self) -> libvirt.virConnect:
-        """The libvirt connection, opened when it is first asked for.
+        """The libvirt connection, opened when it is first asked for, and again when it was lost.
 
         Raises:
             HostUnreachable, HostRefused, Unavailable, LibvirtFailed: see
                 :func:`kvmlab.hosts.libvirt_door.open_connection`.
         """
         with self._opening:
+            if self._connection is not None and not libvirt_door.is_alive(self._connection):
+                libvirt_door.close_connection(self._connection)
+                self._connection = None
             if self._connection is None:
                 self._connection = libvirt_door.open_connection(
                     self.libvirt_uri, host=self.label, deadline_sec=self._deadline_sec

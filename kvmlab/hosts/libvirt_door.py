@@ -90,6 +90,15 @@ def open_connection(
     return _within(deadline_sec, connect, host=host)
 
 
+def is_alive(connection: libvirt.virConnect) -> bool:
+    """Whether the connection is not known to be lost; asks nobody."""
+    module = library()
+    try:
+        return bool(connection.isAlive())
+    except module.libvirtError:
+        return False
+
+
 def close_connection(connection: libvirt.virConnect) -> None:
     """Close ``connection``; one that is broken already is as closed as it can be."""
     module = library()

@@ -27,6 +27,7 @@ from kvmlab.process import Completed
 
 _HELLO: Final = "kvmlab-hello"
 _SSH_FAILED: Final = 255
+_USUAL_PORT: Final = 22
 
 #: A connection without a sign of life for 30 s is over: emulated hosts stop for a few seconds
 #: now and then (a save of their state), so not less.
@@ -152,9 +153,12 @@ class SshRunner:
             *_identity(self.target),
             *self.target.options,
         )
-        argv = ["ssh", *_flags(options), "-p", str(self.target.port)]
+        argv = ["ssh", *_flags(options)]
         if self.target.known_hosts is not None:
             argv += ["-F", "none"]
+        # The usual port is not asked for: the user's configuration may know another one.
+        if self.target.port != _USUAL_PORT or self.target.known_hosts is not None:
+            argv += ["-p", str(self.target.port)]
         if self.target.user is not None:
             argv += ["-l", self.target.user]
         with self._log.open("wb") as log:
