@@ -15,6 +15,7 @@ from kvmlab.results import Better, Result, Summary
 ROW_PX = 54
 # Headings that have to fit over a narrow column.
 _SHORT = {"cpu_us_per_packet": "CPU µs a packet"}
+_MARKED = "◆ A trial with a flag: what may explain it is shown at the mark. It counts all the same."
 # What `overview` shows where it was measured: throughput both ways, latency, then the costs.
 OVERVIEW = (
     ("tcp_up_mbps", None),
@@ -35,6 +36,7 @@ class _Panel:
     divisor: float
     better: Better
     summaries: tuple[Summary | None, ...]
+    flags: tuple[tuple[str, ...], ...]
 
     @property
     def heading(self) -> str:
@@ -66,7 +68,7 @@ def compare(*results: Result, metric: str, workload: str | None = None) -> go.Fi
     return style.finish(
         figure,
         title=f"{about}: {_versus(results)}",
-        lines=lines,
+        lines=_marked(lines, [panel]),
         plot_px=ROW_PX * len(results),
         head_px=0,
     )
@@ -106,7 +108,7 @@ def overview(*results: Result, metrics: Sequence[tuple[str, str | None]] = OVERV
     return style.finish(
         figure,
         title=f"Throughput, latency and cost: {_versus(results)}",
-        lines=lines,
+        lines=_marked(lines, panels),
         plot_px=ROW_PX * len(results),
         head_px=62,
         bottom_px=30,
@@ -143,7 +145,25 @@ def _panel(results: Sequence[Result], metric: str, workload: str | None) -> _Pan
     unit, better = kinds.pop()
     largest = max(max(summary.values) for summary in summaries if summary)
     shown, divisor = names.scaled(unit, largest)
-    return _Panel(metric, workload, shown, divisor, better, tuple(summaries))
+    flags = tuple(_flags(result, metric, workload) for result in results)
+    return _Panel(metric, workload, shown, divisor, better, tuple(summaries), flags)
+
+
+def _flags(result: Result, metric: str, workload: str | None) -> tuple[str, ...]:
+    """What may explain each trial that has the metric, in the order of its summary's values."""
+    return tuple(
+        "; ".join(trial.flags)
+        for trial in result.trials
+        if workload is None or trial.workload == workload
+        for found in trial.every_metric()
+        if found.name == metric
+    )
+
+
+def _marked(lines: Sequence[str], panels: Sequence[_Panel]) -> list[str]:
+    """The lines under the title, with one about marked trials where there are any."""
+    marked = any(flags for panel in panels for row in panel.flags for flags in row)
+    return [*lines, _MARKED] if marked else list(lines)
 
 
 def _rows(
@@ -161,11 +181,12 @@ def _rows(
         "yaxis": "y" if column == 1 else f"y{column}",
     }
     reach = 0.0
-    for row, (result, summary) in enumerate(zip(results, panel.summaries, strict=True)):
+    for row, (result, label) in enumerate(zip(results, style.labels(results), strict=True)):
+        summary = panel.summaries[row]
         if summary is None:
             continue
         tint = style.colour(result.scheme, row)
-        for trace in _traces(panel, summary, result, row, tint):
+        for trace in _traces(panel, summary, label, row, tint):
             figure.add_trace(trace.update(axes))
         reach = max(reach, *(value / panel.divisor for value in summary.values))
         if math.isfinite(summary.high):
@@ -184,7 +205,7 @@ def _rows(
                 "anchor": axes["xaxis"],
                 "range": [len(results) - 0.45, -0.55],
                 "tickvals": list(range(len(results))),
-                "ticktext": [style.wrapped(result.label) for result in results],
+                "ticktext": [style.wrapped(label) for label in style.labels(results)],
                 "showticklabels": labelled,
                 "tickfont": {"size": 13, "color": style.INK},
                 "showgrid": False,
@@ -195,7 +216,7 @@ def _rows(
 
 
 def _traces(
-    panel: _Panel, summary: Summary, result: Result, row: int, tint: str
+    panel: _Panel, summary: Summary, about: str, row: int, tint: str
 ) -> list[go.Bar | go.Scatter]:
     """The bar of the median with its label above it, the interval, and the trials."""
     median = summary.median / panel.divisor
@@ -206,14 +227,14 @@ def _traces(
         if summary.count > 1
         else "one trial: no interval"
     )
-    told = text.lines(result.label, f"median {names.number(median)} {panel.unit}", interval)
+    told = text.lines(about, f"median {names.number(median)} {panel.unit}", interval)
     bar = go.Bar(
         x=[median],
         y=[row],
         orientation="h",
         width=0.3,
         marker={"color": tint, "opacity": 0.55},
-        name=result.label,
+        name=about,
         hovertext=told,
         hoverinfo="text",
         showlegend=False,
@@ -233,13 +254,16 @@ def _traces(
         y=[row] * len(values),
         mode="markers",
         marker={
-            "color": "white",
+            "color": [style.AMBER if flags else "white" for flags in panel.flags[row]],
             "size": 7,
             "line": {"color": style.INK, "width": 1.2},
-            "symbol": "circle",
+            "symbol": ["diamond" if flags else "circle" for flags in panel.flags[row]],
         },
-        name=f"trials of {result.label}",
-        hovertext=[f"one trial: {names.number(value)} {panel.unit}" for value in values],
+        name=f"trials of {about}",
+        hovertext=[
+            text.lines(f"one trial: {names.number(value)} {panel.unit}", flags)
+            for value, flags in zip(values, panel.flags[row], strict=True)
+        ],
         hoverinfo="text",
         showlegend=False,
     )

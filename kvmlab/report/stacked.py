@@ -173,7 +173,7 @@ def _axes(
                 "domain": list(domain),
                 "range": [len(results) - 0.5, -0.5],
                 "tickvals": list(range(len(results))),
-                "ticktext": [style.wrapped(result.label) for result in results],
+                "ticktext": [style.wrapped(label) for label in style.labels(results)],
                 "tickfont": {"size": 13, "color": style.INK},
                 "showgrid": False,
                 "fixedrange": True,
@@ -211,8 +211,8 @@ def _bar(
         name=part or "all",
         marker={"color": tint, "line": {"color": "white", "width": 1}},
         hovertext=[
-            text.lines(result.label, f"{part}: {names.number(value)} {unit}")
-            for result, value in zip(results, values, strict=True)
+            text.lines(label, f"{part}: {names.number(value)} {unit}")
+            for label, value in zip(style.labels(results), values, strict=True)
         ],
         hoverinfo="text",
         legend=f"legend{suffix}",

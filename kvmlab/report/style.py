@@ -152,6 +152,12 @@ def template() -> go.layout.Template:
     )
 
 
+def labels(results: Sequence[Result]) -> list[str]:
+    """What rows of a figure are called: the labels, with the hosts where there are several."""
+    several = len({result.host for result in results}) > 1
+    return [f"{result.label}, on {result.host}" if several else result.label for result in results]
+
+
 def wrapped(label: str) -> str:
     """A long label on two lines, broken at its comma."""
     head, comma, tail = label.partition(", ")

@@ -57,6 +57,22 @@ def comparisons(*found: Comparison) -> pd.DataFrame:
     ).set_index("metric")
 
 
+def flagged(*results: Result) -> pd.DataFrame:
+    """Every trial that something on its machine, or the other trials, set apart: and what.
+
+    Such trials are part of all medians and intervals. The table is empty where there are none.
+    """
+    import pandas as pd
+
+    rows = [
+        (result.label, names.WORKLOADS.get(trial.workload, trial.workload), trial.number, flag)
+        for result in results
+        for trial in result.trials
+        for flag in trial.flags
+    ]
+    return pd.DataFrame(rows, columns=["scheme", "workload", "trial", "flag"]).set_index("scheme")
+
+
 def published() -> pd.DataFrame:
     """Every published figure that was verified, with its source and its ratio to bare metal."""
     from kvmlab.report.overlay import published_table

@@ -10,7 +10,7 @@ import pytest
 
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
-from kvmlab.report import figures
+from kvmlab.report import figures, tables
 from kvmlab.results import Result
 from tests.report import made
 
@@ -40,6 +40,33 @@ def test_a_single_trial_has_no_interval() -> None:
     one = made.result("e1000", "e1000", (0.8,), (35_000,), 38)
     figure = figures.compare(one, metric="tcp_up_mbps")
     assert not [trace for trace in figure.data if trace.name == "interval"]
+
+
+def test_a_flagged_trial_is_drawn_and_marked() -> None:
+    plain = made.virtio()
+    first, *rest = plain.trials
+    hit = replace(plain, trials=(replace(first, flags=("steal 31 %", "outlier")), *rest))
+    figure = figures.compare(made.e1000(), hit, metric="tcp_up_mbps")
+    unmarked, marked = (t for t in figure.data if (t.name or "").startswith("trials of"))
+    assert set(unmarked.marker.symbol) == {"circle"}
+    assert list(marked.marker.symbol) == ["diamond", "circle", "circle"]
+    assert list(marked.x) == [25.0, 27.5, 22.0]
+    assert "steal 31 %; outlier" in marked.hovertext[0]
+    assert "A trial with a flag" in figure.layout.meta["notice"]
+    assert "A trial with a flag" not in figures.overview(plain).layout.meta["notice"]
+    assert "A trial with a flag" in figures.overview(hit).layout.meta["notice"]
+    told = tables.flagged(plain, hit)
+    assert list(told["flag"]) == ["steal 31 %", "outlier"]
+    assert tables.flagged(plain).empty
+
+
+@pytest.mark.parametrize("draw", [figures.overview, figures.costs])
+def test_results_of_several_hosts_share_a_figure_and_say_theirs(draw: Any) -> None:
+    here, there = made.virtio(), replace(made.virtio(), host="kvm1", emulated=None)
+    figure = draw(here, there)
+    assert any("on kvm1" in tick for tick in figure.layout.yaxis.ticktext)
+    assert any("on embedded host" in tick for tick in figure.layout.yaxis.ticktext)
+    assert not any("on" in tick.split() for tick in draw(here).layout.yaxis.ticktext)
 
 
 def test_long_times_are_drawn_in_milliseconds() -> None:
