@@ -7,7 +7,7 @@ from kvmlab.changes.installing import ConfigFile, install, uninstall
 from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.plan import Plan
-from kvmlab.changes.ports import VFIO, keep_port, put_back, take_port
+from kvmlab.changes.ports import VFIO, await_link, keep_port, put_back, take_port
 from kvmlab.changes.recovery import BRIDGE_MAC_PREFIX, Leftover, leftovers, restore
 from kvmlab.changes.sharing import common_steps, prepared
 from kvmlab.changes.steps import AttachInterface, Command, ConfigureGuest, HostStep, Setting, Step
@@ -28,6 +28,7 @@ __all__ = [
     "Refusal",
     "Setting",
     "Step",
+    "await_link",
     "check",
     "common_steps",
     "install",

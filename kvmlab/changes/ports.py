@@ -66,6 +66,16 @@ def put_back(port: NetFunction, link: Link) -> Command:
     )
 
 
+def await_link(name: str) -> Command:
+    """The command that waits until a port has its link, and fails where it gets none."""
+    script = files("kvmlab.changes").joinpath("scripts", "await_link.sh")
+    return Command(
+        ("sh", "-s", "--", name),
+        script.read_text(encoding="utf-8"),
+        shown_as=f"(wait until {name} has its link again)",
+    )
+
+
 def take_port(facts: HostFacts, port: NetFunction) -> HostStep:
     """Move a port from its own driver to VFIO's, and back as `keep_port` does.
 

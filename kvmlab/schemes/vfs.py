@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from kvmlab.changes import Command, HostStep, Setting, keep_port
+from kvmlab.changes import Command, HostStep, Setting, await_link, keep_port
 from kvmlab.domain import PciAddress
 from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import ModuleState, Rule
@@ -43,20 +43,23 @@ class VfKnobs:
             )
 
     def commands(self, pf: str, index: int) -> tuple[Command, ...]:
-        """``ip link set PF vf N …``, one command for each knob that is set."""
+        """``ip link set PF vf N …``, one command for each knob that is set.
+
+        A rate is a share of the link's speed: drivers refuse it (EINVAL) while there is no link.
+        """
         on = {True: "on", False: "off", None: None}
         values = {
             "mac": self.mac,
             "vlan": self.vlan,
             "spoofchk": on[self.spoofchk],
             "trust": on[self.trust],
-            "max_tx_rate": self.max_tx_rate,
             "state": self.link_state,
         }
-        return tuple(
-            Command(("ip", "link", "set", "dev", pf, "vf", str(index), name, str(value)))
-            for name, value in values.items()
-            if value is not None
+        of_vf = ("ip", "link", "set", "dev", pf, "vf", str(index))
+        rate = Command((*of_vf, "max_tx_rate", str(self.max_tx_rate)))
+        return (
+            *(Command((*of_vf, name, str(v))) for name, v in values.items() if v is not None),
+            *((await_link(pf), rate) if self.max_tx_rate is not None else ()),
         )
 
 
