@@ -65,7 +65,7 @@ def measure_baseline(host: Host, trials: Trials) -> Result:
 
 def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial, Raw]:
     wire = wire_of(host)
-    work = workload(name, settings, wire.peer_address.partition("/")[0], host.clock)
+    work = workload(name, settings, wire.peer_address.partition("/")[0])
     at_peer = wire.peer_netns is not None and wire.peer_port is not None
     device = wire.peer_port if at_peer and wire.peer_port else wire.port
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -81,18 +81,10 @@ def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial,
         block=number,
         metrics=metrics,
         costs=(),
-        window=Window(_lasted_sec(work, settings, metrics), run.packets, run.bytes, where),
+        window=Window(float(settings.total_sec), run.packets, run.bytes, where),
         started=started,
     )
     return trial, Raw(f"{name}-{number:02d}-client.{work.suffix}", run.client)
-
-
-def _lasted_sec(work: Workload, settings: Trials, metrics: tuple[Metric, ...]) -> float:
-    if not work.packets:
-        return float(settings.total_sec)
-    # A number of echoes lasts as long as they take together.
-    found = {metric.name: metric.value for metric in metrics}
-    return found["rtt_mean_us"] * found["rtt_observations_count"] / 1e6
 
 
 def _run(host: Host, settings: Trials, work: Workload, device: str, *, at_peer: bool) -> _Run:

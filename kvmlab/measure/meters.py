@@ -54,13 +54,11 @@ def wire_of(host: Host, nic: Nic | None = None) -> Wire:
 class Watch:
     """The window inside a trial's traffic: ``warmup_sec`` after its begin, ``seconds`` long.
 
-    With ``packets`` it ends when so many have arrived, and ``seconds`` is the longest it may last.
-    All in the host's clock.
+    Both in the host's clock.
     """
 
     warmup_sec: float
     seconds: float
-    packets: int = 0
 
 
 class Meters:
@@ -124,7 +122,8 @@ class Meters:
                 self._run("prepare", *argv)
             else:
                 self._watch_sec = _TRAFFIC_WAIT_SEC + watch.warmup_sec + watch.seconds
-                self._run("watch", *self._place, *_words(watch), *argv)
+                times = (f"{watch.warmup_sec:g}", f"{watch.seconds:g}")
+                self._run("watch", *self._place, str(_TRAFFIC_WAIT_SEC), *times, *argv)
         except CommandFailed as error:
             raise MeasureError(
                 f"The meters cannot be set up on {self._host.label}: {_reason(error)}.",
@@ -200,12 +199,6 @@ class Meters:
             check=check,
             root=True,
         )
-
-
-def _words(watch: Watch) -> tuple[str, ...]:
-    # The shell counts a limit in whole seconds.
-    seconds = f"{watch.seconds:.0f}" if watch.packets else f"{watch.seconds:g}"
-    return (str(_TRAFFIC_WAIT_SEC), f"{watch.warmup_sec:g}", seconds, str(watch.packets))
 
 
 def _reason(error: CommandFailed) -> str:

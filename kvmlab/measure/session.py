@@ -109,7 +109,7 @@ class _Gathering:
         subject = Subject(self._host, self._vm, nic, threads)
         for name in workloads:
             steps.now(f"{nic.label}: {name}, trial {number}{steps.of}")
-            work = workload(name, self._settings, nic.peer_ip, self._host.clock)
+            work = workload(name, self._settings, nic.peer_ip)
             trial, raw = run_trial(subject, work, self._settings, number=number, block=block)
             self._trials.append(trial)
             self._raw.extend(raw)

@@ -27,8 +27,6 @@ _FLAG_STEAL = 0.10
 _WARM_SHARE = 0.5
 _TAIL_SEC = 0.4
 _LEAST_SEC = 0.5
-# Of traffic that is a number of packets: the window closes before its last ones.
-_COUNTED_SHARE = 0.9
 _ATTEMPTS = 3
 
 
@@ -104,7 +102,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
     agent = subject.vm.agent
     around = Surroundings(subject.host)
     with Meters(subject) as meters:
-        meters.prepare(work.server, work.listens, work.port, _watch(work, trials))
+        meters.prepare(work.server, work.listens, work.port, _watch(trials))
         queues = read_queues(subject)
         handle = agent.start(work.client)
         found = meters.window()
@@ -154,9 +152,7 @@ def _shares(
     )
 
 
-def _watch(work: Workload, trials: Trials) -> Watch:
-    if work.packets:
-        return Watch(0, trials.total_sec, round(work.packets * _COUNTED_SHARE))
+def _watch(trials: Trials) -> Watch:
     return Watch(trials.omitted_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC))
 
 

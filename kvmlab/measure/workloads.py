@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from kvmlab.clock import Clock
 from kvmlab.measure import tools
 from kvmlab.measure.settings import Trials
 from kvmlab.results import Metric
@@ -15,9 +14,10 @@ IPERF3_PORT = 5201
 SOCKPERF_PORT = 11111
 SPARE_SEC = 30
 """How much longer than planned a server or a client may live before it is ended."""
-# A thousand leave ten beyond the 99th percentile. On a machine of its own an echo takes some ten
-# microseconds, and the meters need a while to look at; under the virtual clock they cost us most.
-_ECHOES = {Clock.VIRTUAL: 1000, Clock.WALL: 5000}
+# The shortest interval that iputils leaves to users without privileges. Each echo finds VM and host
+# at rest, so that it meets nothing but its own way. Sent one upon the other they meet what the one
+# before left behind (a VF's card then holds interrupts back), and their median wanders by a tenth.
+_ECHO_EVERY_SEC = 0.002
 _LATE_SEC = 4
 
 
@@ -26,8 +26,7 @@ class Workload:
     """One workload, ready to run.
 
     ``listens`` is what the server has to be seen doing before the client starts: "tcp", "udp" or
-    "none". ``packets`` is how many the VM sends where the workload is a number of them, else 0:
-    it takes its time. ``accepted`` are the exit codes of a client whose output is whole.
+    "none". ``accepted`` are the exit codes of a client whose output is whole.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Workload:
     port: int
     client: tuple[str, ...]
     read: Callable[[str], tuple[Metric, ...]]
-    packets: int = 0
     accepted: frozenset[int] = frozenset({0})
 
     @property
@@ -51,10 +49,10 @@ def holder(held_sec: int) -> tuple[str, ...]:
     return ("sleep", str(held_sec))
 
 
-def workload(name: str, trials: Trials, peer_ip: str, clock: Clock) -> Workload:
-    """The workload ``name`` of the settings, on a host of that clock."""
+def workload(name: str, trials: Trials, peer_ip: str) -> Workload:
+    """The workload ``name`` of the settings."""
     if name == "latency":
-        return _ping(trials, peer_ip, _ECHOES[clock])
+        return _ping(trials, peer_ip)
     if name == "request_response":
         return _sockperf(trials, peer_ip)
     kind = name.removesuffix("_flows")
@@ -102,10 +100,11 @@ def _sockperf(trials: Trials, peer_ip: str) -> Workload:
     )
 
 
-def _ping(trials: Trials, peer_ip: str, echoes_per_sec: int) -> Workload:
-    # Each echo as soon as the one before it was answered. The peer's kernel answers: no program
-    # there has to be woken, so that what is timed is the way and not a scheduler.
-    echoes = echoes_per_sec * int(trials.seconds)
+def _ping(trials: Trials, peer_ip: str) -> Workload:
+    # The peer's kernel answers: no program there has to be woken, so that what is timed is the way
+    # and not a scheduler.
+    echoes = round(trials.total_sec / _ECHO_EVERY_SEC)
+    every = ("-i", str(_ECHO_EVERY_SEC))
     limits = ("-c", str(echoes), "-w", str(trials.total_sec + _LATE_SEC))
     return Workload(
         "latency",
@@ -113,9 +112,8 @@ def _ping(trials: Trials, peer_ip: str, echoes_per_sec: int) -> Workload:
         holder(trials.total_sec + SPARE_SEC),
         "none",
         0,
-        ("ping", "-A", *limits, peer_ip),
+        ("ping", *every, *limits, peer_ip),
         tools.ping_times,
-        packets=echoes,
         # 1: fewer came back than were asked for, which is lossy or slow, and still an answer.
         accepted=frozenset({0, 1}),
     )

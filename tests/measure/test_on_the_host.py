@@ -64,7 +64,7 @@ def numbers(host: Host, *paths: str) -> list[float]:
 
 
 def one_trial(subject: Subject, name: str) -> Trial:
-    work = workload(name, TRIALS, subject.nic.peer_ip, subject.host.clock)
+    work = workload(name, TRIALS, subject.nic.peer_ip)
     trial, _ = run_trial(subject, work, TRIALS, number=1, block=1)
     return trial
 
@@ -175,7 +175,7 @@ def test_cpu_time_agrees_with_the_process_accounting(lab: Lab, subject: Subject)
 
 
 def test_bytes_on_the_wire_agree_with_what_iperf3_says_it_sent(lab: Lab, subject: Subject) -> None:
-    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, subject.host.clock)
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip)
     with Meters(subject) as meters:
         meters.prepare(holder(300), "none", 0)
         begin = meters.read("begin")
@@ -191,7 +191,7 @@ def test_bytes_on_the_wire_agree_with_what_iperf3_says_it_sent(lab: Lab, subject
 
 
 def test_a_failing_client_is_told_and_nothing_stays(lab: Lab, subject: Subject) -> None:
-    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, subject.host.clock)
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip)
     broken = replace(
         work, client=("timeout", "20", "iperf3", "-c", subject.nic.peer_ip, "-p", "9", "-J")
     )
@@ -204,7 +204,7 @@ def test_a_failing_client_is_told_and_nothing_stays(lab: Lab, subject: Subject) 
 
 def test_what_a_killed_run_left_is_taken_away(lab: Lab, subject: Subject) -> None:
     dead = Meters(subject)
-    work = workload("tcp_up", TRIALS, subject.nic.peer_ip, subject.host.clock)
+    work = workload("tcp_up", TRIALS, subject.nic.peer_ip)
     dead.prepare(work.server, work.listens, work.port, Watch(0, 1))
     assert "iperf3" in left_behind(lab.host)
     # Its port, its instance and its server are in the way of the next one, unless that clears up.

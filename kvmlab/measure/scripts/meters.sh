@@ -3,15 +3,14 @@
 #
 #   prepare INSTANCE FILTER PROTOCOL PORT_HEX SERVER...   counters on, server up and listening
 #   read    INSTANCE PID WORKERS DEVICE LABEL             one snapshot
-#   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS PACKETS FILTER PROTOCOL PORT_HEX SERVER...
+#   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER PROTOCOL PORT_HEX SERVER...
 #           prepare, and a watcher in the background: waits for traffic, snapshot, waits, snapshot
 #   window  INSTANCE SECONDS                              what the watcher saw, once it has ended
 #   finish  INSTANCE                                      server ended, counters removed
 #
 # FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2", or 0.
 # DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
-# which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds; the
-# second snapshot comes after SECONDS, or after PACKETS arrived at DEVICE where that is not 0.
+# which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
 
 T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
@@ -125,12 +124,7 @@ watch() { # the window inside the traffic, printed
     # the client was quicker than planned and the server has ended.
     exec 4< /proc/$server/net/dev || { echo "=== no traffic"; return; }
     snapshot begin < /proc/$server/net/dev
-    if [ "$most" = 0 ]; then
-        sleep "$seconds"
-    else
-        deadline "$seconds"
-        until arrived "$most" || passed; do sleep 0.02; done
-    fi
+    sleep "$seconds"
     snapshot end <&4
 }
 
@@ -143,8 +137,7 @@ prepare | watch)
         wait=$4
         warmup=$5
         seconds=$6
-        most=$7
-        shift 7
+        shift 6
     fi
     filter=$1
     protocol=$2
