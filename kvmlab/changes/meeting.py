@@ -54,22 +54,30 @@ def meeting(facts: HostFacts, vm: TestVM, nic: Nic, *, guest_mac: str = "") -> I
 
 
 def host_end(facts: HostFacts, nic: Nic) -> Link:
-    """The host's device where the host itself would be reached: a tap's bridge, a macvtap's port.
+    """The host's device where the host itself would be reached.
+
+    A tap's bridge, a macvtap's port; and for a VF its PF, since the card switches between them.
 
     Raises:
         Unavailable: there is none, as with a card that the VM has for its own.
     """
     device = facts.link(nic.host_device) if nic.host_device else None
-    name = (device.master or device.parent) if device is not None else None
+    name = (device.master or device.parent) if device is not None else _pf_of(facts, nic)
     found = facts.link(name) if name else None
     if found is None:
         raise Unavailable(
             f"With {nic.label} no device of the host lies on the way of the VM's packets, so the "
             "host has nothing there to give an address to.",
             rule=Rule.PORT_MISSING,
-            todo="Try it with a bridge or a macvtap.",
+            todo="Try it with a bridge, a macvtap or a VF.",
         )
     return found
+
+
+def _pf_of(facts: HostFacts, nic: Nic) -> str | None:
+    """The port one of whose VFs was given the MAC of the VM's interface."""
+    macs = {vf.mac: port.name for port in facts.ports for vf in port.vf_settings}
+    return macs.get(nic.mac)
 
 
 def _address_step(link: Link) -> HostStep:

@@ -1,4 +1,4 @@
-"""Where the host is met: on the bridge of a tap, on the port below a macvtap."""
+"""Where the host is met: on the bridge of a tap, the port of a macvtap, the PF of a VF."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from kvmlab.changes import Nic
 from kvmlab.changes.meeting import host_end
 from kvmlab.errors import Unavailable
-from kvmlab.facts import HostFacts, Link
+from kvmlab.facts import HostFacts, Link, VfSettings
 from tests.advice.made import embedded
 
 
@@ -49,6 +49,15 @@ def test_a_tap_leads_to_its_bridge() -> None:
 def test_a_macvtap_leads_to_its_port() -> None:
     facts = with_links(link("macvtap0", "macvtap", parent="p2p1"))
     assert host_end(facts, nic("macvtap0")).name == "p2p1"
+
+
+def test_a_vf_leads_to_its_pf() -> None:
+    facts = embedded()
+    own = VfSettings(0, nic(None).mac, spoof_check=True, trusted=False, link="auto")
+    ports = tuple(
+        replace(port, vf_settings=(own,)) if port.name == "p2p1" else port for port in facts.ports
+    )
+    assert host_end(replace(facts, ports=ports), nic(None)).name == "p2p1"
 
 
 @pytest.mark.parametrize("device", [None, "vnet9"])
