@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Steps of the host that `prepared` holds, by the host's spec: plans inside find them made.
 held_steps: dict[str, tuple[Step, ...]] = {}
+#: How often this process has changed a host, by its spec: what was read before is out of date.
+times_changed: Counter[str] = Counter()
 
 
 class MadeSteps:
@@ -73,6 +76,7 @@ class MadeSteps:
             self._lock.close()
             raise
         atexit.register(self.revert)
+        times_changed[self._host.spec] += 1
         try:
             self._make_steps(settings)
         except BaseException as error:
@@ -97,6 +101,7 @@ class MadeSteps:
             return
         with uninterrupted(), self._lock:
             atexit.unregister(self.revert)
+            times_changed[self._host.spec] += 1
             try:
                 hold_again(self._host)
             except HostError as error:

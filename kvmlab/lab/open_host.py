@@ -39,6 +39,7 @@ class OpenHost:
         self._vm_name = vm_name
         self._vm: TestVM | None = None
         self._facts: HostFacts | None = None
+        self._facts_after = 0
         self._closed = False
         atexit.register(self.close)
 
@@ -70,12 +71,17 @@ class OpenHost:
 
     @property
     def facts(self) -> HostFacts:
-        """The last inspection, or a first one."""
-        return self._facts if self._facts is not None else self.inspect()
+        """The last inspection, or a new one where the lab has changed the host since."""
+        from kvmlab.changes.change import times_changed
+
+        if self._facts is None or self._facts_after != times_changed[self.host.spec]:
+            return self.inspect()
+        return self._facts
 
     def inspect(self) -> HostFacts:
         """Read the host anew. Changes nothing."""
         from kvmlab.changes import leftovers
+        from kvmlab.changes.change import times_changed
         from kvmlab.facts import inspect
 
         with self._watched():
@@ -83,6 +89,7 @@ class OpenHost:
             # What a run left on the embedded host is put back by the next change, unasked.
             left = leftovers(self.host) if self.host.is_shared else ()
             self._facts = replace(facts, leftovers=tuple(one.what for one in left))
+            self._facts_after = times_changed[self.host.spec]
         return self._facts
 
     def doctor(self) -> Diagnosis:
