@@ -29,7 +29,7 @@ class Difference:
     after: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Differences:
     """All that differs between two inspections; empty, and then false, where nothing does.
 
@@ -44,6 +44,8 @@ class Differences:
     def __str__(self) -> str:
         """For a terminal."""
         return as_text(self._sheet())
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """For a notebook."""

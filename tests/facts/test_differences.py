@@ -67,7 +67,7 @@ def test_vfs_drivers_and_modules_are_compared(before: HostFacts) -> None:
 def test_nothing_differs_between_a_host_and_itself(before: HostFacts) -> None:
     same = differences(before, before)
     assert not same
-    assert str(same).startswith("Nothing differs.")
+    assert repr(same).startswith("Nothing differs.")
     assert "Nothing differs." in same._repr_html_()
 
 
