@@ -68,7 +68,7 @@ class ThroughKvmlab:
     def once(self, block: int) -> None:
         """One trial up, one down."""
         for direction in ("up", "down"):
-            peer_ip, clock = self.subject.nic.peer_ip, self.subject.host.clock
+            peer_ip = self.subject.nic.peer_ip
             work = workload(f"tcp_{direction}", self.trials, peer_ip)
             trial, _ = run_trial(self.subject, work, self.trials, number=block + 1, block=block)
             (mbps,) = (m.value for m in trial.metrics if m.unit == "Mbit/s")
