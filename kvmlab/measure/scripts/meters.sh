@@ -47,6 +47,16 @@ remove_instance() { # $1: directory
     rmdir "$1" 2>/dev/null
 }
 
+count_by() { # $1: keys, $2: event of KVM
+    # A kernel that has just removed such a trigger may refuse the next for a moment. The shell's
+    # own message has no reason in it; tee's has.
+    text="hist:keys=$1 if $filter"
+    trigger=$I/events/kvm/$2/trigger
+    echo "$text" 2>/dev/null > "$trigger" && return
+    sleep 0.2
+    echo "$text" | tee "$trigger"
+}
+
 listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
     while read -r _ local remote state _; do
         case $1:$local:$state in
@@ -152,9 +162,8 @@ prepare | watch)
     mkdir $I || { echo "=== no tracefs"; exit 3; }
     # Nobody reads its ring buffer: hist triggers count without one.
     echo 1 > $I/buffer_size_kb
-    echo "hist:keys=isa,exit_reason if $filter" > $I/events/kvm/kvm_exit/trigger &&
-        echo "hist:keys=reason,errno if $filter" > $I/events/kvm/kvm_userspace_exit/trigger &&
-        echo "hist:keys=vector if $filter" > $I/events/kvm/kvm_inj_virq/trigger ||
+    count_by isa,exit_reason kvm_exit && count_by reason,errno kvm_userspace_exit &&
+        count_by vector kvm_inj_virq ||
         { echo "=== no triggers"; cat $T/error_log; exit 3; }
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
