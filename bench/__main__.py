@@ -15,14 +15,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     parser.add_argument("--count", type=int, help="samples of each kind")
-    arguments = parser.parse_args()
+    arguments, further = parser.parse_known_args()
+    if further and len(arguments.names) != 1:
+        parser.error(f"{' '.join(further)}: such options are for one benchmark at a time")
     unknown = sorted(set(arguments.names) - set(known))
     if unknown:
         parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(known)}")
     count = [] if arguments.count is None else ["--count", str(arguments.count)]
     for name in arguments.names or known:
         print(f"== {name}", file=sys.stderr, flush=True)
-        importlib.import_module(f"bench.{name}").main(count)
+        importlib.import_module(f"bench.{name}").main([*count, *further])
     return 0
 
 

@@ -157,8 +157,8 @@ def open_host(
 
     The ssh connection is opened now, libvirt's when it is first used. ``ssh`` says more about
     the way there (key, pinned host key) than a URI can. ``allows_changes`` is somebody's yes to
-    changes there; left out, only the embedded host may be changed. ``deadline_sec`` holds for each of the
-    two connections.
+    changes there; left out, only the embedded host may be changed. ``deadline_sec`` holds for
+    each of the two connections.
 
     Raises:
         UsageError: ``spec`` is none of the kinds of host.

@@ -76,7 +76,9 @@ def libvirt_error(*, code: int, text: str, what: str, host: str) -> KvmlabError:
             "`systemctl enable --now libvirtd`).",
             evidence=text,
         )
-    if code in _CONNECTION_CODES and _LOST.search(text):
+    # The client library's own word, under the code of an internal error.
+    closed = "client socket is closed" in text
+    if closed or (code in _CONNECTION_CODES and _LOST.search(text)):
         return HostUnreachable(
             f"The connection to libvirt on {host} was lost, or never came about.",
             todo="Look whether the host is up and libvirtd runs there, then open the host again.",

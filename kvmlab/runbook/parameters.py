@@ -75,11 +75,17 @@ def declared(notebook: Path) -> tuple[Parameter, ...]:
 
     Raises:
         UsageError: a parameter has no annotation of str, int, float or bool, or its default is
-            no value of that type.
+            no value of that type; or the notebook does not say its language.
     """
     import papermill
 
-    found = papermill.inspect_notebook(str(notebook))
+    try:
+        found = papermill.inspect_notebook(str(notebook))
+    except ValueError as error:
+        raise UsageError(
+            f"papermill cannot find the parameters of {notebook.name}: {error}",
+            todo="Open it in JupyterLab, choose the kernel “kvmlab” or Python 3, and save it.",
+        ) from error
     return tuple(
         _typed(notebook, str(each["name"]), str(each["inferred_type_name"]), each)
         for each in found.values()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kvmlab.changes import ConfigureGuest, leftovers, prepared, restore
+from kvmlab.changes import ConfigureGuest, leftovers, prepared
 from kvmlab.domain import Domain, TestVM
 from kvmlab.errors import Refused, StepFailed, Unavailable
 from kvmlab.facts import HostFacts, inspect
@@ -19,7 +16,6 @@ from kvmlab.schemes import FullEmulation, Scheme, Virtio
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
-    from kvmlab.lab import Lab
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
@@ -150,64 +146,3 @@ def test_the_vm_dies_under_a_change(facts: HostFacts, host: Host, vm: TestVM) ->
     assert inspect(host, prove_kvm=False).link("kvmlab0") is None
     TestVM.ensure(host, vm.name)
     assert seen(host, vm) == before
-
-
-@pytest.fixture
-def coordinates(lab: Lab, facts: HostFacts, tmp_path: Path) -> Path:
-    """How another process reaches the same host, and what it shall do there."""
-    lease = lab._lease
-    assert lease is not None
-    plan = Virtio().plan(facts, wire=lab.wire, vm=lab.vm)
-    path = tmp_path / "coordinates.json"
-    path.write_text(
-        json.dumps(
-            {
-                "spec": lab.host.spec,
-                "ssh": {
-                    "address": lease.address,
-                    "port": lease.port,
-                    "user": lease.user,
-                    "key": str(lease.key_path),
-                    "known_hosts": str(lease.known_hosts),
-                },
-                "plan": {
-                    **vars(plan),
-                    "steps": [step.to_dict() for step in plan.steps],
-                },
-            }
-        )
-    )
-    return path
-
-
-def die(coordinates: Path, moment: int, repository: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, "-m", "tests.changes.dying_on_host", str(coordinates), str(moment)),
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-@pytest.mark.timeout(1200)
-def test_killed_at_every_moment(
-    coordinates: Path, repository: Path, facts: HostFacts, host: Host, vm: TestVM
-) -> None:
-    before = seen(host, vm)
-    whole = die(coordinates, -1, repository)
-    assert whole.returncode == 0, whole.stderr
-    moments = json.loads(whole.stdout)
-    assert {"attach", "attached", "configuring", "in use", "detach", "detached"} <= set(moments)
-    assert seen(host, vm) == before
-    for number, name in enumerate(moments):
-        done = die(coordinates, number, repository)
-        assert done.returncode == -9, (name, done.stderr)
-        left, said = leftovers(host), restore(host)
-        assert seen(host, vm) == before, (number, name)
-        assert not said or left, (number, name)
-        assert not leftovers(host), (number, name)
-        assert not restore(host), (number, name)
-    after = inspect(host, prove_kvm=False)
-    assert (after.links, after.ports) == (facts.links, facts.ports)

@@ -165,6 +165,7 @@ def test_libvirt_over_ssh_uses_our_connection_only(
         ),
         (38, "End of file while reading data: Input/output error", HostUnreachable),
         (6, "internal error: connection closed due to keepalive timeout", HostUnreachable),
+        (1, "internal error: client socket is closed", HostUnreachable),
         (1, "internal error: unable to execute QEMU command 'device_add': boom", LibvirtFailed),
         (67, "unsupported configuration: host doesn't support passthrough", LibvirtFailed),
     ],

@@ -15,6 +15,9 @@ seconds() {
     echo "${up%.*}"
 }
 
+# A lab that died while it loaded the driver anew leaves the host without it.
+[ -d "/sys/bus/pci/drivers/$driver" ] || modprobe "$driver" || exit 4
+
 bound=$(readlink "$device/driver")
 bound=${bound##*/}
 echo "$override" >"$device/driver_override" || exit 4

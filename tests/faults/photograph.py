@@ -1,0 +1,71 @@
+"""Everything of a host that a change could leave behind, to be compared before and after."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from kvmlab.domain import Domain, TestVM
+from kvmlab.facts import inspect
+from kvmlab.hosts import Host
+
+#: What differs between two inspections of a host that nobody changed, or that others change:
+#: - connections: those of ssh come and go;
+#: - index: a port that comes back to its driver is a new interface;
+#: - modules that libvirt and the kernel load when they first need them, and never unload;
+#: - kvm, hugepages: they tell of guests and memory.
+VOLATILE: Final = ("connections", "hugepages", "kvm", "leftovers")
+LOADED_BY_OTHERS: Final = ("macvlan", "macvtap", "tap", "tun", "vfio_pci", "vfio")
+
+
+def photograph(host: Host, vm: TestVM | None = None) -> dict[str, Any]:
+    """The inspection without what is volatile, promiscuity, and the VM's devices out and in."""
+    facts = inspect(host, prove_kvm=False).to_dict()
+    for name in VOLATILE:
+        facts.pop(name)
+    facts["modules"] = {
+        name: state for name, state in facts["modules"].items() if name not in LOADED_BY_OTHERS
+    }
+    facts["libvirt"].pop("kvm_guests")
+    for link in facts["links"]:
+        link.pop("index")
+    facts["links"] = {f"{link['netns']}/{link['name']}": link for link in facts["links"]}
+    told = json.loads(host.run(("ip", "-j", "-d", "link"), timeout_sec=60).stdout)
+    facts["promiscuity"] = {link["ifname"]: link["promiscuity"] for link in told}
+    facts["routes"] = sorted(
+        host.run(("ip", "route", "show", "table", "all"), timeout_sec=60).stdout.splitlines()
+    )
+    networks = host.run(("ls", "/run/libvirt/network"), timeout_sec=60, check=False).stdout.split()
+    # libvirt leaves an empty folder where it kept the ports of a network.
+    facts["networks"] = sorted(name for name in networks if name.endswith(".xml"))
+    machine = vm if vm is not None else TestVM.find(host)
+    devices = Domain.parse(machine.xml()).node.find("devices")
+    assert devices is not None
+    facts["devices"] = sorted(
+        f"{node.tag} {alias.get('name')}"
+        for node in devices
+        # A libvirt that was started anew forgets the alias of a controller that is none.
+        if node.tag != "controller" and (alias := node.find("alias")) is not None
+    )
+    inside = machine.agent.run(("ls", "/sys/class/net"), timeout_sec=60)
+    facts["inside"] = inside.stdout.split()
+    return facts
+
+
+def differences(before: Any, after: Any, where: str = "") -> list[str]:
+    """What differs, one line each."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted({*before, *after})
+        return [
+            line
+            for name in names
+            for line in differences(before.get(name), after.get(name), f"{where}.{name}")
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = zip(before, after, strict=True)
+        return [
+            line
+            for number, (one, other) in enumerate(pairs)
+            for line in differences(one, other, f"{where}[{number}]")
+        ]
+    return [] if before == after else [f"{where.lstrip('.')}: {before!r} became {after!r}"]
