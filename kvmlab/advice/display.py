@@ -20,7 +20,15 @@ def as_text(advice: Advice) -> str:
     """For a terminal, without colours, so that it can be kept and compared."""
     from rich.console import Console
 
-    console = Console(file=StringIO(), width=_WIDTH, no_color=True, highlight=False, emoji=False)
+    # In a notebook's kernel rich would show the text at once instead of writing it to the file.
+    console = Console(
+        file=StringIO(),
+        width=_WIDTH,
+        no_color=True,
+        highlight=False,
+        emoji=False,
+        force_jupyter=False,
+    )
     show(advice, console)
     output = console.file
     assert isinstance(output, StringIO)

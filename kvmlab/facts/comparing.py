@@ -70,9 +70,15 @@ def differences(before: HostFacts, after: HostFacts) -> Differences:
             todo="Compare two inspections of one.",
         )
     old, new = dict(_readings(before)), dict(_readings(after))
-    names = dict.fromkeys((*old, *new))
+    # What is of one device stands together, also where it is only there afterwards.
+    groups = list(dict.fromkeys(_of(name) for name in (*old, *new)))
+    names = sorted(dict.fromkeys((*old, *new)), key=lambda name: groups.index(_of(name)))
     pairs = ((name, old.get(name, _NOTHING), new.get(name, _NOTHING)) for name in names)
     return Differences(tuple(Difference(*pair) for pair in pairs if pair[1] != pair[2]))
+
+
+def _of(name: str) -> str:
+    return name.partition(" ")[0]
 
 
 def _readings(facts: HostFacts) -> Iterator[tuple[str, str]]:

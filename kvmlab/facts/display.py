@@ -20,9 +20,6 @@ _WIDTH: Final = 118
 _NOTHING: Final = "–"
 #: Columns whose words are no use when they are broken.
 _WHOLE: Final = ("address", "interface", "driver", "MAC", "VFs")
-_SAME_FOR_ALL: Final = frozenset(
-    ("corporation", "inc.", "gigabit", "ethernet", "network", "connection", "device")
-)
 _WHY_NOT: Final = {
     Rule.IOMMU_OFF: "no: the IOMMU is off",
     Rule.MANAGEMENT: "no: management connection",
@@ -81,7 +78,15 @@ def as_text(shown: Sheet) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=StringIO(), width=_WIDTH, no_color=True, highlight=False, emoji=False)
+    # In a notebook's kernel rich would show the text at once instead of writing it to the file.
+    console = Console(
+        file=StringIO(),
+        width=_WIDTH,
+        no_color=True,
+        highlight=False,
+        emoji=False,
+        force_jupyter=False,
+    )
     console.print(shown.title, style="bold", markup=False)
     if shown.note:
         console.print(shown.note, markup=False)
@@ -203,7 +208,7 @@ def _function_row(port: NetFunction) -> tuple[Cell, ...]:
         Cell(port.address.removeprefix("0000:")),
         Cell(", ".join(f"{name}{where}" for name in port.names) or _NOTHING),
         Cell(port.driver or _NOTHING),
-        Cell(_brief(port.description) or f"{port.vendor_id}:{port.device_id}"),
+        Cell(port.model),
         Cell(f"{port.link.value}{speed}", "good" if port.link is LinkState.UP else "weak"),
         Cell(port.mac or _NOTHING),
         Cell(vfs),
@@ -213,12 +218,6 @@ def _function_row(port: NetFunction) -> tuple[Cell, ...]:
             "good" if port.handover.possible else "bad",
         ),
     )
-
-
-def _brief(description: str) -> str:
-    """The model without the words that every network device has."""
-    words = (word.rstrip(",") for word in description.split())
-    return " ".join(word for word in words if word.lower() not in _SAME_FOR_ALL)
 
 
 def _handover(handover: Handover) -> str:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from kvmlab.facts.rules import Rule
+
+#: Words of a description that tell no network device from another.
+_SAME_FOR_ALL: Final = frozenset(
+    ("corporation", "inc.", "gigabit", "ethernet", "network", "connection", "device")
+)
 
 
 @dataclass(frozen=True)
@@ -224,6 +230,13 @@ class NetFunction:
     def name(self) -> str | None:
         """The first interface, where there is one."""
         return self.names[0] if self.names else None
+
+    @property
+    def model(self) -> str:
+        """The description without the words that every network device has: "Intel 82574L"."""
+        words = (word.rstrip(",") for word in self.description.split())
+        told = " ".join(word for word in words if word.lower() not in _SAME_FOR_ALL)
+        return told or f"{self.vendor_id}:{self.device_id}"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def before(data: Path) -> HostFacts:
 
 def without(facts: HostFacts, name: str) -> HostFacts:
     """The host while a VM has that port."""
-    given = replace(facts.port(name), driver="vfio-pci", names=(), mac=None)
+    given = replace(facts.port(name), driver="vfio-pci", driver_override="vfio-pci", names=())
     ports = tuple(given if port.address == given.address else port for port in facts.ports)
     return replace(
         facts, ports=ports, links=tuple(link for link in facts.links if link.name != name)
@@ -32,6 +32,7 @@ def test_a_port_given_away_is_seen(before: HostFacts) -> None:
     assert found
     assert [(one.what, one.before, one.after) for one in found.found] == [
         ("04:00.0 driver", "e1000e", "vfio-pci"),
+        ("04:00.0 only driver allowed", "–", "vfio-pci"),
         ("interface p1p1", "up, MTU 1500, 00:1b:21:88:69:dc", "–"),
     ]
     assert "vfio-pci" in str(found)

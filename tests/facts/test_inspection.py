@@ -97,6 +97,7 @@ def test_a_port(calm: HostFacts) -> None:
     assert port is calm.port("0b:00.0")
     assert port is calm.port("0000:0b:00.0")
     assert port.description == "Intel Corporation 82576 Gigabit Network Connection"
+    assert port.model == "Intel 82576"
     assert (port.vendor_id, port.device_id) == ("0x8086", "0x10c9")
     assert (port.driver, port.name, port.netns) == ("igb", "p2p1", None)
     assert (port.mac, port.link, port.speed_mbps) == ("00:1b:21:76:00:10", LinkState.UP, 1000)
