@@ -1,4 +1,4 @@
-"""`kvmlab plan`, `kvmlab apply`, `kvmlab restore`: changes to a host, shown before they are made."""
+"""`kvmlab plan`, `apply` and `restore`: changes to a host, shown before they are made."""
 
 from __future__ import annotations
 

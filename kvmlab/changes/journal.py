@@ -186,8 +186,9 @@ def dead_journals(host: Host) -> tuple[Path, ...]:
 
 
 def adopt(host: Host, found: OnHost) -> None:
-    """Take over the journals that only the host has: their lab ran on another machine, or its
-    state here is gone. The host is `locked` by the caller.
+    """Take over the journals that only the host has; the host is `locked` by the caller.
+
+    Their lab ran on another machine, or its state here is gone.
     """
     folder = private_dir(journal_dir(host))
     for name, text in found.journals.items():

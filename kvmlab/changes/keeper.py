@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getuser
@@ -122,10 +123,9 @@ class Keeper:
         self._over.set()
         with self._talking:
             if self._process.stdin is not None and not self._process.stdin.closed:
-                try:
+                # What could not be said any more is not needed any more.
+                with suppress(OSError):
                     self._process.stdin.close()
-                except OSError:
-                    pass  # what would have been said is not needed any more
             try:
                 self._process.wait(timeout=5)
             except subprocess.TimeoutExpired:
