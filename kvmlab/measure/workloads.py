@@ -27,6 +27,8 @@ class Workload:
 
     ``listens`` is what the server has to be seen doing before the client starts: "tcp", "udp" or
     "none". ``accepted`` are the exit codes of a client whose output is whole.
+    ``spins`` says that the client waits for its next packet without sleeping, so that the CPU time
+    of the guest says nothing.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Workload:
     client: tuple[str, ...]
     read: Callable[[str], tuple[Metric, ...]]
     accepted: frozenset[int] = frozenset({0})
+    spins: bool = False
 
     @property
     def suffix(self) -> str:
@@ -116,4 +119,6 @@ def _ping(trials: Trials, peer_ip: str) -> Workload:
         tools.ping_times,
         # 1: fewer came back than were asked for, which is lossy or slow, and still an answer.
         accepted=frozenset({0, 1}),
+        # iputils sleeps until an answer comes, and spins until the next echo is due.
+        spins=True,
     )
