@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 
 from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
 from kvmlab.measure.machine_load import Surroundings
@@ -22,6 +23,7 @@ from kvmlab.measure.workloads import SPARE_SEC, Workload
 from kvmlab.results import Condition, Cost, Metric, Raw, Share, Trial, Window
 
 _FLAG_STEAL = 0.10
+_OURS = "machine that runs kvmlab"
 # The costs' window opens in the middle of the warm-up, since on a busy host what opens it is late;
 # it closes before the client's last moments.
 _WARM_SHARE = 0.5
@@ -104,6 +106,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
     with Meters(subject) as meters:
         meters.prepare(work.server, work.listens, work.port, _watch(trials))
         queues = read_queues(subject)
+        began_sec = monotonic()
         handle = agent.start(work.client)
         found = meters.window()
         deadline_sec = patience(subject.host, trials.total_sec + SPARE_SEC)
@@ -117,11 +120,12 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
                 todo=_peer_hint(meters, work),
                 evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
             ) from error
+        took = Condition("client_sec", _OURS, monotonic() - began_sec, "s")
         around.ended()
         then = read_queues(subject)
     if found is None:
         return _Attempt(client.stdout, meters.server_log, None, ())
-    spent = costs(*found, meters.roles, meters.interrupt_devices)
+    spent = _told(work, costs(*found, meters.roles, meters.interrupt_devices))
     counted = window(*found, meters.device, meters.counted_at)
     return _Attempt(
         client.stdout,
@@ -133,8 +137,14 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         else (),
         (*_flags(spent, counted), *around.flags),
         _shares(subject, found, queues, then),
-        around.conditions,
+        (took, *around.conditions),
     )
+
+
+def _told(work: Workload, spent: tuple[Cost, ...]) -> tuple[Cost, ...]:
+    if not work.spins:
+        return spent
+    return tuple(cost for cost in spent if (cost.name, cost.part) != ("cpu_us", "guest"))
 
 
 def _shares(

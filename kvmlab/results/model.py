@@ -95,8 +95,9 @@ class Condition:
 
     ``name`` is one of ``load_count`` (runnable tasks, mean of a minute), ``emulator_wait_percent``
     (of the time, all threads together), ``cpu_frequency_mhz`` (the slowest CPU),
-    ``temperature_celsius`` (the hottest zone), ``throttled_count``; ``where`` says of which machine
-    ("host", "machine beneath").
+    ``temperature_celsius`` (the hottest zone), ``throttled_count``, ``client_sec`` (of wall time,
+    from the client's start to its end); ``where`` says of which machine ("host", "machine
+    beneath", "machine that runs kvmlab").
     """
 
     name: str
@@ -109,8 +110,8 @@ class Condition:
 class Share:
     """What fell to one of several that share a trial's work; no cost, since their sum is.
 
-    ``name`` is ``sent_packets``, ``received_packets`` or ``queue_interrupts`` (of a queue pair,
-    over the client's whole run), ``worker_us`` or ``vcpu_us`` (CPU time of a vhost worker or a
+    ``name`` is ``sent_packets`` or ``queue_interrupts`` (of a queue pair, over the client's whole
+    run), ``worker_us`` or ``vcpu_us`` (CPU time of a vhost worker or a
     vCPU, in the window); ``number`` counts the pairs, workers or vCPUs from 0.
     """
 

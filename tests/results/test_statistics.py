@@ -95,6 +95,20 @@ def test_of_like_schemes_few_are_told_apart() -> None:
     assert claims / rounds <= 0.05
 
 
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says(count: int) -> None:
+    # 95 of 100; with 150 pairs, 90 is more than two standard deviations away from that.
+    generator = random.Random(count)
+    rounds = 150
+    held = 0
+    for _ in range(rounds):
+        first = [generator.lognormvariate(5, 0.2) for _ in range(count)]
+        second = [1.3 * generator.lognormvariate(5, 0.2) for _ in range(count)]
+        low, high = ratio_interval(first, second)
+        held += low <= 1.3 <= high
+    assert held / rounds > 0.9
+
+
 def test_a_clear_difference_is_claimed_from_three_trials() -> None:
     found = compare(
         result(values=[100, 104, 97]), result("b", values=[310, 290, 305]), "tcp_up_mbps"
