@@ -119,7 +119,10 @@ def write(notebooks: Mapping[str, Path], out: Path, head: page.Head) -> Path:
     rows = tuple(row for name, node in nodes.items() for row in page.parameters(name, node))
     exporter = ReportExporter()
     exporter.head = replace(
-        head, parameters=rows, made=head.made or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        head,
+        stops=page.anchored(head.stops, nodes),
+        parameters=rows,
+        made=head.made or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     html, _ = exporter.from_notebook_node(page.join(nodes))
     part = out.with_name(f"{out.name}.part")
@@ -129,7 +132,8 @@ def write(notebooks: Mapping[str, Path], out: Path, head: page.Head) -> Path:
 
 
 def _for_template(head: page.Head) -> dict[str, Any]:
-    return {**asdict(head), "csv": head.csv_base64, "version": __version__}
+    stops = [{**asdict(stop), "took": stop.took} for stop in head.stops]
+    return {**asdict(head), "stops": stops, "csv": head.csv_base64, "version": __version__}
 
 
 def _plotly_script() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nbformat import NotebookNode
 
@@ -44,11 +44,39 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """One notebook of a run: how it went, and where the page has it if it was executed."""
+
+    name: str
+    title: str
+    status: str
+    elapsed_sec: float
+    anchor: str = ""
+
+    @property
+    def took(self) -> str:
+        """Its time as people say it; nothing where it did not run."""
+        whole = round(self.elapsed_sec)
+        if not whole:
+            return ""
+        return f"{whole} s" if whole < 100 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+@dataclass(frozen=True)
+class Medians:
+    """What one notebook measured, as a table in HTML."""
+
+    title: str
+    html: str
+
+
+@dataclass(frozen=True)
 class Head:
     """The head of a report. ``warning`` is the line about an emulated host and its clock.
 
     ``table`` is HTML of the medians, ``csv`` the whole tidy table; ``failure`` says why a run
-    did not come to its end. Without a ``language`` the notebook's metadata say it.
+    did not come to its end. Of a run, ``stops`` are its notebooks and ``medians`` what each of
+    them measured. Without a ``language`` the notebook's metadata say it.
     """
 
     title: str = "kvmlab report"
@@ -56,6 +84,8 @@ class Head:
     warning: str = ""
     failure: str = ""
     facts: tuple[Fact, ...] = ()
+    stops: tuple[Stop, ...] = ()
+    medians: tuple[Medians, ...] = ()
     table: str = ""
     csv: str = ""
     parameters: tuple[ParameterRow, ...] = ()
@@ -85,6 +115,16 @@ def join(notebooks: Mapping[str, NotebookNode]) -> NotebookNode:
             copy = NotebookNode({**cell, "id": f"n{number}-{cell.get('id', position)}"})
             together.cells.append(copy)
     return together
+
+
+def anchored(stops: Sequence[Stop], nodes: Mapping[str, NotebookNode]) -> tuple[Stop, ...]:
+    """The stops of a run with the places where `join` puts their notebooks."""
+    places = {
+        name: f"n{number}-{node.cells[0].get('id', 0)}"
+        for number, (name, node) in enumerate(nodes.items())
+        if node.cells
+    }
+    return tuple(replace(stop, anchor=places.get(stop.name, "")) for stop in stops)
 
 
 def contents(cells: Sequence[NotebookNode]) -> tuple[Section, ...]:

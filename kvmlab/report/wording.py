@@ -19,6 +19,8 @@ class Wording:
     not_ended: str
     parameters: str
     columns: tuple[str, str, str, str]
+    stops: tuple[str, str, str]
+    status: Mapping[str, str]
     medians: str
     save: str
     made_by: str
@@ -39,6 +41,8 @@ ENGLISH = Wording(
     not_ended="This run did not come to its end.",
     parameters="Parameters",
     columns=("notebook", "parameter", "value", "meaning"),
+    stops=("notebook", "status", "took"),
+    status={"waiting": "not reached"},
     medians="Measured data: medians of all trials",
     save="Save every trial as CSV",
     made_by="Made by ",
@@ -59,6 +63,14 @@ CHINESE = Wording(
     not_ended="本次运行没有走到终点。",
     parameters="参数",
     columns=("笔记本", "参数", "取值", "含义"),
+    stops=("笔记本", "状态", "用时"),
+    status={
+        "complete": "完成",
+        "failed": "失败",
+        "interrupted": "中断",
+        "running": "运行中",
+        "waiting": "未运行",
+    },
     medians="测量数据：各项测试的中位数",
     save="将每一次测试保存为 CSV",
     made_by="生成工具：",

@@ -13,6 +13,7 @@ from rich.console import Console
 from kvmlab.errors import KvmlabError, RunFailed, UsageError
 from kvmlab.report import page, tables
 from kvmlab.report.wording import wording
+from kvmlab.results import Result
 from kvmlab.runbook import engine, parameters, record
 from kvmlab.runbook.hosting import Hosting, Wanted
 from kvmlab.runbook.notebooks import Notebook, find
@@ -193,15 +194,28 @@ class _Run:
         }
         if not executed:
             return 0
-        measured = record.schemes(found)
         head = page.Head(
             title=wording(self._record.language).title,
             language=self._record.language,
             warning=" ".join(dict.fromkeys(r.emulated for _, r in found if r.emulated)),
             failure=self._record.failure,
             facts=tuple(page.Fact(name, value) for name, value in self._record.host.items()),
-            table=tables.summary(*measured).to_html() if measured else "",
+            stops=tuple(
+                page.Stop(entry.name, entry.title, entry.status, entry.elapsed_sec)
+                for entry in self._record.entries
+            ),
+            medians=_medians(self._record, found),
             csv=table.to_csv(index=False),
         )
         html.write(executed, self._record.report, head)
         return len(found)
+
+
+def _medians(record_: Record, found: Sequence[tuple[str, Result]]) -> tuple[page.Medians, ...]:
+    """A table for each notebook that measured: one for all would have twenty columns."""
+    made = []
+    for entry in record_.entries:
+        measured = record.schemes([each for each in found if each[0] == entry.name])
+        if measured:
+            made.append(page.Medians(entry.title, tables.summary(*measured).to_html()))
+    return tuple(made)

@@ -74,7 +74,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         paths[name] = folder / f"{name}.ipynb"
         nbformat.write(notebook(name), paths[name])
     head = page.Head(
-        title="A run", warning=made.EMULATED, csv="a,b\n1,2\n", table="<table></table>"
+        title="A run",
+        warning=made.EMULATED,
+        csv="a,b\n1,2\n",
+        stops=(
+            page.Stop("00-first", "First", "complete", 12.6),
+            page.Stop("01-second", "Second", "failed", 100.2),
+            page.Stop("02-third", "Third", "waiting", 0.0),
+        ),
+        medians=(page.Medians("First", "<table></table>"),),
     )
     return html.write(paths, folder / "report.html", head)
 
@@ -138,6 +146,18 @@ def test_parameters_show_the_values_that_were_used(opened: Opened) -> None:
     rows = opened.page.locator("header.run tbody tr").all_text_contents()
     assert "00-firstTRIALS5how often" in rows
     assert '00-firstHOST"embedded"host to work on' in rows
+
+
+def test_the_head_tells_how_far_the_run_came_and_leads_there(opened: Opened) -> None:
+    rows = opened.page.locator("table.stops tbody tr")
+    assert [row.split("\t") for row in rows.all_inner_texts()] == [
+        ["00 First", "complete", "13 s"],
+        ["01 Second", "failed", "1 min 40 s"],
+        ["02 Third", "not reached", ""],
+    ]
+    targets = [link.get_attribute("href") or "" for link in rows.locator("a").all()]
+    titles = [opened.page.inner_text(f"[id='{target[1:]}'] h1") for target in targets]
+    assert titles == ["00-first", "01-second"]
 
 
 def test_nothing_is_fetched_and_no_widget_is_left(report: Path) -> None:
