@@ -1,7 +1,7 @@
 """RESULT: frozen results, their units, statistics, comparison and store. Sees no host."""
 
 from kvmlab.results.comparison import Comparison, Verdict, compare, require_one_clock
-from kvmlab.results.journal import About, Journal, new_folder
+from kvmlab.results.journal import About, Journal, held, new_folder
 from kvmlab.results.model import (
     Better,
     Condition,
@@ -58,6 +58,7 @@ __all__ = [
     "compare_runs",
     "find_run",
     "find_runs",
+    "held",
     "load",
     "load_run",
     "new_folder",

@@ -14,10 +14,11 @@ not finished still goes on is told by a lock on its folder, which ends with the 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,8 +82,7 @@ class Journal:
         self.trials = 0
         try:
             self.folder = new_folder(out)
-            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock = _hold(self.folder)
             about.write(self.folder)
             self._lines = (self.folder / JOURNAL).open("a", encoding="utf-8")
         except OSError as error:
@@ -168,6 +168,22 @@ def _ordered(result: Result) -> Result:
     order = {name: place for place, name in enumerate(result.workloads)}
     trials = sorted(result.trials, key=lambda t: (order[t.workload], t.number))
     return replace(result, trials=tuple(trials))
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Say, for the length of the block, that a process is at work on this run."""
+    lock = _hold(folder)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _hold(folder: Path) -> int:
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def is_held(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from rich.console import Console
 from kvmlab.errors import KvmlabError, RunFailed, UsageError
 from kvmlab.report import page, tables
 from kvmlab.report.wording import wording
-from kvmlab.results import Result
+from kvmlab.results import Result, held
 from kvmlab.runbook import engine, parameters, record
 from kvmlab.runbook.hosting import Hosting, Wanted
 from kvmlab.runbook.notebooks import Notebook, find
@@ -76,7 +76,7 @@ def run(
         Entry(job.notebook.name, job.notebook.title, parameters=job.values) for job in jobs
     )
     try:
-        with RunProgress(console or Console()) as progress:
+        with held(folder), RunProgress(console or Console()) as progress:
             first = Record(folder, entries, language=jobs[0].notebook.language)
             return _Run(first, progress).through(jobs)
     except OSError as error:

@@ -18,6 +18,7 @@ from kvmlab.results import (
     compare_runs,
     find_run,
     find_runs,
+    held,
     load_run,
     save,
 )
@@ -66,6 +67,13 @@ def test_a_run_of_notebooks_that_did_not_end(tmp_path: Path, status: str, said: 
     with pytest.raises(UsageError, match="not finished"):
         load_run(run)
     assert len(load_run(run, unfinished=True)) == 1
+
+
+def test_a_run_of_notebooks_that_goes_on(tmp_path: Path) -> None:
+    folder = notebooks(tmp_path, "evening", "running", nb=[result()]).folder
+    with held(folder):
+        assert find_run("evening", [tmp_path]).status == "measuring"
+    assert find_run("evening", [tmp_path]).status == "unfinished"
 
 
 def test_an_unknown_run_tells_those_there_are(tmp_path: Path) -> None:
