@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmlab.embedded import Lease
-from kvmlab.hosts import Host
+from kvmlab.hosts import Host, SshTarget
 from kvmlab.lab.cards import CARDS
 from kvmlab.lab.keeping import Keeping, Kept
 from kvmlab.lab.open_host import OpenHost
@@ -40,8 +40,16 @@ class Lab(OpenHost):
     ``host`` runs commands and holds libvirt, ``how`` says how the host came to be.
     """
 
-    def __init__(self, host: Host, *, vm_name: str, out: Path, lease: Lease | None = None) -> None:
-        super().__init__(host, vm_name=vm_name, lease=lease)
+    def __init__(
+        self,
+        host: Host,
+        *,
+        vm_name: str,
+        out: Path,
+        guest: SshTarget | None = None,
+        lease: Lease | None = None,
+    ) -> None:
+        super().__init__(host, vm_name=vm_name, guest=guest, lease=lease)
         self._keeping = Keeping(out)
 
     def plan(self, scheme: Scheme) -> Plan:
@@ -130,6 +138,29 @@ class Lab(OpenHost):
                 applied, self.host, self.vm, trials, progress=ticker.show, journal=journal
             )
             return self._keeping.measured(journal, *results)
+
+    def compare_channels(self, plan: Plan, *used: int, trials: Trials) -> tuple[Result, ...]:
+        """Apply a plan with several queue pairs once, and let the VM use more and more of them.
+
+        One result for each of ``used``, interleaved as in :meth:`compare`; left out, 1, 2, 4 … up
+        to all that the card has.
+
+        Raises:
+            UsageError: the card has only one, or fewer than were asked for.
+            ChangeError: the plan could not be applied or put back.
+            MeasureError: a trial failed, or a counter cannot be trusted.
+        """
+        from kvmlab.lab.stepping import doubling, stepped
+        from kvmlab.measure import interleaved
+        from kvmlab.widgets import Ticker
+
+        with self._watched(), plan.applied(self.vm) as nic, Ticker() as ticker:
+            ways = stepped(self.vm, nic, used or doubling(nic.queues))
+            with self._journal(list(ways), trials) as journal:
+                results = interleaved(
+                    ways, self.host, self.vm, trials, progress=ticker.show, journal=journal
+                )
+                return self._keeping.measured(journal, *results)
 
     def panel(self, *, model: str = "e1000e", seconds: int = 2) -> TrialPanel:
         """One short trial with a card, and in a browser a panel to run more with other cards.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from kvmlab.errors import OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.meters import patience
 from kvmlab.measure.sections import sections
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
     from kvmlab.measure.subject import Subject
 
 _SEC: Final = 20
-_PACKETS: Final = re.compile(r"^\s*([rt])x_?queue_?(\d+)_packets:\s+(\d+)$", re.MULTILINE)
-_OLD_PACKETS: Final = re.compile(r"^\s*([rt])x(\d+)_packets:\s+(\d+)$", re.MULTILINE)
+# Below the root "mq" the kernel keeps a queueing discipline for each queue that sends.
+_SENT: Final = re.compile(
+    r"^qdisc \S+ \S+ parent \S*:([0-9a-f]+) .*\n\s*Sent \d+ bytes (\d+) pkt", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
 class QueueCounters:
-    """Packets and interrupts of each queue pair since the card came, by the pair's number."""
+    """Packets sent and interrupts of each queue pair since the card came, by the pair's number."""
 
     sent: Mapping[int, int]
-    received: Mapping[int, int]
     interrupts: Mapping[int, int]
 
 
@@ -39,42 +39,37 @@ def parse_queues(text: str) -> QueueCounters:
     ::
 
         === device
-        virtio4
+        virtio1
         === packets
-        NIC statistics:
-             rx0_packets: 60211
-             tx0_packets: 31337
+        qdisc mq 0: root
+         Sent 99 bytes 3 pkt (dropped 0, overlimits 0 requeues 0)
+         backlog 0b 0p requeues 0
+        qdisc pfifo_fast 0: parent :1 bands 3 priomap 1 2 2 2 1 2 0 0 1 1 1 1 1 1 1 1
+         Sent 66 bytes 2 pkt (dropped 0, overlimits 0 requeues 0)
+         backlog 0b 0p requeues 0
         === interrupts
                    CPU0       CPU1
-         33:          0          0  PCI-MSIX-0000:00:04.0   0-edge      virtio4-config
-         34:       1714          0  PCI-MSIX-0000:00:04.0   1-edge      virtio4-input.0
-         35:         12          0  PCI-MSIX-0000:00:04.0   2-edge      virtio4-output.0
+         34:          0          0  PCI-MSIX-0000:04:00.0   0-edge      virtio1-config
+         35:       1714          0  PCI-MSIX-0000:04:00.0   1-edge      virtio1-input.0
+         36:         12          0  PCI-MSIX-0000:04:00.0   2-edge      virtio1-output.0
         === end
 
-    Interrupts of a pair are those of both its directions.
+    Interrupts of a pair are those of both its directions. No packets where the VM's kernel keeps
+    no such statistics.
 
     Raises:
-        OutputError: it broke off, or the card counts nothing for each queue.
+        OutputError: it broke off.
     """
     parts = dict(sections(text))
-    counted = _PACKETS.findall(parts["packets"]) or _OLD_PACKETS.findall(parts["packets"])
-    device = parts["device"].strip()
-    if not counted:
-        raise OutputError(
-            f"The driver of {device or 'the card'} counts no packets for each queue.",
-            evidence=parts["packets"][:400],
-        )
-    packets = {(way, int(queue)): int(count) for way, queue, count in counted}
+    device = re.escape(parts["device"].strip())
     interrupts: dict[int, int] = {}
     for name, count in parsing.per_cpu_table(parts["interrupts"]).items():
-        found = re.fullmatch(rf".*\b{re.escape(device)}-(?:input|output)\.(\d+)", name)
+        found = re.fullmatch(rf"{device}-(?:input|output)\.(\d+)", name)
         if found:
             interrupts[int(found[1])] = interrupts.get(int(found[1]), 0) + count
-    return QueueCounters(
-        {queue: count for (way, queue), count in packets.items() if way == "t"},
-        {queue: count for (way, queue), count in packets.items() if way == "r"},
-        interrupts,
-    )
+    # The kernel numbers the places below "mq" from 1, in hexadecimal.
+    sent = {int(place, 16) - 1: int(count) for place, count in _SENT.findall(parts["packets"])}
+    return QueueCounters(sent, interrupts)
 
 
 def read_queues(subject: Subject) -> QueueCounters | None:
@@ -99,7 +94,6 @@ def queue_shares(begin: QueueCounters, end: QueueCounters) -> tuple[Share, ...]:
     """What each queue pair carried between two readings."""
     return (
         *_difference("sent_packets", "packets", begin.sent, end.sent),
-        *_difference("received_packets", "packets", begin.received, end.received),
         *_difference("queue_interrupts", "interrupts", begin.interrupts, end.interrupts),
     )
 

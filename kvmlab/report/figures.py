@@ -6,6 +6,7 @@ from kvmlab.report.bars import compare, overview
 from kvmlab.report.drawing import path
 from kvmlab.report.forest import ratios
 from kvmlab.report.overlay import published
+from kvmlab.report.spread import spread
 from kvmlab.report.stacked import costs
 
-__all__ = ["compare", "costs", "overview", "path", "published", "ratios"]
+__all__ = ["compare", "costs", "overview", "path", "published", "ratios", "spread"]

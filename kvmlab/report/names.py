@@ -53,21 +53,18 @@ COSTS = {
 # What of a trial's work is shared between queue pairs, vhost workers or vCPUs.
 SHARES = {
     "sent_packets": "Packets sent",
-    "received_packets": "Packets received",
     "queue_interrupts": "Interrupts in the VM",
     "worker_us": "CPU time in vhost",
     "vcpu_us": "CPU time of the VM",
 }
 ONE_OF = {
     "sent_packets": "queue pair",
-    "received_packets": "queue pair",
     "queue_interrupts": "queue pair",
     "worker_us": "vhost worker",
     "vcpu_us": "vCPU",
 }
 UNIT_OF_SHARE = {
     "sent_packets": "packets",
-    "received_packets": "packets",
     "queue_interrupts": "interrupts",
     "worker_us": "µs",
     "vcpu_us": "µs",

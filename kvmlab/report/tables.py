@@ -80,6 +80,42 @@ def published() -> pd.DataFrame:
     return published_table()
 
 
+def side_by_side(*results: Result, baseline: Result) -> pd.DataFrame:
+    """All schemes in one table: what lies on the way, what a packet costs, what the VM gets."""
+    from kvmlab.report import side_by_side as room
+
+    return room.side_by_side(*results, baseline=baseline)
+
+
+def hops(result: Result) -> pd.DataFrame:
+    """The traced path as a table: one row a hop, in order of time.
+
+    Raises:
+        UsageError: the result has no traced path.
+    """
+    import pandas as pd
+
+    from kvmlab.errors import UsageError
+
+    if result.path is None:
+        raise UsageError(f"The result of {result.label} has no traced path.")
+    start = min(hop.at_us for hop in result.path.hops)
+    return pd.DataFrame(
+        [
+            {
+                "after": names.duration(hop.at_us - start) if hop.event else "",
+                "leg": hop.leg,
+                "where": hop.side,
+                "device": hop.device,
+                "kind": hop.kind,
+                "moved by": hop.carrier,
+                "seen in": hop.note if hop.inferred else hop.event,
+            }
+            for hop in result.path.hops
+        ]
+    ).set_index("after")
+
+
 def emitters(*results: Result) -> pd.DataFrame:
     """Who hands the VM's packets to the host: one row a result, from its traced path.
 
