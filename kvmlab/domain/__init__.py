@@ -7,6 +7,7 @@ from kvmlab.domain.interface import HostDevice, Interface, PciAddress, alias_for
 from kvmlab.domain.network import Network
 from kvmlab.domain.nodedev import NodeDevice, NodeTree, node_device, node_tree
 from kvmlab.domain.schema import validate
+from kvmlab.domain.ssh_guest import SshGuest
 from kvmlab.domain.threads import VmThreads
 from kvmlab.domain.vm import TestVM
 
@@ -22,6 +23,7 @@ __all__ = [
     "NodeDevice",
     "NodeTree",
     "PciAddress",
+    "SshGuest",
     "TestVM",
     "VmThreads",
     "alias_for",

@@ -36,7 +36,8 @@ class TestVM:
         self.host = host
         self.handle = handle
         self.name = name
-        self.agent = GuestAgent(self)
+        #: How commands get into it: by the guest agent, or by ssh (`SshGuest`).
+        self.agent: GuestAgent = GuestAgent(self)
 
     @classmethod
     def find(cls, host: Host, name: str = LAB_VM_NAME) -> TestVM:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from kvmlab.domain import LAB_VM_NAME, TestVM
+from kvmlab.domain import LAB_VM_NAME, SshGuest, TestVM
 from kvmlab.embedded import Lease
 from kvmlab.errors import (
     DomainNotFound,
@@ -19,7 +19,7 @@ from kvmlab.errors import (
     Unavailable,
     UsageError,
 )
-from kvmlab.hosts import Host, Wire
+from kvmlab.hosts import Host, SshTarget, Wire
 
 if TYPE_CHECKING:
     from kvmlab.doctor import Diagnosis
@@ -32,11 +32,20 @@ class OpenHost:
     ``host`` runs commands and holds libvirt, ``how`` says how the host came to be.
     """
 
-    def __init__(self, host: Host, *, vm_name: str, lease: Lease | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        vm_name: str,
+        guest: SshTarget | None = None,
+        lease: Lease | None = None,
+    ) -> None:
         self.host = host
         self.how = lease.how if lease is not None else ""
         self._lease = lease
         self._vm_name = vm_name
+        self._guest = guest
+        self._way_in: SshGuest | None = None
         self._vm: TestVM | None = None
         self._facts: HostFacts | None = None
         self._facts_after = 0
@@ -67,6 +76,8 @@ class OpenHost:
                     if self._vm_name == LAB_VM_NAME and self.host.allows_changes
                     else TestVM.find(self.host, self._vm_name)
                 )
+                if self._guest is not None:
+                    self._way_in = self._vm.agent = SshGuest(self._vm, self._guest)
         return self._vm
 
     @property
@@ -127,6 +138,8 @@ class OpenHost:
         self._closed = True
         atexit.unregister(self.close)
         try:
+            if self._way_in is not None:
+                self._way_in.close()
             self.host.close()
         finally:
             if self._lease is not None:

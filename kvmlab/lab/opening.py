@@ -9,7 +9,7 @@ from kvmlab.clock import Clock
 from kvmlab.domain import LAB_VM_NAME
 from kvmlab.embedded import Settings, acquire
 from kvmlab.errors import UsageError
-from kvmlab.hosts import Wire, open_host
+from kvmlab.hosts import SshTarget, Wire, open_host, parse_uri
 from kvmlab.lab.embedding import connect, preparation
 from kvmlab.lab.lab import Lab
 
@@ -34,7 +34,8 @@ def open_lab(
     Args:
         spec: "embedded", "qemu:///system" or "qemu+ssh://user@host/system".
         clock: "virtual" or "wall", for the embedded host; other hosts have a real one.
-        vm: the test VM's libvirt name; the lab makes its own where none is named.
+        vm: the test VM's libvirt name; the lab makes its own where none is named. A VM without
+            guest agent is reached by ssh: "NAME=ssh://root@ADDRESS".
         out: the folder under which :meth:`Lab.keep` writes.
         wire: the cable under test, also as text (`Wire.parse`); the embedded host has its own.
         allow_changes: a yes to changes on a host that is not embedded; without it, plans are
@@ -48,11 +49,12 @@ def open_lab(
         EmbeddedError: the embedded host cannot be built or started.
     """
     time = as_clock(clock)
+    vm, guest = named_vm(vm)
     cable = Wire.parse(wire) if isinstance(wire, str) and wire else wire or None
     assert not isinstance(cable, str)
     if spec != EMBEDDED:
         host = open_host(spec, wire=cable, allows_changes=allow_changes)
-        return Lab(host, vm_name=vm, out=Path(out))
+        return Lab(host, vm_name=vm, guest=guest, out=Path(out))
     lease = acquire(
         settings or Settings(clock=time), preparation=preparation(), progress=progress or _print
     )
@@ -61,7 +63,28 @@ def open_lab(
     except BaseException:
         lease.release(clean=False)
         raise
-    return Lab(host, vm_name=vm, out=Path(out), lease=lease)
+    return Lab(host, vm_name=vm, guest=guest, out=Path(out), lease=lease)
+
+
+def named_vm(text: str) -> tuple[str, SshTarget | None]:
+    """The libvirt name of a VM, and the way into it where that is ssh.
+
+    >>> named_vm("web-test=ssh://root@192.0.2.7")[1].shown
+    'root@192.0.2.7'
+
+    Raises:
+        UsageError: it is neither a name nor a name and an address.
+    """
+    name, separator, where = text.partition("=ssh://")
+    if not name or name != name.strip() or "/" in name or not name.isprintable():
+        raise UsageError(
+            f"{text!r} cannot be the name of a VM.",
+            todo="`virsh list --all` lists those there are; a VM without guest agent is named "
+            "NAME=ssh://root@ADDRESS.",
+        )
+    if not separator:
+        return name, None
+    return name, parse_uri(f"qemu+ssh://{where}/system").ssh
 
 
 def as_clock(name: str | Clock) -> Clock:
