@@ -119,7 +119,7 @@ class Meters:
         argv = (tasks, listens, f"{port:04X}", *self._wire.on_peer(server))
         try:
             if watch is None:
-                self._run("prepare", *argv)
+                self._run("prepare", str(self._threads.pid), *argv)
             else:
                 self._watch_sec = _TRAFFIC_WAIT_SEC + watch.warmup_sec + watch.seconds
                 times = (f"{watch.warmup_sec:g}", f"{watch.seconds:g}")

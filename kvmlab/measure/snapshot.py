@@ -13,6 +13,7 @@ from kvmlab.results import Cost, Metric, Window
 
 US_PER_TICK = 1_000_000 / TICKS_PER_SEC
 _TRACED = ("kvm_exit", "kvm_userspace_exit", "kvm_inj_virq")
+_SYSCALLS = "sys_enter"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Snapshot:
     vm_exits: Mapping[str, int]
     userspace_exits: Mapping[str, int]
     injected: Mapping[str, int]
+    syscalls: Mapping[str, int] | None = None  # None where the kernel cannot count them
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _snapshot(label: str, parts: Mapping[str, str]) -> Snapshot:
             vm_exits=parsing.vm_exits(exits),
             userspace_exits=parsing.userspace_exits(userspace),
             injected=parsing.injected(injected),
+            syscalls=parsing.syscalls(traced[_SYSCALLS]) if _SYSCALLS in traced else None,
         )
     except (KeyError, ValueError, IndexError) as error:
         raise OutputError(
@@ -153,6 +156,7 @@ def costs(
         *_difference("vm_exits", "exits", begin.vm_exits, end.vm_exits),
         *_difference("userspace_exits", "exits", begin.userspace_exits, end.userspace_exits),
         *_difference("guest_interrupts", "interrupts", begin.injected, end.injected),
+        *_syscall_costs(begin, end),
         *_thread_costs(begin, end, roles),
         *_difference("softirqs", "softirqs", *(_network(s.softirqs) for s in (begin, end))),
         *_difference(
@@ -172,6 +176,11 @@ def _difference(
     seen = {part: count for part, count in parts.items() if count} or {"none": 0}
     for part, count in sorted(seen.items(), key=lambda item: -item[1]):
         yield Cost(name, part, float(count), unit)
+
+
+def _syscall_costs(begin: Snapshot, end: Snapshot) -> Iterator[Cost]:
+    if begin.syscalls is not None and end.syscalls is not None:
+        yield from _difference("syscalls", "syscalls", begin.syscalls, end.syscalls)
 
 
 def _network(softirqs: Mapping[str, int]) -> dict[str, int]:

@@ -40,6 +40,7 @@ WORKLOADS = {
 COSTS = {
     "vm_exits": "VM exits",
     "userspace_exits": "Exits to QEMU",
+    "syscalls": "System calls of QEMU",
     "context_switches": "Context switches",
     "cpu_us": "CPU time",
     "cpu_wait_us": "Waiting for a CPU",

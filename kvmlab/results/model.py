@@ -77,10 +77,10 @@ class Window:
 class Cost:
     """What one trial cost, counted over its whole window.
 
-    ``name`` is one of ``vm_exits``, ``userspace_exits``, ``context_switches``, ``cpu_us``,
-    ``softirq_us``, ``interrupts``, ``softirqs``, ``steal_us``; ``part`` says of what (an exit
-    reason, the role of a thread, an interrupt's name); ``unit`` is what is counted ("exits",
-    "µs", ...). Parts of one name add up; costs of different names do not.
+    ``name`` is one of ``vm_exits``, ``userspace_exits``, ``syscalls``, ``context_switches``,
+    ``cpu_us``, ``softirq_us``, ``interrupts``, ``softirqs``, ``steal_us``; ``part`` says of what
+    (an exit reason, the role of a thread, an interrupt's name); ``unit`` is what is counted
+    ("exits", "µs", ...). Parts of one name add up; costs of different names do not.
     """
 
     name: str

@@ -157,21 +157,34 @@ def _total(
     )
 
 
-def test_cpu_time_agrees_with_the_process_accounting(lab: Lab, subject: Subject) -> None:
-    stat = f"/proc/{subject.threads.pid}/stat"
+def test_cpu_time_and_syscalls_agree_with_the_process_accounting(
+    lab: Lab, subject: Subject
+) -> None:
+    """The kernel's accounting of the QEMU process: CPU time in ticks, calls that read or write."""
+    process = f"/proc/{subject.threads.pid}"
 
-    def ticks() -> int:
-        fields = lab.host.run(("cat", stat), timeout_sec=300).stdout.rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
+    def accounted() -> tuple[int, int]:
+        look = ("cat", f"{process}/stat", f"{process}/io")
+        stat, _, told = lab.host.run(look, timeout_sec=300).stdout.partition("\n")
+        fields = stat.rpartition(")")[2].split()
+        io = dict(line.split(": ") for line in told.splitlines())
+        return int(fields[11]) + int(fields[12]), int(io["syscr"]) + int(io["syscw"])
 
     with Meters(subject) as meters:
         meters.prepare(holder(300), "none", 0)
-        begin, before = meters.read("begin"), ticks()
+        begin, before = meters.read("begin"), accounted()
         lab.vm.agent.run(("ping", "-c", "60", "-i", "0.02", subject.nic.peer_ip), timeout_sec=600)
-        after, end = ticks(), meters.read("end")
+        after, end = accounted(), meters.read("end")
+    cpu_sec, calls = ((new - old) for new, old in zip(after, before, strict=True))
     ours = _total(meters, begin, end, "cpu_us") / 1e6
-    theirs = (after - before) / 100
-    assert ours == pytest.approx(theirs, rel=0.35, abs=0.15)
+    assert ours == pytest.approx(cpu_sec / 100, rel=0.35, abs=0.15)
+    kinds = ("read", "write", "pread64", "pwrite64", "readv", "writev", "preadv", "pwritev")
+    counted = sum(_total(meters, begin, end, "syscalls", kind) for kind in kinds)
+    assert counted == pytest.approx(calls, rel=0.1)
+    assert counted > 100
+    # Each exit to QEMU is the end of one ioctl(KVM_RUN).
+    ioctls = _total(meters, begin, end, "syscalls", "ioctl")
+    assert ioctls > 0.95 * _total(meters, begin, end, "userspace_exits", "MMIO")
 
 
 def test_bytes_on_the_wire_agree_with_what_iperf3_says_it_sent(lab: Lab, subject: Subject) -> None:

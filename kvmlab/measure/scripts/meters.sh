@@ -1,15 +1,15 @@
 # The meters of one trial on the host, and the server that the VM's client talks to.
 # Arguments only, nothing is composed. Run as root: sh -s -- ACTION INSTANCE ...
 #
-#   prepare INSTANCE FILTER PROTOCOL PORT_HEX SERVER...   counters on, server up and listening
+#   prepare INSTANCE PID FILTER PROTOCOL PORT_HEX SERVER...   counters on, server up and listening
 #   read    INSTANCE PID WORKERS DEVICE LABEL             one snapshot
 #   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER PROTOCOL PORT_HEX SERVER...
 #           prepare, and a watcher in the background: waits for traffic, snapshot, waits, snapshot
 #   window  INSTANCE SECONDS                              what the watcher saw, once it has ended
 #   finish  INSTANCE                                      server ended, counters removed
 #
-# FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2", or 0.
-# DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
+# PID is QEMU; FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2",
+# or 0. DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
 # which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
 
 T=/sys/kernel/tracing
@@ -38,7 +38,7 @@ cleanup_watcher() { # $1: file with its process id
 
 remove_instance() { # $1: directory
     for trigger in "$1"/events/kvm/kvm_exit/trigger "$1"/events/kvm/kvm_userspace_exit/trigger \
-        "$1"/events/kvm/kvm_inj_virq/trigger; do
+        "$1"/events/kvm/kvm_inj_virq/trigger "$1"/events/raw_syscalls/sys_enter/trigger; do
         # A trigger that is still set would keep the directory busy.
         while read -r line; do
             case $line in hist:*) echo "!$line" > "$trigger" 2>/dev/null ;; esac
@@ -47,14 +47,23 @@ remove_instance() { # $1: directory
     rmdir "$1" 2>/dev/null
 }
 
-count_by() { # $1: keys, $2: event of KVM
+count_by() { # $1: keys, $2: event, $3: filter
     # A kernel that has just removed such a trigger may refuse the next for a moment. The shell's
     # own message has no reason in it; tee's has.
-    text="hist:keys=$1 if $filter"
-    trigger=$I/events/kvm/$2/trigger
+    text="hist:keys=$1 if $3"
+    trigger=$I/events/$2/trigger
     echo "$text" 2>/dev/null > "$trigger" && return
     sleep 0.2
     echo "$text" | tee "$trigger"
+}
+
+count_syscalls() { # those of all threads of QEMU; a kernel may have been built without
+    [ -e $I/events/raw_syscalls/sys_enter/trigger ] || return 0
+    threads=
+    for thread in /proc/$pid/task/*; do
+        threads="$threads${threads:+ || }common_pid == ${thread##*/}"
+    done
+    count_by id raw_syscalls/sys_enter "$threads"
 }
 
 listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
@@ -111,7 +120,7 @@ snapshot() { # $1: label; standard input: the counters of the namespace
     cat /proc/interrupts
     echo "=== exits"
     tail -v -n +1 $I/events/kvm/kvm_exit/hist $I/events/kvm/kvm_userspace_exit/hist \
-        $I/events/kvm/kvm_inj_virq/hist
+        $I/events/kvm/kvm_inj_virq/hist $I/events/raw_syscalls/sys_enter/hist 2>/dev/null
     echo "=== end"
 }
 
@@ -140,14 +149,15 @@ watch() { # the window inside the traffic, printed
 
 case $action in
 prepare | watch)
+    pid=$1
+    shift
     if [ $action = watch ]; then
-        pid=$1
-        workers=$2
-        device=$3
-        wait=$4
-        warmup=$5
-        seconds=$6
-        shift 6
+        workers=$1
+        device=$2
+        wait=$3
+        warmup=$4
+        seconds=$5
+        shift 5
     fi
     filter=$1
     protocol=$2
@@ -162,8 +172,9 @@ prepare | watch)
     mkdir $I || { echo "=== no tracefs"; exit 3; }
     # Nobody reads its ring buffer: hist triggers count without one.
     echo 1 > $I/buffer_size_kb
-    count_by isa,exit_reason kvm_exit && count_by reason,errno kvm_userspace_exit &&
-        count_by vector kvm_inj_virq ||
+    count_by isa,exit_reason kvm/kvm_exit "$filter" &&
+        count_by reason,errno kvm/kvm_userspace_exit "$filter" &&
+        count_by vector kvm/kvm_inj_virq "$filter" && count_syscalls ||
         { echo "=== no triggers"; cat $T/error_log; exit 3; }
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
