@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from kvmlab.domain.agent import GuestAgent
@@ -73,7 +74,12 @@ class SshGuest(GuestAgent):
             out, err = process.communicate(given, timeout=timeout_sec)
         except subprocess.TimeoutExpired as error:
             process.kill()
-            process.communicate()
+            process.wait()
+            # Not read to their end: the shared connection holds them until the command ends.
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
             raise AgentTimeout(
                 f"`{' '.join(argv)}` inside {self._where} did not end within {timeout_sec:g} s.",
                 todo="It may still run there; it ends with the VM.",

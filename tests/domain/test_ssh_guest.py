@@ -19,28 +19,6 @@ __all__ = ["runtime", "server"]
 
 @pytest.fixture
 def guest(server: Server, runtime: Path) -> Iterator[SshGuest]:
-    with (
-        plain_host(PlainRunner()) as host,
-        SshGuest(TestVM.find(host, "test"), server.target) as it,
-    ):
-        yield it
-
-
-def test_commands(guest: SshGuest) -> None:
-    guest.ping(timeout_sec=10)
-    done = guest.run(("cat",), timeout_sec=10, input_text='ä $(x) "quoted"\n')
-    assert (done.stdout, done.host) == ('ä $(x) "quoted"\n', "test VM test")
-    handle = guest.start(("sh", "-c", "echo begun; exit 3"))
-    assert guest.wait(handle, ("sh",), timeout_sec=10, check=False).returncode == 3
-    with pytest.raises(GuestCommandFailed, match="exit code 1"):
-        guest.run(("false",), timeout_sec=10)
-    with pytest.raises(AgentTimeout, match=r"`sleep 60` inside test VM test did not end"):
-        guest.run(("sleep", "60"), timeout_sec=0.5)
-    with pytest.raises(Unavailable, match="no guest agent"):
-        guest.command({"execute": "guest-info"})
-
-
-def test_a_vm_that_does_not_let_us_in() -> None:
     with plain_host(PlainRunner()) as host:
         vm = TestVM.find(host, "test")
         with SshGuest(vm, server.target) as opened:
