@@ -17,6 +17,8 @@ VM in several flows at once."""
 
 _MOST_SECONDS = 600
 MOST_TRIALS = 100
+_SMALLEST_MESSAGE, _LARGEST_MESSAGE, _LARGEST_DATAGRAM = 64, 65_536, 65_507
+_TCP = ("tcp_up", "tcp_down", "tcp_up_flows", "latency")  # echoes have no message of ours
 _MOST_FLOWS = 128  # of one iperf3
 
 
@@ -28,7 +30,9 @@ class Trials:
     left out (whole seconds: iperf3 and sockperf know no others; seconds of the host's clock).
     Without a wish the warm-up is one second of wall time, and none of virtual time: there neither
     caches nor clock rates warm up, and a second costs many of ours.
-    ``flows`` is how many at once there are in the workloads of several flows.
+    ``flows`` is how many at once there are in the workloads of several flows. ``message_bytes`` is
+    what a program hands over at once, from 64 to 65,536 (one UDP datagram holds 65,507): without a
+    wish iperf3's own 128 KiB for TCP, 64 for small datagrams, 14 for requests. Echoes keep theirs.
     ``seed`` decides the order in which compared schemes take turns. ``trace_path`` follows one
     packet through the host as well.
 
@@ -49,6 +53,7 @@ class Trials:
     until_percent: float | None = None
     budget_sec: float = 600
     flows: int = 8
+    message_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.workloads, str):
@@ -62,6 +67,10 @@ class Trials:
         if self.warmup_sec is not None:
             _whole("warmup_sec", self.warmup_sec, 0, 60)
         _whole("flows", self.flows, 1, _MOST_FLOWS)
+        if self.message_bytes is not None:
+            udp = any(name not in _TCP for name in self.workloads)
+            most = _LARGEST_DATAGRAM if udp else _LARGEST_MESSAGE
+            _whole("message_bytes", self.message_bytes, _SMALLEST_MESSAGE, most)
         _whole("seed", self.seed, 0, 2**32 - 1)
         _whole("budget_sec", self.budget_sec, 1, 86_400)
         if self.until_percent is not None:

@@ -56,7 +56,7 @@ def iperf3_tcp(text: str, direction: str) -> tuple[Metric, ...]:
     )
 
 
-def iperf3_udp(text: str) -> tuple[Metric, ...]:
+def iperf3_udp(text: str, *, datagram_bytes: int = DATAGRAM_BYTES) -> tuple[Metric, ...]:
     """Datagrams a second as sent and as delivered to the receiving program, and the loss between.
 
     What arrived at the peer's port is counted there, by the meters; a program that shares a CPU
@@ -75,7 +75,7 @@ def iperf3_udp(text: str) -> tuple[Metric, ...]:
     end = iperf3_document(text).get("end", {})
     try:
         rates = [
-            end[key]["bytes"] / DATAGRAM_BYTES / end[key]["seconds"]
+            end[key]["bytes"] / datagram_bytes / end[key]["seconds"]
             for key in ("sum_sent", "sum_received")
         ]
     except (KeyError, TypeError, ZeroDivisionError) as error:

@@ -61,10 +61,14 @@ def workload(name: str, trials: Trials, peer_ip: str) -> Workload:
     kind = name.removesuffix("_flows")
     extra = ("-P", str(trials.flows)) if kind != name else ()
     if kind == "pps":
-        small = ("-u", "-b", "0", "-l", str(tools.DATAGRAM_BYTES))
-        return _iperf3(name, trials, peer_ip, (*small, *extra), tools.iperf3_udp)
+        size = trials.message_bytes or tools.DATAGRAM_BYTES
+        datagrams = ("-u", "-b", "0", "-l", str(size))
+        read = partial(tools.iperf3_udp, datagram_bytes=size)
+        return _iperf3(name, trials, peer_ip, (*datagrams, *extra), read)
     direction = kind.removeprefix("tcp_")
     extra = ("-R", *extra) if direction == "down" else extra
+    if trials.message_bytes is not None:
+        extra = (*extra, "-l", str(trials.message_bytes))
     return _iperf3(name, trials, peer_ip, extra, partial(tools.iperf3_tcp, direction=direction))
 
 
@@ -92,13 +96,14 @@ def _sockperf(trials: Trials, peer_ip: str) -> Workload:
     server = ("timeout", _held(trials), "sockperf", "server", "-i", peer_ip, "-p", port)
     client = ("timeout", _held(trials), "sockperf", "ping-pong", "-i", peer_ip, "-p", port)
     times = ("-t", str(trials.total_sec), "--full-rtt")
+    size = () if trials.message_bytes is None else ("-m", str(trials.message_bytes))
     return Workload(
         "request_response",
         "sockperf",
         server,
         "udp",
         SOCKPERF_PORT,
-        (*client, *times),
+        (*client, *times, *size),
         tools.sockperf_ping_pong,
     )
 

@@ -31,6 +31,9 @@ DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
         {"seconds": 10_000},
         {"warmup_sec": -1},
         {"seed": -1},
+        {"message_bytes": 63},
+        {"message_bytes": 65_508},
+        {"message_bytes": 65_537, "workloads": ("tcp_up",)},
         {"workloads": ()},
         {"workloads": "tcp_up"},
         {"workloads": ("tcp_up", "nothing")},
@@ -61,6 +64,36 @@ def test_clients_leave_out_the_warm_up_and_end_by_themselves() -> None:
     assert work.client == tuple(wanted.split())
     assert work.server[:3] == ("timeout", "36", "iperf3")
     assert "-1" in work.server
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tcp_up", "-O 1 -l 4096 -J"),
+        ("tcp_down", "-O 1 -R -l 4096 -J"),
+        ("tcp_up_flows", "-P 8 -l 4096 -J"),
+        ("pps", "-u -b 0 -l 4096 -J"),
+        ("pps_flows", "-u -b 0 -l 4096 -P 8 -J"),
+        ("request_response", "--full-rtt -m 4096"),
+    ],
+)
+def test_the_size_of_messages_is_a_parameter(name: str, words: str) -> None:
+    trials = Trials(message_bytes=4096, workloads=(name,))
+    assert " ".join(workload(name, trials, "192.0.2.1").client).endswith(words)
+    assert trials.to_dict()["message_bytes"] == 4096
+
+
+def test_a_stream_may_have_larger_messages_than_a_datagram_holds() -> None:
+    assert Trials(message_bytes=65_536, workloads=("tcp_up", "latency")).message_bytes == 65_536
+
+
+def test_datagrams_are_counted_by_their_size() -> None:
+    text = (DATA / "iperf3-udp.json").read_text()
+    small, large = (
+        workload("pps", Trials(message_bytes=size, workloads=("pps",)), "192.0.2.1").read(text)
+        for size in (64, 128)
+    )
+    assert small[0].value == pytest.approx(2 * large[0].value)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
