@@ -19,7 +19,8 @@ from kvmlab.measure.snapshot import Snapshot, costs, window
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.trial import run_trial
 from kvmlab.measure.workloads import holder, workload
-from kvmlab.results import Result, Trial, compare
+from kvmlab.results import Result, Trial, compare, find_runs
+from kvmlab.results.journal import recovered
 from kvmlab.schemes import FullEmulation, Virtio
 
 pytestmark = pytest.mark.host
@@ -78,6 +79,32 @@ def test_every_workload_was_measured_in_turns(results: tuple[Result, Result]) ->
         assert {item.name for item in result.raw} >= {"path-trace.txt", "pps-03-client.json"}
     blocks = {t.block for result in results for t in result.trials}
     assert blocks == set(range(1, 2 * TRIALS.count + 1))
+
+
+def test_what_was_measured_is_a_run_with_its_metadata(
+    lab: Lab, results: tuple[Result, Result]
+) -> None:
+    kept = lab.keep(*results)
+    (run,) = find_runs([kept.folder])
+    assert (run.status, run.clocks, run.trials) == ("finished", (lab.host.clock.value,), 12)
+    assert run.schemes == tuple(result.label for result in results)
+    about = json.loads((kept.folder / "measurement.json").read_text())
+    assert about["settings"]["seed"] == TRIALS.seed
+    assert about["versions"]["kvmlab"]
+    assert json.loads((kept.folder / "facts.json").read_text())["kernel"]
+    # Every trial was on the disk before the next began, just as the result has it now.
+    recorded = {(t.workload, t.number): t.metrics for r in recovered(kept.folder) for t in r.trials}
+    assert len(recorded) == 6
+    assert all(recorded[t.workload, t.number] == t.metrics for t in results[1].trials)
+    assert results[0].meta["ended"]["pps"]["why"] == "3 trials, as was asked for"
+
+
+def test_a_trial_tells_what_it_met_with(results: tuple[Result, Result]) -> None:
+    trial = results[0].trials[0]
+    met = {condition.name: condition.value for condition in trial.conditions}
+    assert met["load_count"] >= 0
+    assert met["client_sec"] > 0
+    assert met["emulator_wait_percent"] >= 0
 
 
 def test_the_article_s_claim_exits_fall_by_an_order_of_magnitude(
