@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from kvmlab.results import Comparison as Comparison
     from kvmlab.results import Result as Result
     from kvmlab.results import compare as compare
+    from kvmlab.results import compare_runs as compare_runs
+    from kvmlab.results import find_run as find_run
+    from kvmlab.results import find_runs as find_runs
+    from kvmlab.results import load_run as load_run
     from kvmlab.results import tidy as tidy
     from kvmlab.schemes import FullEmulation as FullEmulation
     from kvmlab.schemes import Macvtap as Macvtap
@@ -70,8 +74,12 @@ _HOMES = {
     "Wire": "kvmlab.hosts",
     "advise": "kvmlab.advice",
     "compare": "kvmlab.results",
+    "compare_runs": "kvmlab.results",
     "differences": "kvmlab.facts",
+    "find_run": "kvmlab.results",
+    "find_runs": "kvmlab.results",
     "install": "kvmlab.changes",
+    "load_run": "kvmlab.results",
     "node_device": "kvmlab.domain",
     "node_tree": "kvmlab.domain",
     "open_lab": "kvmlab.lab",
@@ -112,10 +120,14 @@ __all__ = [
     "__version__",
     "advise",
     "compare",
+    "compare_runs",
     "differences",
     "errors",
     "figures",
+    "find_run",
+    "find_runs",
     "install",
+    "load_run",
     "node_device",
     "node_tree",
     "open_lab",
