@@ -78,12 +78,19 @@ def run(
         Path | None, typer.Option(help="A new folder for the run; by default runs/DATE-TIME.")
     ] = None,
     language: Language = "en",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what would run, and stop.")
+    ] = False,
 ) -> None:
     """Execute notebooks, write their data and one report that needs no network."""
     from kvmlab import runbook
     from kvmlab.runbook import parse
 
     pairs = [*(parameter or []), *([f"HOST={host}"] if host is not None else [])]
+    if dry_run:
+        for line in runbook.intended(notebooks or [], given=parse(pairs), language=language):
+            _out.print(line, markup=False, highlight=False, soft_wrap=True)
+        return
     try:
         outcome = runbook.run(
             notebooks or [], given=parse(pairs), out=out, console=_out, language=language

@@ -18,6 +18,7 @@ from kvmlab.errors import UsageError
 if TYPE_CHECKING:
     from kvmlab.changes import Plan
     from kvmlab.lab import Lab
+    from kvmlab.schemes import Scheme
 
 app = typer.Typer(add_completion=False)
 
@@ -71,8 +72,9 @@ def plan(
     """
     from kvmlab.changes.guard import refuse
 
+    wanted = _scheme(scheme, knob)
     with _open(host, domain, cable, allow_changes=host == "embedded") as lab:
-        made = _plan(lab, scheme, knob)
+        made = lab.plan(wanted)
     if as_json:
         print(json.dumps(made.to_dict(), indent=1, ensure_ascii=False))
     else:
@@ -97,8 +99,9 @@ def apply(
 
     On a host that is not the embedded one it asks first; without a terminal it needs --yes.
     """
+    wanted = _scheme(scheme, knob)
     with _open(host, domain, cable, allow_changes=yes or host == "embedded") as lab:
-        made = _plan(lab, scheme, knob)
+        made = lab.plan(wanted)
         _show(made)
         if dry_run:
             _err.print("Dry run: nothing was changed.")
@@ -159,12 +162,11 @@ def _open(host: str, domain: str | None, cable: str, *, allow_changes: bool) -> 
     )
 
 
-def _plan(lab: Lab, scheme: str, knobs: Sequence[str] | None) -> Plan:
-    """The plan of the scheme so named.
+def _scheme(scheme: str, knobs: Sequence[str] | None) -> Scheme:
+    """The scheme so named, before any host is asked.
 
     Raises:
         UsageError: no such scheme or knob.
-        Unavailable: this host cannot do it.
     """
     from kvmlab.schemes.naming import scheme_named
 
@@ -174,7 +176,7 @@ def _plan(lab: Lab, scheme: str, knobs: Sequence[str] | None) -> Plan:
         if not equals:
             raise UsageError(f"{text!r} is no knob.", todo="Write it as NAME=VALUE: -k vfs=4.")
         values[name] = value
-    return lab.plan(scheme_named(scheme, values))
+    return scheme_named(scheme, values)
 
 
 def _show(made: Plan) -> None:

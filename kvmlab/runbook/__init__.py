@@ -3,7 +3,7 @@
 from kvmlab.runbook.jupyter import jupyterlab_command
 from kvmlab.runbook.notebooks import Notebook, everything, find
 from kvmlab.runbook.parameters import parse
-from kvmlab.runbook.running import Outcome, run
+from kvmlab.runbook.running import Outcome, intended, run
 from kvmlab.runbook.workspace import file_to_open
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "everything",
     "file_to_open",
     "find",
+    "intended",
     "jupyterlab_command",
     "parse",
     "run",

@@ -11,6 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from kvmlab.errors import KvmlabError, RunFailed, UsageError
+from kvmlab.hosts import Wire
+from kvmlab.lab.opening import named_vm
 from kvmlab.report import page, tables
 from kvmlab.report.wording import wording
 from kvmlab.results import Result, held
@@ -86,6 +88,24 @@ def run(
         ) from error
 
 
+def intended(
+    names: Sequence[str] = (),
+    *,
+    given: Mapping[str, str] | None = None,
+    language: str = ENGLISH,
+) -> tuple[str, ...]:
+    """What `run` would do, a line each, after the same checks; nothing is started.
+
+    Raises:
+        UsageError: as `run`.
+    """
+    lines = []
+    for job in _checked(find(names, language), given or {}):
+        lines.append(f"{job.notebook.name}: {job.notebook.title}")
+        lines += [f"    {name} = {value!r}" for name, value in job.values.items()]
+    return tuple(lines)
+
+
 def _checked(notebooks: Sequence[Notebook], given: Mapping[str, str]) -> tuple[_Job, ...]:
     """Everything that can be known to be wrong before anything starts."""
     twice = {book.name for book in notebooks if notebooks.count(book) > 1}
@@ -98,6 +118,10 @@ def _checked(notebooks: Sequence[Notebook], given: Mapping[str, str]) -> tuple[_
     for job in jobs:
         engine.check_kernel(job.notebook)
         Wanted.by(job.values)
+        if job.values.get("CABLE"):
+            Wire.parse(str(job.values["CABLE"]))
+        if "VM" in job.values:
+            named_vm(str(job.values["VM"]))
     return jobs
 
 

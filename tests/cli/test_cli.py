@@ -53,6 +53,12 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
         (("run", "01", "-p", "TRIALS"), "is not a parameter"),
         (("run", "01", "-p", "CLOCK=lunar"), "There is no clock 'lunar'."),
         (("run", "00", "--host", "vmware://x"), "vmware://x"),
+        (("run", "00", "-p", "CABLE=eth1", "--dry-run"), "'eth1' is no cable."),
+        (("run", "00", "-p", "VM=a/b"), "'a/b' cannot be the name of a VM."),
+        (("plan", "macvtp"), "Did you mean macvtap?"),
+        (("plan", "macvtap", "-k", "mode"), "'mode' is no knob."),
+        (("apply", "e1000", "--cable", "eth1"), "'eth1' is no cable."),
+        (("restore", "--host", "nonsense"), "nonsense"),
         (("run", "00", "--host", "embedded", "-p", "HOST=qemu:///system"), "given twice"),
         (("run", "00", "--out", "/proc/x"), "/proc/x"),
         (("inspect", "--host", "nonsense"), "nonsense"),
@@ -72,6 +78,14 @@ def test_bad_input_is_answered_with_a_sentence(
     assert said in told.err
     assert "Traceback" not in told.err
     assert told.out == ""
+
+
+def test_a_dry_run_says_what_would_run(capsys: Out) -> None:
+    assert answer(["run", "01", "-p", "TRIALS=7", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("01-full-emulation-and-virtio: ")
+    assert "    TRIALS = 7\n" in said
+    assert "    APPLY = False\n" in said
 
 
 def test_an_error_is_raised_when_its_traceback_is_asked_for() -> None:
