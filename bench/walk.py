@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _by_kvmlab(bench: Bench, lab: kvmlab.Lab, out: Path) -> None:
     from kvmlab.report import run_page
-    from kvmlab.results import compare_runs, find_run, load_run
+    from kvmlab.results import compare_runs, find_run
 
     name = lab.vm.name  # The VM runs before either of them begins.
     with bench.timed("kvmlab: all"):
@@ -54,8 +54,7 @@ def _by_kvmlab(bench: Bench, lab: kvmlab.Lab, out: Path) -> None:
             results = lab.compare(*plans, trials=TRIALS)
         with bench.timed("kvmlab: keep and report"):
             run = find_run(str(lab.keep(*results).folder))
-            parts = load_run(run)
-            run_page.write(compare_runs((run, parts), (run, parts)), out / "page.html")
+            run_page.write(compare_runs(run, run), out / "page.html")
     client_sec = _client_sec(results)
     bench.add("kvmlab: traffic", client_sec)
     outside = 100 * (1 - client_sec / bench.series["kvmlab: all"][-1])

@@ -56,12 +56,11 @@ def compare_two(
     Ratios are current / baseline, with 95 % intervals; a difference is claimed only where the
     interval excludes 1. Runs of different clocks do not compare.
     """
-    from kvmlab.results import PLACES, compare_runs, find_run, load_run
+    from kvmlab.results import PLACES, compare_runs, find_run
 
     looked = tuple(places) if places else PLACES
-    runs = [find_run(name, looked) for name in (baseline, current)]
-    first, second = ((run, load_run(run, unfinished=unfinished)) for run in runs)
-    found = compare_runs(first, second)
+    first, second = (find_run(name, looked) for name in (baseline, current))
+    found = compare_runs(first, second, unfinished=unfinished)
     if html is not None:
         from kvmlab.report import run_page
 

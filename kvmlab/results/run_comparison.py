@@ -10,7 +10,7 @@ from typing import Any
 from kvmlab.errors import UsageError
 from kvmlab.results.comparison import Comparison, compare, require_one_clock
 from kvmlab.results.model import Result
-from kvmlab.results.runs import Part, Run
+from kvmlab.results.runs import Part, Run, load_run
 from kvmlab.results.statistics import CONFIDENCE
 
 COSTS = tuple(
@@ -66,18 +66,18 @@ class RunComparison:
         }
 
 
-def compare_runs(
-    baseline: tuple[Run, Sequence[Part]], current: tuple[Run, Sequence[Part]]
-) -> RunComparison:
-    """Compare what :func:`kvmlab.results.load_run` read of two runs.
+def compare_runs(first: Run, second: Run, *, unfinished: bool = False) -> RunComparison:
+    """Compare two runs; ``first`` is the baseline. See :func:`kvmlab.results.find_run`.
 
     A scheme that both measured in the notebook of the same name is compared there; otherwise one
     that each of them measured once.
 
     Raises:
-        UsageError: the runs share no scheme that can be compared, or their clocks differ.
+        UsageError: the runs share no scheme that can be compared, their clocks differ, or one is
+            not finished and ``unfinished`` was not given.
+        OutputError: a file of a run is damaged.
     """
-    (first, below), (second, above) = baseline, current
+    below, above = (load_run(run, unfinished=unfinished) for run in (first, second))
     pairs = list(_pairs(_measured(below), _measured(above)))
     if not pairs:
         raise UsageError(

@@ -11,7 +11,7 @@ import pytest
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.report import figures, run_lines, run_page
-from kvmlab.results import Result, RunComparison, compare, compare_runs, find_run, load_run, save
+from kvmlab.results import Result, RunComparison, compare, compare_runs, find_run, save
 from tests.report import made
 
 if TYPE_CHECKING:
@@ -26,12 +26,9 @@ def measured(up_mbps: Sequence[float]) -> Result:
 
 @pytest.fixture
 def found(tmp_path: Path) -> RunComparison:
-    runs = []
     for name, values in (("old", SLOW), ("new", FAST)):
         save([measured(values)], tmp_path / name)
-        run = find_run(name, [tmp_path])
-        runs.append((run, load_run(run)))
-    return compare_runs(*runs)
+    return compare_runs(find_run("old", [tmp_path]), find_run("new", [tmp_path]))
 
 
 def test_the_text_has_a_line_for_each_verdict_and_how_to_read_them(found: RunComparison) -> None:

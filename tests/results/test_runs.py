@@ -42,7 +42,7 @@ def notebooks(place: Path, name: str, status: str, **of: Sequence[Result]) -> Ru
 
 
 def compared(first: Run, second: Run) -> RunComparison:
-    return compare_runs((first, load_run(first)), (second, load_run(second)))
+    return compare_runs(first, second)
 
 
 def test_runs_are_listed_the_oldest_first(tmp_path: Path) -> None:
