@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from kvmlab.errors import UsageError
 from kvmlab.report import names, style, text
 from kvmlab.report.route import Lane, Station, stations
-from kvmlab.results import Result, Side
+from kvmlab.results import Path, Result, Side
 
 _BAND = {"guest": "#eaf3fa", "host": "#f3f4f6", "peer": "#eef7f2"}
 _BAND_NAMES: dict[Side, str] = {"guest": "test VM", "host": "host", "peer": "peer"}
@@ -46,17 +46,23 @@ def path(result: Result) -> go.Figure:
     figure.update_xaxes(visible=False, range=[-0.55, len(found) - 0.45], fixedrange=True)
     figure.update_yaxes(visible=False, range=[_BOTTOM, _TOP], fixedrange=True)
     _legend(figure)
-    round_trip = result.path.round_trip_us
-    took = f", {names.duration(round_trip)} outside the VM" if round_trip else ""
     return style.finish(
         figure,
-        title=f"The way of one ping: {result.label}{took}",
+        title=f"The way of one ping: {result.label}{_took(result.path)}",
         lines=lines,
         plot_px=250,
         left_px=70,
         head_px=0,
         bottom_px=44,
     )
+
+
+def _took(path: Path) -> str:
+    """The time that was seen: it begins at the first device, not in the VM."""
+    seen = [hop for hop in path.leg("request") if not hop.inferred]
+    if not path.round_trip_us or not seen:
+        return ""
+    return f", {names.duration(path.round_trip_us)} from {seen[0].device} and back"
 
 
 def _bands(figure: go.Figure, found: Sequence[Station]) -> None:
