@@ -16,11 +16,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench._harness import RESULTS, ROOT, _machine
 from kvmlab.errors import KvmlabError
@@ -41,29 +43,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not chosen.table:
         for _ in range(chosen.count):
             _try(chosen.only)
-    document = json.loads(PATH.read_text(encoding="utf-8"))
-    print("\n".join(table([Case(**case) for case in document["cases"]])))
+    groups = json.loads(PATH.read_text(encoding="utf-8"))["groups"]
+    print("\n".join(table({name: _cases(group) for name, group in groups.items()})))
 
 
 def _try(only: Sequence[str]) -> None:
-    schemes = [name for name in SCHEMES if _wanted(name, only)]
-    faults = [name for name in FAULTS if _wanted(name, only)]
-    for name in schemes:
+    for name in (name for name in SCHEMES if _wanted(name, only)):
+        cases: list[Case] = []
         with _scene() as scene, killer(ROOT) as killing:
-            _keep(name, kill_everywhere(name, scene.host, killing, _tell))
-    if faults:
-        with _scene() as scene:
-            for name in faults:
-                begin = time.monotonic()
-                try:
-                    case = try_fault(name, scene)
-                except KvmlabError as error:
-                    case = Case(name, "", "not at all", str(error))
-                print(f"  {time.monotonic() - begin:5.1f} s", end="", file=sys.stderr)
-                _tell(case)
-                _keep(name, (case,))
-                if case.lost:
-                    break  # the next one would begin on a host that is not as it was
+            kill_everywhere(name, scene.host, killing, partial(_note, name, cases))
+        _note(name, cases, None)
+    faults = [name for name in FAULTS if _wanted(name, only)]
+    if not faults:
+        return
+    with _scene() as scene:
+        for name in faults:
+            begin = time.monotonic()
+            try:
+                case = try_fault(name, scene)
+            except KvmlabError as error:
+                case = Case(name, "", "not at all", str(error))
+            print(f"  {time.monotonic() - begin:5.1f} s", end="", file=sys.stderr)
+            one: list[Case] = []
+            _note(name, one, case)
+            _note(name, one, None)
+            if case.lost:
+                break  # the next one would begin on a host that is not as it was
 
 
 def _wanted(name: str, only: Sequence[str]) -> bool:
@@ -84,47 +89,44 @@ def _scene() -> Iterator[Scene]:
             scene.host.close()
 
 
-def _tell(case: Case) -> None:
-    left = f" LEFT: {'; '.join(case.left)}" if case.lost else ""
-    print(f"  {case.where} {case.fault}: {case.how}{left}", file=sys.stderr, flush=True)
-
-
-def _keep(group: str, cases: Sequence[Case]) -> None:
-    """Write these cases in the place of those of the same scheme, or of the same fault."""
-    document = json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else {"cases": []}
-    others = [case for case in document["cases"] if _group(case) != group]
-    document = {
-        "name": "faults",
+def _note(group: str, cases: list[Case], case: Case | None) -> None:
+    """Keep what is known so far of one scheme or fault; None: that was all of it."""
+    if case is not None:
+        left = f" LEFT: {'; '.join(case.left)}" if case.lost else ""
+        print(f"  {case.where} {case.fault}: {case.how}{left}", file=sys.stderr, flush=True)
+        # Applying and reverting in peace is no fault.
+        cases += [case] if case.fault != "nothing" or case.lost else []
+    document = json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else {"groups": {}}
+    machine = {**_machine(), "load": f"{os.getloadavg()[0]:.1f}"}
+    document["groups"][group] = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {**_machine(), "load": f"{os.getloadavg()[0]:.1f}"},
-        "cases": [*others, *(asdict(case) for case in cases)],
+        "revision": machine.pop("revision"),
+        "complete": case is None,
+        "cases": [asdict(one) for one in cases],
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    PATH.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PATH.write_text(
+        json.dumps({"name": "faults", **document, "machine": machine}, indent=1, ensure_ascii=False)
+        + "\n",
+        encoding="utf-8",
+    )
 
 
-def _group(case: dict[str, str]) -> str:
-    """The scheme of a kill, else the fault itself."""
-    return str(case["fault"] if case["fault"] in FAULTS else case["where"])
+def _cases(group: Mapping[str, Any]) -> list[Case]:
+    return [Case(**{**case, "left": tuple(case["left"])}) for case in group["cases"]]
 
 
-def table(cases: Sequence[Case]) -> list[str]:
+def table(groups: Mapping[str, Sequence[Case]]) -> list[str]:
     """Faults tried, recovered, lost: in Markdown."""
     lines = [
         "| fault | tried | nothing to undo, or reverted at once | put back by restore | lost |",
         "|---|---:|---:|---:|---:|",
     ]
-    kills = [case for case in cases if case.fault.startswith("kill -9 before")]
-    for name in SCHEMES:
-        of_scheme = [case for case in kills if case.where == name]
-        if of_scheme:
-            lines.append(_row(f"kill -9 at every moment of {name}", of_scheme))
-    for name in FAULTS:
-        of_fault = [case for case in cases if case.fault == name]
-        if of_fault:
-            lines.append(_row(name, of_fault))
-    every = [case for case in cases if case in kills or case.fault in FAULTS]
-    return [*lines, _row("**all**", every)]
+    for name in (*SCHEMES, *FAULTS):
+        if name in groups:
+            words = f"kill -9 at every moment of {name}" if name in SCHEMES else name
+            lines.append(_row(words, groups[name]))
+    return [*lines, _row("**all**", [case for cases in groups.values() for case in cases])]
 
 
 def _row(name: str, cases: Sequence[Case]) -> str:
