@@ -42,3 +42,11 @@ def test_links_lead_to_files(repository: Path) -> None:
     for name in (ENGLISH, CHINESE):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", (repository / name).read_text()):
             assert (repository / target).exists(), target
+
+
+def test_every_notebook_is_listed_and_no_other(repository: Path) -> None:
+    names = sorted(path.stem for path in (repository / "notebooks").glob("*.ipynb"))
+    for page in (ENGLISH, CHINESE):
+        rows = (repository / page).read_text().splitlines()
+        listed = [match[1] for row in rows if (match := re.match(r"\| `(\d\d-[\w-]+)` \|", row))]
+        assert listed == names
