@@ -110,8 +110,10 @@ def _take(path: Path, host: Host, purpose: str) -> None:
             todo="Wait until it has ended, or end it; the lock goes with its process.",
         ) from error
     note = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat("T", "seconds")}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({**note, "purpose": purpose}).encode(), 0)
+    # On a full disk the lock is held without a note; what is to be changed then fails to be noted.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({**note, "purpose": purpose}).encode(), 0)
     try:
         keeper = Keeper.take(host, purpose) if host.is_shared else None
     except BaseException:
