@@ -7,6 +7,7 @@ steps of a plan: `install` writes them, `uninstall` takes them away, at any time
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
 _DIGEST_DIGITS: Final = 12
+_LINE: Final = 96
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class ConfigFile:
         return f"{self.first_line}\n{self.body}"
 
     def __str__(self) -> str:
-        return f"{self.path}  ({self.effect})\n\n{self.text}"
+        effect = textwrap.fill(f"Takes effect {self.effect}.", _LINE, break_on_hyphens=False)
+        return f"{self.path}\n{effect}\n\n{self.text}"
 
     @property
     def step(self) -> HostStep:

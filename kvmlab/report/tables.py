@@ -175,11 +175,13 @@ def rows(items: Iterable[object], *columns: str) -> pd.DataFrame:
     """One row for each of some frozen values, such as the VFs of a port: their fields named."""
     import pandas as pd
 
+    from kvmlab.report.whole import WholeFrame
+
     first, *others = (column.replace("_", " ") for column in columns)
     told = [[_plain(getattr(item, column)) for column in columns] for item in items]
     frame = pd.DataFrame(told, columns=[first, *others]).set_index(first)
     # The name of the first column stands beside the others, and not in a line of its own.
-    return frame.rename_axis(index=None, columns=first)
+    return WholeFrame(frame.rename_axis(index=None, columns=first))
 
 
 def _plain(value: object) -> object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +117,20 @@ def test_the_table_of_reach_says_who_answered_and_whose_mac_it_was() -> None:
     assert list(frame["VM → peer"]) == ["answers", "no answer"]
     assert list(frame["VM → host"]) == ["no answer", "no answer"]
     assert list(frame["MAC of the VM"]) == [f"{mac} (its own)", f"{mac} (changed)"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something with fields."""
+
+    name: str
+    value_now: str
+
+
+def test_rows_show_every_cell_whole() -> None:
+    long = "igb p2p2 up mtu 1500 00:1b:21:76:00:11 192.0.2.1/24 198.51.100.1/24"
+    frame = tables.rows([Setting("port", long)], "name", "value_now")
+    assert list(frame.columns) == ["value now"]
+    assert long in str(frame._repr_html_())  # type: ignore[operator]
+    assert long in repr(frame)
+    assert repr(frame).splitlines()[0].split() == ["name", "value", "now"]
