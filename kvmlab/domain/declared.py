@@ -215,11 +215,18 @@ class Element:
         """Read XML text. Entities are not resolved and nothing is fetched.
 
         Raises:
-            OutputError: not XML, or another element.
+            OutputError: not XML, or another element; or with entities of its own, which libvirt
+                never writes.
         """
         parser = etree.XMLParser(resolve_entities=False, no_network=True)
         try:
-            return cls(etree.fromstring(text.encode(), parser))
+            node = etree.fromstring(text.encode(), parser)
+            if next(node.iter(etree.Entity), None) is not None:
+                raise OutputError(
+                    f"The XML of <{cls.tag}> brings entities of its own, which are not resolved.",
+                    evidence=text[:2000],
+                )
+            return cls(node)
         except etree.XMLSyntaxError as error:
             raise OutputError(
                 f"What should be XML of <{cls.tag}> cannot be read: {error}.", evidence=text[:2000]
