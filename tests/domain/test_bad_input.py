@@ -76,15 +76,6 @@ def test_what_is_no_domain(text: str) -> None:
         Domain.parse(text)
 
 
-def test_entities_bring_in_no_file(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("hunter2")
-    text = f'<!DOCTYPE d [<!ENTITY a SYSTEM "file://{secret}">]><domain><name>&a;</name></domain>'
-    with pytest.raises(OutputError, match="entities of its own") as caught:
-        Domain.parse(text)
-    assert "hunter2" not in str(caught.value)
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1))
 def test_a_domain_that_was_cut_short(data: Path, share: float) -> None:
