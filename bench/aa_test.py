@@ -2,9 +2,10 @@
 
 On the embedded host one scheme is applied and measured over and over, in turns with itself, under
 the virtual clock and under wall time: a pool of real trials, kept in `bench/results/aa-CLOCK`. From
-it many A/A comparisons are drawn: so many rounds running, and within each of them chance decides
-which of the two trials is called A. That keeps whatever drift the machine had, as a real comparison
-would meet it. The last lines let the stopping rule decide on the number of rounds.
+it many A/A comparisons are drawn, in two ways. In rounds: so many rounds running, and within each
+of them chance decides which of the two trials is called A; that keeps whatever drift the machine
+had, as a real comparison would meet it, but a pool has few such comparisons that are unlike. Drawn
+freely: any trials of the pool. The last lines let the stopping rule decide on the number of rounds.
 
 The interval is one of 95 %: no more than 5 % of the comparisons may claim a difference.
 """
@@ -74,9 +75,13 @@ def _rounds(first: Result, second: Result, metric: str, workload: str) -> list[R
 
 
 def _draw(bench: Bench, clock: Clock, metric: str, rounds: Sequence[Round]) -> None:
-    for count in ROUNDS:
-        claims = [_differs(*_split(rounds, count, seed)) for seed in range(COMPARISONS)]
-        bench.add(f"{clock.value}: {metric}, {count} rounds", 100 * sum(claims) / COMPARISONS, "%")
+    for way, split in (("in rounds", _split), ("drawn freely", _freely)):
+        for count in ROUNDS:
+            if count > len(rounds):
+                continue
+            claims = [_differs(*split(rounds, count, seed)) for seed in range(COMPARISONS)]
+            share = 100 * sum(claims) / COMPARISONS
+            bench.add(f"{clock.value}: {metric}, {count} trials each, {way}", share, "%")
     ended = [_until_narrow(clock, rounds, seed) for seed in range(COMPARISONS // 4)]
     claims = [_differs(*found) for found in ended]
     name = f"{clock.value}: {metric}, until within {UNTIL_PERCENT:g} %"
@@ -95,6 +100,13 @@ def _split(rounds: Sequence[Round], count: int, seed: int) -> tuple[list[float],
     return list(first), list(second)
 
 
+def _freely(rounds: Sequence[Round], count: int, seed: int) -> tuple[list[float], list[float]]:
+    """``count`` trials for A and as many for B, from the whole pool."""
+    chance = random.Random(seed)
+    drawn = chance.sample([value for both in rounds for value in both], 2 * count)
+    return drawn[:count], drawn[count:]
+
+
 def _dealt(rounds: Sequence[Round], count: int, seed: int) -> Iterator[Round]:
     chance = random.Random(seed)
     begin = chance.randrange(len(rounds) - count + 1)
@@ -109,8 +121,8 @@ def _until_narrow(
     chance = random.Random(seed)
     begin = chance.randrange(len(rounds))
     trials = Trials(until_percent=UNTIL_PERCENT, budget_sec=len(rounds), workloads=("tcp_up",))
-    stopping = Stopping(trials, clock, now_sec=lambda: float(len(found[0])))
     found: tuple[list[float], list[float]] = ([], [])
+    stopping = Stopping(trials, clock, now_sec=lambda: float(len(found[0])))
     while stopping.going_on(lambda name: found):
         pair = list(rounds[(begin + len(found[0])) % len(rounds)])
         chance.shuffle(pair)

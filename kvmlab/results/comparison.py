@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.results.model import Better, Result
-from kvmlab.results.statistics import Summary, ratio_interval
+from kvmlab.results.statistics import Summary, ratio_interval, ratio_of
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -101,14 +100,8 @@ def compare(
         current_label=current.label,
         baseline=first,
         current=second,
-        ratio=_ratio(first.median, second.median),
+        ratio=ratio_of(first.median, second.median),
         low=low,
         high=high,
         clock=clock,
     )
-
-
-def _ratio(below: float, above: float) -> float:
-    if below:
-        return above / below
-    return math.inf if above else 1.0

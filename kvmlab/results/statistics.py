@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 FEW = 10
 RESAMPLES = 10_000
-_LEAST_ZEROS = 3
+_LEAST_ALIKE = 3
 SEED = 20_100_109  # fixed: the same trials give the same interval on every machine
 
 
@@ -95,19 +95,23 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
 
     Where the baseline can be zero the ratio has no upper end (infinity). A counter that is zero in
     every trial of one sample and in none of the other (three trials each, at least) needs no
-    spread to differ: its ratio is 0, or infinite.
+    spread to differ: its ratio is 0, or infinite. Two trials each without any spread claim nothing:
+    a figure of few digits (a round trip in whole microseconds) repeats by chance.
     """
     import numpy as np
 
     if min(len(baseline), len(current)) < 2:
         return 0.0, math.inf
-    if min(len(baseline), len(current)) >= _LEAST_ZEROS:
+    if min(len(baseline), len(current)) >= _LEAST_ALIKE:
         if not any(current) and all(baseline):
             return 0.0, 0.0
         if not any(baseline) and all(current):
             return math.inf, math.inf
-    if baseline == current and len(set(baseline)) == 1:
-        return 1.0, 1.0
+    if len(set(baseline)) == 1 and len(set(current)) == 1:
+        ratio = ratio_of(baseline[0], current[0])
+        if min(len(baseline), len(current)) >= _LEAST_ALIKE:
+            return ratio, ratio
+        return min(ratio, 1.0), max(ratio, 1.0)
     below, above = _resampled_medians(baseline, SEED), _resampled_medians(current, SEED + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(below > 0, above / below, np.where(above > 0, np.inf, 1.0))
@@ -116,6 +120,13 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
         welch_low, welch_high = _welch_ratio(baseline, current)
         low, high = min(low, welch_low), max(high, welch_high)
     return low, high
+
+
+def ratio_of(below: float, above: float) -> float:
+    """``above`` over ``below``, neither negative; of two zeros 1, of nothing infinity."""
+    if below:
+        return above / below
+    return math.inf if above else 1.0
 
 
 def _welch_ratio(baseline: list[float], current: list[float]) -> tuple[float, float]:
