@@ -72,6 +72,13 @@ class MigrationAnswer:
     why: str
     interface_xml: str = ""
 
+    def __str__(self) -> str:
+        """One line for people, with the title stressed as in Markdown."""
+        if self.possible:
+            return f"**{self.title}**: this host can."
+        sure = "not known" if self.possible is None else "not here"
+        return f"**{self.title}**: {sure}. {self.why}"
+
 
 @dataclass(frozen=True)
 class Advice:

@@ -9,6 +9,7 @@ CARDS: dict[str, Scheme] = {
     "e1000e": FullEmulation("e1000e"),
     "virtio": Virtio(),
     "virtio-vhost": Virtio(backend="vhost"),
+    "virtio-queues": Virtio(backend="vhost", queues=4),
     "macvtap": Macvtap(),
     "macvtap-e1000": Macvtap(model="e1000"),
     "macvtap-qemu": Macvtap(backend="qemu"),

@@ -293,7 +293,8 @@ def _whisker(panel: _Panel, summary: Summary, row: int) -> list[go.Scatter]:
 def _column_heading(figure: go.Figure, panel: _Panel, column: int) -> None:
     axis = "x domain" if column == 1 else f"x{column} domain"
     # A cost carries its unit in its name; what has to be said is the traffic it was counted in.
-    second = panel.where if panel.where else panel.unit
+    unit = "" if "_per_" in panel.metric else panel.unit
+    second = ", ".join(filter(None, (panel.where, unit)))
     figure.add_annotation(
         text=text.lines(text.bold(panel.heading), second, panel.sense),
         xref=axis,

@@ -101,6 +101,17 @@ def seen(*comparisons: Comparison) -> Paragraph:
     return Paragraph(f"{opening}{body}. {_trials(comparisons)}{first.clock.meaning}")
 
 
+def points(*items: object) -> Paragraph:
+    """A list, one point for each item, in the words by which it shows itself.
+
+    Raises:
+        UsageError: there is nothing to tell.
+    """
+    if not items:
+        raise UsageError("There is nothing to make a list of.")
+    return Paragraph("\n".join(f"- {item}" for item in items))
+
+
 def layers(result: Result) -> Paragraph:
     """What lies between the VM and the cable, counted on the traced path.
 

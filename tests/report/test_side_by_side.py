@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kvmlab.errors import UsageError
-from kvmlab.report import figures, tables
+from kvmlab.report import figures, sentences, tables
 from kvmlab.results import Result, Share
 from tests.report import made
 
@@ -70,3 +70,16 @@ def test_only_what_was_counted_has_a_column() -> None:
     assert len({trace.xaxis for trace in figure.data}) == 1
     with pytest.raises(UsageError, match="nothing was counted for each queue"):
         figures.spread(made.virtio())
+
+
+def test_a_list_shows_each_item_in_its_own_words() -> None:
+    assert str(sentences.points("one", 2)) == "- one\n- 2"
+    with pytest.raises(UsageError, match="nothing"):
+        sentences.points()
+
+
+def test_a_column_that_names_its_traffic_names_its_unit_too() -> None:
+    both = figures.overview(made.e1000(), made.virtio(), metrics=(("tcp_up_mbps", "tcp_up"),))
+    assert "TCP from the VM, Mbit/s" in " ".join(a.text for a in both.layout.annotations)
+    cost = figures.overview(made.virtio(), metrics=(("vm_exits_per_packet", "tcp_up"),))
+    assert "exits/packet" not in " ".join(a.text for a in cost.layout.annotations)
