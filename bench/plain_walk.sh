@@ -31,7 +31,7 @@ define() { # $1: scheme; the VM's interface, for its next start
     case $1 in
         e1000e) inside="<model type='e1000e'/>" ;;
         virtio) inside="<model type='virtio'/><driver name='qemu'/>" ;;
-        vhost) inside="<model type='virtio'/><driver name='vhost'/>" ;;
+        vhost) modprobe vhost_net; inside="<model type='virtio'/><driver name='vhost'/>" ;;
         *) echo "There is no scheme $1." >&2; exit 2 ;;
     esac
     cat > /tmp/walk.xml <<EOF

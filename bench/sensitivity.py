@@ -121,7 +121,8 @@ def _loop(lab: kvmlab.Lab) -> Iterator[None]:
     try:
         yield
     finally:
-        lab.host.run(("pkill", "-f", "while :; do :; done"), timeout_sec=STEP_SEC, check=False)
+        # In brackets, so that the pattern does not find the shell that carries it.
+        lab.host.run(("pkill", "-f", "while :; do :[;] done"), timeout_sec=STEP_SEC, check=False)
         hog.communicate(timeout=STEP_SEC)
 
 

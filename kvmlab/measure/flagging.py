@@ -12,7 +12,7 @@ _FEW = 3  # below, nobody can say which of the trials is the odd one
 _FEW_FOR_OUTLIERS = 5
 _MADS = 5.0
 _LEAST_SHARE = 0.05
-_WAITED_TIMES, _WAITED_MORE = 2.0, 20.0  # times, and percent of one CPU
+_WAITED_TIMES, _WAITED_MORE = 1.5, 20.0  # times, and percent of one CPU
 _SLOWER = 0.9
 
 
