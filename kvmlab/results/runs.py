@@ -98,14 +98,28 @@ def load_run(run: Run, *, unfinished: bool = False) -> tuple[Part, ...]:
             f"The run {run.name} is not finished: {run.said} It has {run.trials} trials.",
             todo="Add --unfinished to take what it had until then as it is.",
         )
-    parts = tuple(
-        Part(_notebook(run.folder, folder), result)
-        for folder in _measured(run.folder)
-        for result in (load(folder) if (folder / RESULTS).exists() else recovered(folder))
-    )
+    parts: list[Part] = []
+    for folder in _measured(run.folder):
+        complete = (folder / RESULTS).exists()
+        if not complete and not unfinished:
+            continue  # A measurement that failed, in a run that went on without it.
+        for result in load(folder) if complete else recovered(folder):
+            part = Part(_notebook(run.folder, folder), result)
+            if not any(_same(part, other) for other in parts):
+                parts.append(part)
     if not parts:
         raise UsageError(f"The run {run.name} holds no result.", todo="Name another run.")
-    return parts
+    return tuple(parts)
+
+
+def _same(one: Part, other: Part) -> bool:
+    """Two copies of one result: a measurement's own, and one put together with others."""
+    return (
+        one.notebook == other.notebook
+        and one.result.scheme == other.result.scheme
+        and one.result.trials == other.result.trials
+        and one.result.path == other.result.path
+    )
 
 
 def is_run(folder: Path) -> bool:

@@ -127,6 +127,13 @@ def test_a_scheme_measured_twice_in_a_run_is_not_guessed_at(tmp_path: Path) -> N
     assert compared(find_run(str(folder)), find_run("b", [tmp_path])).verdicts
 
 
+def test_a_result_that_was_kept_twice_counts_once(tmp_path: Path) -> None:
+    run = notebooks(tmp_path, "a", "complete", one=[result(), result("e1000")])
+    save([result()], run.folder / "results" / "one" / "2026-11-22T160000Z")
+    assert [part.result.scheme for part in load_run(run)] == ["virtio-qemu", "e1000"]
+    assert compared(run, kept(tmp_path, "b", result())).verdicts
+
+
 def test_no_scheme_in_common_says_what_each_has(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a has virtio-qemu; b has e1000"):
         compared(kept(tmp_path, "a", result()), kept(tmp_path, "b", result("e1000")))
