@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from kvmlab.changes.keeper import Keeper, OnHost
+from kvmlab.changes.keeper import OnHost
 from kvmlab.changes.lock import keeper_of
 from kvmlab.changes.state_dir import host_key, private_dir, state_dir
 from kvmlab.changes.steps import Step, step_from_dict
@@ -35,10 +35,10 @@ FORMAT: Final = 1
 class Journal:
     """A journal open for writing; every line is on disk before the call returns."""
 
-    def __init__(self, path: Path, descriptor: int, keeper: Keeper | None = None) -> None:
+    def __init__(self, path: Path, descriptor: int, host: Host) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._keeper = keeper
+        self._host = host
 
     @classmethod
     def begin(cls, host: Host, *, scheme: str, domain: str) -> Self:
@@ -47,7 +47,7 @@ class Journal:
         folder = private_dir(journal_dir(host))
         path = folder / f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}-{scheme}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        journal = cls(path, os.open(path, flags, 0o600), keeper_of(host))
+        journal = cls(path, os.open(path, flags, 0o600), host)
         fcntl.flock(journal._descriptor, fcntl.LOCK_EX)
         journal._begin(
             {
@@ -64,7 +64,7 @@ class Journal:
         return journal
 
     @classmethod
-    def resume(cls, path: Path, keeper: Keeper | None = None) -> Self | None:
+    def resume(cls, path: Path, host: Host) -> Self | None:
         """Take over the journal of a run that died; None where its run is alive."""
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -72,7 +72,7 @@ class Journal:
         except OSError:
             os.close(descriptor)
             return None
-        return cls(path, descriptor, keeper)
+        return cls(path, descriptor, host)
 
     def making(self, steps: Sequence[Step], numbers: Sequence[int]) -> None:
         """Note that these steps are about to be made.
@@ -98,10 +98,11 @@ class Journal:
 
     def finish(self) -> None:
         """Everything is undone: the journal goes, here and on the host."""
-        if self._keeper is not None:
+        keeper = keeper_of(self._host)
+        if keeper is not None:
             # A copy that cannot be removed is found by the next restore, which has nothing to do.
             with suppress(HostError):
-                self._keeper.gone(self.path.name)
+                keeper.gone(self.path.name)
         self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
@@ -126,8 +127,9 @@ class Journal:
             raise _unwritten(self.path, error.strerror or str(error)) from error
         if not whole:
             raise _unwritten(self.path, "no space left on the device")
-        if self._keeper is not None and not here_only:
-            self._keeper.note(self.path.name, text)
+        keeper = keeper_of(self._host)
+        if keeper is not None and not here_only:
+            keeper.note(self.path.name, text)
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,14 @@ class Keeper:
 
     def _ask(self, said: bytes) -> None:
         with self._talking:
-            self._say(said)
-            answer = self._answer()
+            try:
+                self._say(said)
+                answer = self._answer()
+            except BaseException:
+                # Half a sentence (Ctrl-C, a lost connection): nothing more can be said to it.
+                self._process.kill()
+                self._process.wait()
+                raise
         if answer != "ok":
             raise HostError(
                 f"The journal on {self._label} could not be written: "

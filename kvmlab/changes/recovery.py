@@ -93,7 +93,7 @@ def restore(host: Host) -> tuple[str, ...]:
             adopt(host, read_on_host(host))
         # The newest first: what was changed last is put back first.
         for path in reversed(dead_journals(host)):
-            journal = Journal.resume(path, keeper_of(host))
+            journal = Journal.resume(path, host)
             if journal is None:
                 continue
             record = read_journal(path)

@@ -101,6 +101,22 @@ def test_who_is_not_heard_loses_the_lock(host: Host, folder: str) -> None:
     Keeper.take(host, "next", folder=folder).close()
 
 
+def test_who_is_interrupted_says_nothing_more(host: Host, folder: str) -> None:
+    """Half a line must not be taken for the begin of the next one."""
+    keeper = Keeper.take(host, "interrupted", folder=folder)
+
+    def ctrl_c() -> str:
+        signal.raise_signal(signal.SIGINT)
+        return ""
+
+    keeper._answer = ctrl_c  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        keeper.note("a.jsonl", "x\n")
+    assert not keeper.alive
+    keeper.close()
+    Keeper.take(host, "next", folder=folder).close()
+
+
 def test_a_folder_that_cannot_be_made_is_said(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot be written"):
