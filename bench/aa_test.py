@@ -1,11 +1,12 @@
 """A/A: a scheme against itself. How often is a difference claimed where there is none?
 
 On the embedded host one scheme is applied and measured over and over, in turns with itself, under
-the virtual clock and under wall time: a pool of real trials, kept in `bench/results/aa-CLOCK`. From
-it many A/A comparisons are drawn, in two ways. In rounds: so many rounds running, and within each
-of them chance decides which of the two trials is called A; that keeps whatever drift the machine
-had, as a real comparison would meet it, but a pool has few such comparisons that are unlike. Drawn
-freely: any trials of the pool. The last lines let the stopping rule decide on the number of rounds.
+the virtual clock and under wall time: pools of real trials, which grow in `bench/results/aa-CLOCK`.
+From them many A/A comparisons are drawn, in two ways. In rounds: so many rounds running, and within
+each of them chance decides which of the two trials is called A; that keeps whatever drift the
+machine had, as a real comparison would meet it, but a small pool has few such comparisons that are
+unlike. Drawn freely: any trials of the pool. The last lines let the stopping rule decide on their
+number.
 
 The interval is one of 95 %: no more than 5 % of the comparisons may claim a difference.
 """
@@ -22,7 +23,7 @@ from bench._harness import RESULTS, Bench, repeats
 from kvmlab.clock import Clock
 from kvmlab.measure import Trials, interleaved
 from kvmlab.measure.stopping import Stopping
-from kvmlab.results import About, Journal, Result, find_runs, load_run
+from kvmlab.results import About, Journal, Part, find_runs, load_run
 from kvmlab.results.statistics import ratio_interval
 
 METRICS = (
@@ -32,27 +33,27 @@ METRICS = (
     ("rtt_p50_us", "latency"),
 )
 ROUNDS = (3, 5, 10)
-COMPARISONS = 2000
+COMPARISONS = 1000
 UNTIL_PERCENT = 5.0
 
 Round = tuple[float, float]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` rounds for each pool that is not there yet; then draw from the pools."""
+    """``--count`` rounds more for each pool (0: none), then draw from all that the pools have."""
     count = repeats(15, argv)
     bench = Bench("aa_test", "share of A/A comparisons that claim a difference, in percent")
     for clock in (Clock.VIRTUAL, Clock.WALL):
         out = RESULTS / f"aa-{clock.value}"
-        if not find_runs([out]):
+        if count:
             measure(clock, count, out)
-        # A pool that was interrupted has the rounds that were whole.
-        first, second = (part.result for part in load_run(find_runs([out])[-1], unfinished=True))
-        bench.notes[f"host, {clock.value} clock"] = first.emulated or first.host
-        for metric, workload in METRICS:
-            rounds = _rounds(first, second, metric, workload)
+        # A measurement that was interrupted has the rounds that were whole.
+        runs = [load_run(run, unfinished=True) for run in find_runs([out]) if run.trials]
+        for metric, workload in METRICS if runs else ():
+            rounds = [pair for run in runs for pair in _rounds(run, metric, workload)]
             spread = _spread([value for both in rounds for value in both])
             bench.add(f"{clock.value}: {metric}, spread of the trials", spread, "%")
+            bench.notes[f"rounds, {clock.value} clock"] = str(len(rounds))
             _draw(bench, clock, metric, rounds)
     bench.notes["goal"] = "no more than 5 %"
     bench.finish()
@@ -69,8 +70,8 @@ def measure(clock: Clock, count: int, out: Path) -> None:
         journal.finish(interleaved(both, lab.host, lab.vm, trials, journal=journal))
 
 
-def _rounds(first: Result, second: Result, metric: str, workload: str) -> list[Round]:
-    values = ([m.value for m in one.metrics(metric, workload)] for one in (first, second))
+def _rounds(run: Sequence[Part], metric: str, workload: str) -> list[Round]:
+    values = ([m.value for m in part.result.metrics(metric, workload)] for part in run)
     return list(zip(*values, strict=False))
 
 
@@ -117,17 +118,15 @@ def _dealt(rounds: Sequence[Round], count: int, seed: int) -> Iterator[Round]:
 def _until_narrow(
     clock: Clock, rounds: Sequence[Round], seed: int
 ) -> tuple[list[float], list[float]]:
-    """What the stopping rule leaves of the rounds, begun anywhere and taken in a circle."""
-    chance = random.Random(seed)
-    begin = chance.randrange(len(rounds))
-    trials = Trials(until_percent=UNTIL_PERCENT, budget_sec=len(rounds), workloads=("tcp_up",))
+    """What the stopping rule leaves of the pool's trials, in an order drawn by chance."""
+    drawn = [value for both in rounds for value in both]
+    random.Random(seed).shuffle(drawn)
     found: tuple[list[float], list[float]] = ([], [])
+    trials = Trials(until_percent=UNTIL_PERCENT, budget_sec=len(rounds), workloads=("tcp_up",))
     stopping = Stopping(trials, clock, now_sec=lambda: float(len(found[0])))
     while stopping.going_on(lambda name: found):
-        pair = list(rounds[(begin + len(found[0])) % len(rounds)])
-        chance.shuffle(pair)
-        for values, value in zip(found, pair, strict=True):
-            values.append(value)
+        for values in found:
+            values.append(drawn.pop())
     return found
 
 
