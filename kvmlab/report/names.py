@@ -30,11 +30,11 @@ METRICS = {
 }
 WORKLOADS = {
     "tcp_up": "TCP from the VM",
-    "tcp_up_flows": "many TCP flows from the VM",
+    "tcp_up_flows": "many TCP flows",
     "tcp_down": "TCP to the VM",
     "latency": "round trips",
     "pps": "small UDP packets",
-    "pps_flows": "small UDP packets in many flows",
+    "pps_flows": "many small UDP flows",
     "request_response": "requests to a program",
 }
 COSTS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
@@ -11,8 +12,14 @@ from kvmlab.errors import UsageError
 from kvmlab.report import names, style, text
 from kvmlab.results import Result, Share, Trial
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ROW_PX = 54
 _GAP = 0.03
+_LEGEND_PX = 24
+# Whoever did less than this part of the work was only woken by something else.
+_AT_WORK = 0.01
 # How much of a row its trials take together.
 _FULL = 0.72
 #: What is drawn where it was counted, a column each.
@@ -44,10 +51,7 @@ def spread(*results: Result, workload: str = "tcp_up", shown: Sequence[str] = SH
     ]
     kinds = [kind for kind in shown if any(_of(bar.trial, kind) for bar in bars)]
     if not kinds:
-        raise UsageError(
-            f"In the workload `{workload}` nothing was counted for each queue.",
-            todo="Only virtio cards with several queues have such counters: Virtio(queues=2).",
-        )
+        raise _not_counted()
     numbers = sorted({s.number for bar in bars for kind in kinds for s in _of(bar.trial, kind)})
     figure = go.Figure()
     width = (1 - _GAP * (len(kinds) - 1)) / len(kinds)
@@ -58,6 +62,8 @@ def spread(*results: Result, workload: str = "tcp_up", shown: Sequence[str] = SH
             figure.add_trace(_part(bars, kind, number, suffix, legend=column == 0))
         _axes(figure, suffix, (start, min(1.0, start + width)), results, labelled=column == 0)
         _heading(figure, suffix, kind)
+    # Below the axis and its labels, measured in pixels.
+    figure.update_layout(legend={"y": -_LEGEND_PX / (ROW_PX * len(results))})
     traffic = names.WORKLOADS.get(workload, workload)
     return style.finish(
         figure,
@@ -66,6 +72,43 @@ def spread(*results: Result, workload: str = "tcp_up", shown: Sequence[str] = SH
         plot_px=ROW_PX * len(results),
         head_px=42,
         bottom_px=64,
+    )
+
+
+def at_work(*results: Result, kind: str = "worker_us") -> pd.DataFrame:
+    """How many did a part of the work worth the name: one row a result, one column a workload.
+
+    ``kind`` is one of the names of :class:`kvmlab.results.Share`. "1 to 2" where trials differ.
+
+    Raises:
+        UsageError: nothing was counted for each queue.
+    """
+    import pandas as pd
+
+    rows: dict[str, dict[str, str]] = {}
+    for result in results:
+        for workload in result.workloads:
+            counts = [_busy(_of(trial, kind)) for trial in result.of(workload)]
+            least, most = min(counts), max(counts)
+            told = str(most) if least == most else f"{least} to {most}"
+            row = rows.setdefault(result.label, {})
+            row[names.WORKLOADS.get(workload, workload)] = told if most else "–"
+    if not any(value != "–" for row in rows.values() for value in row.values()):
+        raise _not_counted()
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = f"{names.ONE_OF[kind]}s at work"
+    return frame
+
+
+def _busy(shares: Sequence[Share]) -> int:
+    total = sum(share.value for share in shares)
+    return sum(share.value > _AT_WORK * total for share in shares)
+
+
+def _not_counted() -> UsageError:
+    return UsageError(
+        "In these results nothing was counted for each queue.",
+        todo="Only virtio cards with several queues have such counters: Virtio(queues=2).",
     )
 
 

@@ -87,6 +87,13 @@ def side_by_side(*results: Result, baseline: Result) -> pd.DataFrame:
     return room.side_by_side(*results, baseline=baseline)
 
 
+def at_work(*results: Result, kind: str = "worker_us") -> pd.DataFrame:
+    """How many queue pairs, vhost workers or vCPUs did a part of the work worth the name."""
+    from kvmlab.report import spread
+
+    return spread.at_work(*results, kind=kind)
+
+
 def hops(result: Result) -> pd.DataFrame:
     """The traced path as a table: one row a hop, in order of time.
 

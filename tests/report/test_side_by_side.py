@@ -65,6 +65,14 @@ def test_a_bar_is_divided_by_who_did_the_work() -> None:
     assert "queue pair 1: 25 % (10.0 packets)" in bars["1"].hovertext[-1]
 
 
+def test_who_only_looked_on_was_not_at_work() -> None:
+    table = tables.at_work(queues("one", 1000, 1), queues("two", 30, 10), kind="sent_packets")
+    assert list(table["TCP from the VM"]) == ["1", "2"]
+    assert table.index.name == "queue pairs at work"
+    with pytest.raises(UsageError, match="nothing was counted for each queue"):
+        tables.at_work(made.virtio())
+
+
 def test_only_what_was_counted_has_a_column() -> None:
     figure = figures.spread(queues("one", 80, 0))
     assert len({trace.xaxis for trace in figure.data}) == 1
