@@ -15,7 +15,7 @@ from kvmlab.changes.journal import (
     parse_journal,
     read_journal,
 )
-from kvmlab.changes.keeper import FOLDER, read_on_host
+from kvmlab.changes.keeper import FOLDER, OnHost, read_on_host
 from kvmlab.changes.lock import is_locked, keeper_of, locked
 from kvmlab.changes.undoing import NotUndone, revert_failed, undo_all, uninterrupted
 from kvmlab.hosts import read_tree
@@ -46,13 +46,14 @@ def leftovers(host: Host) -> tuple[Leftover, ...]:
     Reads only. The changes of a run that is alive are not leftovers.
     """
     records = [read_journal(path) for path in dead_journals(host)]
-    records += left_on_host(host, {record.path.name for record in records})
+    there = read_on_host(host) if host.is_shared else OnHost("", {})
+    records += _left_there(host, there, {record.path.name for record in records})
     found = [
         Leftover(record.scheme, step.what, record.path, step.undo_text)
         for record in records
         for _, step in record.open_steps
     ]
-    if not found and not is_locked(host):
+    if not found and not there.holder and not is_locked(host):
         addresses = read_tree(host.runner, "/sys/class/net/kvmlab*/address")
         found += [
             Leftover("", f"The bridge {path.split('/')[4]} was made by a kvmlab.", None)
@@ -66,7 +67,10 @@ def left_on_host(host: Host, known: set[str]) -> list[Record]:
     """The host's own journals of runs that died, but for those whose names are ``known``."""
     if not host.is_shared:
         return []
-    there = read_on_host(host)
+    return _left_there(host, read_on_host(host), known)
+
+
+def _left_there(host: Host, there: OnHost, known: set[str]) -> list[Record]:
     if there.holder and keeper_of(host) is None:
         return []  # whoever holds the host is at work
     return [
