@@ -74,7 +74,9 @@ class Keeping:
         try:
             yield journal
         except BaseException as error:
-            journal.fail(str(error) or "The measurement was interrupted.")
+            # Where nothing can be written any more, that is the error already under way.
+            with contextlib.suppress(UsageError):
+                journal.fail(str(error) or "The measurement was interrupted.")
             if not journal.trials:
                 shutil.rmtree(journal.folder, ignore_errors=True)
             raise

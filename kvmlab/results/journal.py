@@ -80,26 +80,28 @@ class Journal:
         """
         self._about = about
         self.trials = 0
-        try:
+        with _writing(out):
             self.folder = new_folder(out)
             self._lock = _hold(self.folder)
             about.write(self.folder)
             self._lines = (self.folder / JOURNAL).open("a", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(
-                f"What is measured cannot be kept in {out}: {error.strerror or error}.",
-                todo="Open the lab with another folder: open_lab(…, out=…).",
-            ) from error
 
     def begin(self, number: int, head: Result) -> None:
-        """Note what is known of a scheme before its first trial; ``number`` is its place."""
-        write_raw(self.folder / RAW / raw_folder(number, head.scheme), head.raw)
-        self._note({"number": number, "head": to_json(replace(head, trials=()))})
+        """Note what is known of a scheme before its first trial; ``number`` is its place.
+
+        Raises:
+            UsageError: the folder cannot be written any more; so do the other methods.
+        """
+        with _writing(self.folder):
+            write_raw(self.folder / RAW / raw_folder(number, head.scheme), head.raw)
+            self._note({"number": number, "head": to_json(replace(head, trials=()))})
 
     def add(self, number: int, scheme: str, trial: Trial, raw: Sequence[Raw]) -> None:
         """Note one trial. Its raw output is written first: a line in the journal is complete."""
-        write_raw(self.folder / RAW / raw_folder(number, scheme), raw)
-        self._note({"number": number, "trial": asdict(trial), "raw": [item.name for item in raw]})
+        names = [item.name for item in raw]
+        with _writing(self.folder):
+            write_raw(self.folder / RAW / raw_folder(number, scheme), raw)
+            self._note({"number": number, "trial": asdict(trial), "raw": names})
         self.trials += 1
 
     def finish(self, results: Sequence[Result]) -> Path:
@@ -124,9 +126,21 @@ class Journal:
         os.fsync(self._lines.fileno())
 
     def _end(self, about: About) -> None:
-        about.write(self.folder)
         self._lines.close()
         os.close(self._lock)
+        with _writing(self.folder):
+            about.write(self.folder)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"What is measured cannot be kept in {folder}: {error.strerror or error}.",
+            todo="Free some space there, or open the lab with another folder: open_lab(…, out=…).",
+        ) from error
 
 
 def recovered(folder: Path) -> tuple[Result, ...]:

@@ -117,8 +117,8 @@ METRICS: Final[dict[str, Kind]] = {
 def published(scheme: str, kind: Kind | None = None) -> tuple[Published, ...]:
     """What was published about a scheme, of one kind or of all; empty where nothing was."""
     family = "virtio-vhost-queues" if scheme.startswith("virtio-vhost-q") else scheme
+    # A ratio of load is one of throughput: it stands beside no round trip.
+    kinds = (kind,) if kind == "latency" else (kind, "load")
     return tuple(
-        one
-        for one in PUBLISHED
-        if family in one.schemes and (kind is None or one.kind in (kind, "load"))
+        one for one in PUBLISHED if family in one.schemes and (kind is None or one.kind in kinds)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,3 +110,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be kept in"):
         Journal(tmp_path / "file", ABOUT)
+
+
+def test_a_place_that_cannot_be_written_any_more_is_named(tmp_path: Path) -> None:
+    journal = begun(tmp_path, trials=1)
+    shutil.rmtree(journal.folder / "raw")
+    (journal.folder / "raw").write_text("")
+    with pytest.raises(UsageError, match="cannot be kept in"):
+        journal.add(0, WHOLE.scheme, WHOLE.trials[1], WHOLE.raw)
+    journal.fail("No space.")
+    (run,) = find_runs([tmp_path])
+    assert run.status == "damaged"  # its raw output is gone
