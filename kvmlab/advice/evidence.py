@@ -147,6 +147,6 @@ def _sentence(result: Result, metric: str, workload: str | None) -> str:
     interval = f" [{found.low:.4g} … {found.high:.4g}]" if found.count > 1 else ", a single trial"
     name = metric.rsplit("_", 1)[0] if workload is None else metric
     return (
-        f"{name}{where}: {found.median:.4g}{interval} {found.unit}, {result.clock.value} time"
+        f"{name}{where}: {found.median:.4g} {found.unit}{interval}, {result.clock.value} time"
         f"{', emulated host' if result.emulated else ''}"
     )
