@@ -14,7 +14,7 @@ from kvmlab.measure import OnProgress, Progress
 from kvmlab.report import figures
 from kvmlab.results import Result
 from kvmlab.widgets.cards import line
-from kvmlab.widgets.ticker import Ticker
+from kvmlab.widgets.ticker import Ticker, in_jupyter
 
 LONGEST_SEC = 10
 # Clicks made while a trial runs reach the kernel right after it.
@@ -22,6 +22,7 @@ _DEAF_SEC = 0.5
 
 Run = Callable[[str, int, OnProgress | None], Result]
 Draw = Callable[..., object]
+Later = Callable[[float, Callable[[], None]], object]
 
 
 class TrialPanel:
@@ -32,6 +33,8 @@ class TrialPanel:
     the kernel busy, as a cell does; what is clicked meanwhile is not kept for later.
 
     ``draw`` makes the figure from all results. Without ``seconds`` a run has no length to choose.
+    ``later`` calls something after so many seconds; left out, it is the kernel's loop if there is
+    one.
 
     Raises:
         UsageError: ``model`` is none of ``models``.
@@ -45,6 +48,7 @@ class TrialPanel:
         model: str,
         seconds: int | None,
         draw: Draw = figures.overview,
+        later: Later | None = None,
     ) -> None:
         if model not in models:
             raise UsageError(
@@ -52,6 +56,7 @@ class TrialPanel:
             )
         self._run = run
         self._draw = draw
+        self._later = later or (_by_the_kernel if in_jupyter() else None)
         self._busy = False
         self._model = ipywidgets.Dropdown(options=list(models), value=model, description="card")
         length = seconds or 1
@@ -106,15 +111,17 @@ class TrialPanel:
 
     def _listen_again(self) -> None:
         """Take clicks again, but not those that were made in the meantime and wait in line."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        if self._later is None:
             self._free()
         else:
-            loop.call_later(_DEAF_SEC, self._free)
+            self._later(_DEAF_SEC, self._free)
 
     def _free(self) -> None:
         self._busy = self.button.disabled = False
 
     def _show(self, step: Progress) -> None:
         self._line.value = line(f"{step.done}/{step.total}  {step.what}", step.done / step.total)
+
+
+def _by_the_kernel(seconds: float, call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +10,7 @@ from kvmlab.errors import MeasureError, UsageError
 from kvmlab.measure import OnProgress, Progress
 from kvmlab.results import Result
 from kvmlab.widgets import TrialPanel, card
+from kvmlab.widgets.panel import Later
 from tests.report import made
 
 CARDS = ("e1000", "e1000e", "broken", "interrupted")
@@ -32,8 +33,8 @@ def trial(model: str, seconds: int, progress: OnProgress | None) -> Result:
     return made.result(model, model, (25.0,), (22_000,), 0.4)
 
 
-def panel(model: str = "e1000e") -> TrialPanel:
-    return TrialPanel(trial, CARDS, model=model, seconds=2)
+def panel(model: str = "e1000e", later: Later | None = None) -> TrialPanel:
+    return TrialPanel(trial, CARDS, model=model, seconds=2, later=later)
 
 
 def test_one_trial_is_run_from_the_parameters_alone() -> None:
@@ -71,19 +72,17 @@ def test_cards_escape_what_they_show() -> None:
 
 def test_clicks_made_while_a_trial_ran_are_not_kept_for_later() -> None:
     """In a kernel they wait in line, and arrive when the trial is over."""
-
-    async def clicks() -> None:
-        made_panel.button.click()
-        made_panel.button.click()
-        assert len(asked) == 2
-        async with asyncio.timeout(10):
-            while made_panel.button.disabled:
-                await asyncio.sleep(0.05)
-        made_panel.button.click()
-        assert len(asked) == 3
-
-    made_panel = panel()
-    asyncio.run(clicks())
+    waiting: list[Callable[[], None]] = []
+    made_panel = panel(later=lambda _seconds, call: waiting.append(call))
+    made_panel.button.click()
+    made_panel.button.click()
+    assert len(asked) == 2, "the one that it is made with, and one click"
+    assert made_panel.button.disabled
+    (free,) = waiting
+    free()
+    assert not made_panel.button.disabled
+    made_panel.button.click()
+    assert len(asked) == 3
 
 
 def test_an_interrupted_trial_leaves_a_panel_that_works() -> None:
