@@ -171,7 +171,8 @@ def _axes(
                 "anchor": f"y{suffix}",
                 "range": [0, 100],
                 "tickvals": [0, 50, 100],
-                "ticksuffix": " %",
+                # Nothing at 0: it would meet the 100 % of the column before.
+                "ticktext": ["", "50 %", "100 %"],
                 "fixedrange": True,
             },
             f"yaxis{suffix}": {
