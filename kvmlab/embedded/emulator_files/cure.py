@@ -1,33 +1,66 @@
-"""Cures one defect of QEMU's SVM emulation, in the source tree given as argument.
+"""Two changes to QEMU, made by rule in the source tree given as argument.
 
-`helper_vmrun` delivers an injected interrupt itself by `do_interrupt_x86_hardirq()`, after it has
-stored the vector in `cs->exception_index`, and leaves the vector there. The next time the CPU's
-loop stops because its instruction budget is used up (`-icount`), the stale vector is delivered a
-second time, into code that runs with interrupts off. The cure clears the index, as every other
-caller does. Docs: docs/qemu-svm-event-injection.md.
+**The cure.** `helper_vmrun` delivers an injected interrupt itself by `do_interrupt_x86_hardirq()`,
+after it has stored the vector in `cs->exception_index`, and leaves the vector there. The next time
+the CPU's loop stops because its instruction budget is used up (`-icount`), the stale vector is
+delivered a second time, into code that runs with interrupts off. The cure clears the index, as
+every other caller does. Docs: docs/qemu-svm-event-injection.md.
+
+**Short waits.** While no CPU has anything to do, `-icount sleep=on` lets the virtual clock follow
+the real one until the next timer. How long QEMU then really slept depends on what else the machine
+does, and that ends up in the virtual clock. Waits of less than `SHORT_NS` are therefore skipped
+exactly, as `sleep=off` skips all of them; longer ones still take their time, since libvirt and ssh
+talk to a world whose clock is real. Docs: docs/virtual-clock.md.
 """
 
 import re
 import sys
 from pathlib import Path
 
+SHORT_NS = 2_000_000
 CALL = re.compile(
     r"(case SVM_EVTINJ_TYPE_INTR:\n(?:(?!case )[^\n]*\n)*?"
     r"(?P<indent> +)do_interrupt_x86_hardirq\(env, vector, 1\);\n)"
     r"(?P<rest>(?:(?!case )[^\n]*\n)*?\s+break;\n)"
 )
 LINE = "cs->exception_index = -1;"
+# Of the two places that ask for the option, the one that has a wait at hand.
+WAIT = re.compile(r"(if \(deadline > 0\) \{(?:(?!if \()[^;])*?if \()!icount_sleep\)")
 
-found = sorted(Path(sys.argv[1]).glob("target/i386/tcg/*/svm_helper.c"))
-if len(found) != 1:
-    sys.exit(f"kvmlab: expected one svm_helper.c below {sys.argv[1]}, found {len(found)}")
-text = found[0].read_text()
-match = CALL.search(text)
-if match is None:
-    sys.exit("kvmlab: svm_helper.c has changed; the place of the cure was not found")
-if LINE in match["rest"]:
-    print("kvmlab: this QEMU is cured already", file=sys.stderr)
-else:
+
+def only(pattern: str) -> Path:
+    """The one source file that the pattern finds."""
+    found = sorted(Path(sys.argv[1]).glob(pattern))
+    if len(found) != 1:
+        sys.exit(f"kvmlab: expected one {pattern} below {sys.argv[1]}, found {len(found)}")
+    return found[0]
+
+
+def cure_svm() -> None:
+    """Clear what was delivered."""
+    path = only("target/i386/tcg/*/svm_helper.c")
+    text = path.read_text()
+    match = CALL.search(text)
+    if match is None:
+        sys.exit("kvmlab: svm_helper.c has changed; the place of the cure was not found")
+    if LINE in match["rest"]:
+        print("kvmlab: this QEMU is cured already", file=sys.stderr)
+        return
     cured = f"{match[1]}{match['indent']}{LINE}\n{match['rest']}"
-    found[0].write_text(text[: match.start()] + cured + text[match.end() :])
-    print(f"kvmlab: cured {found[0].name}", file=sys.stderr)
+    path.write_text(text[: match.start()] + cured + text[match.end() :])
+    print(f"kvmlab: cured {path.name}", file=sys.stderr)
+
+
+def skip_short_waits() -> None:
+    """Let the virtual clock jump to a timer that is near."""
+    path = only("accel/tcg/icount-common.c")
+    text = path.read_text()
+    changed, count = WAIT.subn(rf"\g<1>!icount_sleep || deadline < {SHORT_NS})", text)
+    if count != 1:
+        sys.exit("kvmlab: icount-common.c has changed; the place of short waits was not found")
+    path.write_text(changed)
+    print(f"kvmlab: short waits in {path.name} are exact", file=sys.stderr)
+
+
+cure_svm()
+skip_short_waits()

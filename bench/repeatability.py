@@ -1,0 +1,114 @@
+"""How well the virtual clock repeats: each scheme many times, with and without busy CPUs beside it.
+
+Two rounds, each on a host restored anew: with this machine as it is, and with an endless loop on
+each of its CPUs. In a round each scheme is applied twice, and half of its trials are run each time.
+
+A spread is the standard deviation of the trials over their mean. The goal is 2 % for throughput and
+latency of virtio, vhost, macvtap and VF.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import kvmlab
+from bench._harness import Bench, repeats
+from kvmlab.measure import measure
+from kvmlab.results import Result, tidy
+from kvmlab.schemes import Scheme
+
+SCHEMES: Mapping[str, Scheme] = {
+    "e1000": kvmlab.FullEmulation("e1000"),
+    "virtio, QEMU": kvmlab.Virtio(backend="qemu"),
+    "virtio, vhost": kvmlab.Virtio(backend="vhost"),
+    "macvtap": kvmlab.Macvtap(),
+    "VF": kvmlab.SriovVf(),
+}
+METRICS = {
+    "tcp_up_mbps": "Mbit/s",
+    "tcp_down_mbps": "Mbit/s",
+    "rtt_p50_us": "us",
+}
+COSTS = {"vm_exits_per_packet": "exits", "cpu_us_per_packet": "us"}
+_LOOP = "while True: pass"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``--count`` trials of each scheme and load."""
+    count = repeats(10, argv)
+    bench = Bench("repeatability", "the same schemes again and again, under the virtual clock")
+    with _round(bench) as lab:
+        _measure_all(bench, lab, count, "as it is")
+    with _busy(), _round(bench) as lab:
+        _measure_all(bench, lab, count, "busy")
+    _tell_spreads(bench)
+    bench.finish()
+
+
+@contextmanager
+def _round(bench: Bench) -> Iterator[kvmlab.Lab]:
+    with kvmlab.open_lab("embedded") as lab:
+        bench.notes["clock"] = lab.host.clock.meaning
+        lab.inspect()
+        yield lab
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    loops = [subprocess.Popen((sys.executable, "-c", _LOOP)) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def _measure_all(bench: Bench, lab: kvmlab.Lab, count: int, load: str) -> None:
+    for part in (count // 2, count - count // 2):
+        settings = kvmlab.Trials(
+            count=part, workloads=("tcp_up", "tcp_down", "latency"), trace_path=False
+        )
+        for name, scheme in SCHEMES.items():
+            with (
+                bench.timed(f"wall time of {part} trials each, {name}, {load}"),
+                lab.plan(scheme).applied(lab.vm) as nic,
+            ):
+                result = measure(lab.host, lab.vm, nic, settings)
+            _keep(bench, result, name, load)
+
+
+def _keep(bench: Bench, result: Result, name: str, load: str) -> None:
+    table = tidy([result])
+    for metric, unit in METRICS.items():
+        for value in table[table["metric"] == metric]["value"]:
+            bench.add(f"{name}: {metric}, {load}", float(value), unit)
+    for metric, unit in COSTS.items():
+        found = table[(table["metric"] == metric) & (table["workload"] == "tcp_up")]
+        for value in found["value"]:
+            bench.add(f"{name}: {metric}, {load}", float(value), unit)
+
+
+def _tell_spreads(bench: Bench) -> None:
+    for name in SCHEMES:
+        for metric in (*METRICS, *COSTS):
+            quiet, busy = (
+                bench.series[f"{name}: {metric}, {load}"] for load in ("as it is", "busy")
+            )
+            if min(len(quiet), len(busy)) > 1:
+                told = f"{_spread(quiet):.1%} as it is, {_spread(busy):.1%} busy"
+                ratio = statistics.median(busy) / statistics.median(quiet)
+                bench.notes[f"spread of {name}: {metric}"] = f"{told}; medians {ratio:.3f} times"
+
+
+def _spread(samples: Sequence[float]) -> float:
+    return statistics.stdev(samples) / statistics.fmean(samples)
+
+
+if __name__ == "__main__":
+    main()
