@@ -13,6 +13,7 @@ _FEW_FOR_OUTLIERS = 5
 _MADS = 5.0
 _LEAST_SHARE = 0.05
 _WAITED_TIMES, _WAITED_MORE = 1.5, 20.0  # times, and percent of one CPU
+_BUSY_MORE = 15.0  # percent of one CPU
 _SLOWER = 0.9
 
 
@@ -36,6 +37,12 @@ def _apart(trial: Trial, others: Sequence[Trial]) -> Iterator[str]:
         yield (
             f"the VM's threads waited for a CPU {waited:.0f} % of the time, {middle:.0f} % in the "
             "other trials"
+        )
+    busy, others_busy = _condition(trial, "others_cpu_percent"), _each(others, "others_cpu_percent")
+    if busy is not None and others_busy and busy > statistics.median(others_busy) + _BUSY_MORE:
+        yield (
+            f"other programs of the host took {busy:.0f} % of a CPU, "
+            f"{statistics.median(others_busy):.0f} % in the other trials"
         )
     rate, rates = _condition(trial, "cpu_frequency_mhz"), _each(others, "cpu_frequency_mhz")
     if rate is not None and rates and rate < _SLOWER * statistics.median(rates):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kvmlab.errors import MeasureError, OutputError
@@ -176,6 +176,18 @@ def _difference(
     seen = {part: count for part, count in parts.items() if count} or {"none": 0}
     for part, count in sorted(seen.items(), key=lambda item: -item[1]):
         yield Cost(name, part, float(count), unit)
+
+
+def others_percent(begin: Snapshot, end: Snapshot, spent: Iterable[Cost]) -> float:
+    """CPU time of the host's programs that are not the VM's, in percent of one CPU.
+
+    The peer's program is among them where the peer is a namespace of the host. The kernel samples
+    at its tick, so this is good to a few percent of a window of a second.
+    """
+    kinds = ("user", "nice", "system")
+    all_us = sum(end.cpu_ticks[kind] - begin.cpu_ticks[kind] for kind in kinds) * US_PER_TICK
+    vm_us = sum(cost.value for cost in spent if cost.name == "cpu_us")
+    return max(0.0, all_us - vm_us) / (end.at_sec - begin.at_sec) / 1e4
 
 
 def _syscall_costs(begin: Snapshot, end: Snapshot) -> Iterator[Cost]:

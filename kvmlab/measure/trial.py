@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
-from kvmlab.measure.machine_load import Surroundings
+from kvmlab.measure.machine_load import HOST, Surroundings
 from kvmlab.measure.meters import Meters, Watch, patience
 from kvmlab.measure.queues import (
     QueueCounters,
@@ -17,7 +17,7 @@ from kvmlab.measure.queues import (
     thread_shares,
 )
 from kvmlab.measure.settings import Trials
-from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, window
+from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, others_percent, window
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.workloads import SPARE_SEC, Workload
 from kvmlab.results import Condition, Cost, Metric, Raw, Share, Trial, Window
@@ -127,6 +127,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         return _Attempt(client.stdout, meters.server_log, None, ())
     spent = _told(work, costs(*found, meters.roles, meters.interrupt_devices))
     counted = window(*found, meters.device, meters.counted_at)
+    others = Condition("others_cpu_percent", HOST, others_percent(*found, spent), "%")
     return _Attempt(
         client.stdout,
         meters.server_log,
@@ -137,7 +138,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         else (),
         (*_flags(spent, counted), *around.flags),
         _shares(subject, found, queues, then),
-        (took, *around.conditions),
+        (took, others, *around.conditions),
     )
 
 

@@ -94,7 +94,8 @@ class Condition:
     """What a trial met with on the machine, which may explain it: no cost of the scheme.
 
     ``name`` is one of ``load_count`` (runnable tasks, mean of a minute), ``emulator_wait_percent``
-    (of the time, all threads together), ``cpu_frequency_mhz`` (the slowest CPU),
+    (of the time, all threads together), ``others_cpu_percent`` (of one CPU, by programs that are
+    not the VM's, as the peer's), ``cpu_frequency_mhz`` (the slowest CPU),
     ``temperature_celsius`` (the hottest zone), ``throttled_count``, ``client_sec`` (of wall time,
     from the client's start to its end); ``where`` says of which machine ("host", "machine
     beneath", "machine that runs kvmlab").

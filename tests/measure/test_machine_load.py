@@ -144,6 +144,16 @@ def test_a_trial_whose_vm_waited_for_a_cpu_is_flagged() -> None:
     assert flagged(trials)[0].flags == ()
 
 
+def test_a_trial_beside_a_busy_program_is_flagged() -> None:
+    def beside(number: int, percent: float) -> Trial:
+        busy = Condition("others_cpu_percent", "host", percent, "%")
+        return replace(trial(number, 100), conditions=(busy,))
+
+    *_, hit = flagged([beside(1, 20), beside(2, 25), beside(3, 70)])
+    assert hit.flags == ("other programs of the host took 70 % of a CPU, 22 % in the other trials",)
+    assert not any(one.flags for one in flagged([beside(n, 20 + 5 * (n % 2)) for n in range(6)]))
+
+
 def test_a_slower_clock_rate_is_flagged() -> None:
     _, _, slow = flagged([trial(1, 100), trial(2, 100), trial(3, 100, mhz=1200)])
     assert slow.flags == ("CPUs at 1200 MHz, 2000 MHz in the other trials",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from kvmlab.errors import MeasureError, OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
-from kvmlab.measure.snapshot import Roles, Snapshot, arrived_pps, costs, parse_snapshots, window
+from kvmlab.measure.snapshot import (
+    Roles,
+    Snapshot,
+    arrived_pps,
+    costs,
+    others_percent,
+    parse_snapshots,
+    window,
+)
+from kvmlab.results import Cost
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
 ROLES = Roles(290, frozenset({294, 295}))
@@ -155,3 +165,16 @@ def test_a_snapshot_without_one_of_its_parts_is_an_output_error(missing: str) ->
     whole = (DATA / "window-vhost-tcp_up.txt").read_text()
     with pytest.raises(OutputError):
         parse_snapshots(whole.replace(missing, "# gone"))
+
+
+def test_what_other_programs_took_of_the_host() -> None:
+    begin, end = pair("window-e1000e-pps.txt")
+    ticks = dict(begin.cpu_ticks)
+    later = replace(
+        begin,
+        at_sec=begin.at_sec + 2,
+        cpu_ticks={**ticks, "user": ticks["user"] + 100, "idle": ticks["idle"] + 900},
+    )
+    assert others_percent(begin, later, (Cost("cpu_us", "guest", 600_000, "µs"),)) == 20
+    assert others_percent(begin, later, (Cost("cpu_us", "guest", 2_000_000, "µs"),)) == 0
+    assert 0 <= others_percent(begin, end, costs(begin, end, ROLES, ())) < 200
