@@ -1,7 +1,8 @@
 """How well the virtual clock repeats: each scheme many times, with and without busy CPUs beside it.
 
 Two rounds, each on a host restored anew: with this machine as it is, and with an endless loop on
-each of its CPUs. In a round each scheme is applied twice, and half of its trials are run each time.
+each of its CPUs (``--load`` picks one of them: "quiet" or "busy"). In a round each scheme is applied
+twice, and half of its trials are run each time.
 
 A spread is the standard deviation of the trials over their mean. The goal is 2 % for throughput and
 latency of virtio, vhost, macvtap and VF.
@@ -9,12 +10,13 @@ latency of virtio, vhost, macvtap and VF.
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import kvmlab
 from bench._harness import Bench, repeats
@@ -35,17 +37,21 @@ METRICS = {
     "rtt_p50_us": "us",
 }
 COSTS = {"vm_exits_per_packet": "exits", "cpu_us_per_packet": "us"}
+LOADS = ("quiet", "busy")
 _LOOP = "while True: pass"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``--count`` trials of each scheme and load."""
-    count = repeats(10, argv)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--load", choices=LOADS, action="append")
+    chosen, further = parser.parse_known_args(argv)
+    count = repeats(10, further)
     bench = Bench("repeatability", "the same schemes again and again, under the virtual clock")
-    with _round(bench) as lab:
-        _measure_all(bench, lab, count, "as it is")
-    with _busy(), _round(bench) as lab:
-        _measure_all(bench, lab, count, "busy")
+    for load in chosen.load or LOADS:
+        beside = _busy() if load == "busy" else nullcontext()
+        with beside, _round(bench) as lab:
+            _measure_all(bench, lab, count, load)
     _tell_spreads(bench)
     bench.finish()
 
@@ -95,15 +101,10 @@ def _keep(bench: Bench, result: Result, name: str, load: str) -> None:
 
 
 def _tell_spreads(bench: Bench) -> None:
-    for name in SCHEMES:
-        for metric in (*METRICS, *COSTS):
-            quiet, busy = (
-                bench.series[f"{name}: {metric}, {load}"] for load in ("as it is", "busy")
-            )
-            if min(len(quiet), len(busy)) > 1:
-                told = f"{_spread(quiet):.1%} as it is, {_spread(busy):.1%} busy"
-                ratio = statistics.median(busy) / statistics.median(quiet)
-                bench.notes[f"spread of {name}: {metric}"] = f"{told}; medians {ratio:.3f} times"
+    for series, samples in bench.series.items():
+        if len(samples) > 1 and not series.startswith("wall time"):
+            middle = statistics.fmean(samples)
+            bench.notes[f"spread of {series}"] = f"{_spread(samples):.1%} of {middle:.4g}"
 
 
 def _spread(samples: Sequence[float]) -> float:
