@@ -67,8 +67,8 @@ def claim(
 ) -> Claim:
     """Judge a claim about a ratio (current / baseline) by the comparison's interval.
 
-    Borne out where the whole interval fits the bound, contradicted where all of it is beyond,
-    not shown otherwise. Give one bound.
+    Borne out where the whole interval is on this side of the bound, contradicted where all of it
+    is beyond, not shown otherwise: an interval that ends at 1 shows no difference. Give one bound.
 
     Raises:
         UsageError: no bound, or two.
@@ -77,11 +77,11 @@ def claim(
         raise UsageError("A claim needs one bound, `at_least` or `at_most`.")
     low, high = comparison.low, comparison.high
     if at_least is not None:
-        fits, beyond = low >= at_least, high < at_least
+        fits, beyond = low > at_least, high < at_least
         bound = f"a ratio of at least {names.number(at_least)}"
     else:
         assert at_most is not None
-        fits, beyond = high <= at_most, low > at_most
+        fits, beyond = high < at_most, low > at_most
         bound = f"a ratio of at most {names.number(at_most)}"
     outcome: Outcome = "borne out" if fits else "contradicted" if beyond else "not shown"
     return Claim(text, comparison, outcome, bound)

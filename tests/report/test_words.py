@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -134,3 +134,11 @@ def test_rows_show_every_cell_whole() -> None:
     assert long in str(frame._repr_html_())  # type: ignore[operator]
     assert long in repr(frame)
     assert repr(frame).splitlines()[0].split() == ["name", "value", "now"]
+
+
+def test_an_interval_that_ends_at_one_bears_nothing_out() -> None:
+    found = replace(compare(made.e1000(), made.virtio(), "rtt_p50_us"), low=0.25, high=1.0)
+    assert sentences.claim("It is shorter.", found, at_most=1.0).outcome == "not shown"
+    assert sentences.claim(
+        "It is longer.", replace(found, low=1.0, high=4.0), at_least=1.0
+    ).outcome == ("not shown")
