@@ -95,8 +95,9 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
 
     Where the baseline can be zero the ratio has no upper end (infinity). A counter that is zero in
     every trial of one sample and in none of the other (three trials each, at least) needs no
-    spread to differ: its ratio is 0, or infinite. Two trials each without any spread claim nothing:
-    a figure of few digits (a round trip in whole microseconds) repeats by chance.
+    spread to differ: its ratio is 0, or infinite. A figure of few digits (a round trip in whole
+    microseconds) repeats by chance: its trials are taken to spread by what rounding hides, at
+    least. Two trials each without any spread, rounded or not, claim nothing.
     """
     import numpy as np
 
@@ -107,7 +108,8 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
             return 0.0, 0.0
         if not any(baseline) and all(current):
             return math.inf, math.inf
-    if len(set(baseline)) == 1 and len(set(current)) == 1:
+    alike = len(set(baseline)) == 1 and len(set(current)) == 1
+    if alike and not _step(baseline, current):
         ratio = ratio_of(baseline[0], current[0])
         if min(len(baseline), len(current)) >= _LEAST_ALIKE:
             return ratio, ratio
@@ -134,11 +136,14 @@ def _welch_ratio(baseline: list[float], current: list[float]) -> tuple[float, fl
     import numpy as np
 
     below, above = np.asarray(baseline), np.asarray(current)
+    step = _step(baseline, current)
+    hidden = (step, step)
     positive = bool((below > 0).all() and (above > 0).all())
     if positive:
+        hidden = (step / float(below.mean()), step / float(above.mean()))
         below, above = np.log(below), np.log(above)
     centre = float(above.mean() - below.mean())
-    half = _welch_half_width(below.tolist(), above.tolist())
+    half = _welch_half_width(below.tolist(), above.tolist(), hidden)
     if positive:
         return math.exp(centre - half), math.exp(centre + half)
     middle = float(below.mean())
@@ -147,11 +152,24 @@ def _welch_ratio(baseline: list[float], current: list[float]) -> tuple[float, fl
     return max(0.0, 1 + (centre - half) / middle), max(0.0, 1 + (centre + half) / middle)
 
 
-def _welch_half_width(below: list[float], above: list[float]) -> float:
+def _step(*samples: list[float]) -> float:
+    """The step in which values were rounded: 1, 0.1, 0.01 or 0.001; 0 where they were not."""
+    values = [value for sample in samples for value in sample]
+    for digits in range(4):
+        if any(values) and all(math.isclose(value, round(value, digits)) for value in values):
+            return float(10**-digits)
+    return 0.0
+
+
+def _welch_half_width(below: list[float], above: list[float], steps: tuple[float, float]) -> float:
+    """Half of Welch's interval; a sample varies at least as values rounded to its step do."""
     import numpy as np
     from scipy import stats
 
-    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (below, above)]
+    parts = [
+        max(float(np.var(sample, ddof=1)), step**2 / 12) / len(sample)
+        for sample, step in zip((below, above), steps, strict=True)
+    ]
     total = sum(parts)
     if total == 0:
         return 0.0

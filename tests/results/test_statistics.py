@@ -109,25 +109,16 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says(count: int) -> No
     assert held / rounds > 0.9
 
 
-def test_figures_of_few_digits_claim_nothing_by_repeating_twice() -> None:
+def test_figures_of_few_digits_spread_by_what_rounding_hides() -> None:
     # Round trips of 113 or 114 µs, by chance: of two trials each, one comparison in eight is such.
     low, high = ratio_interval([113.0, 113.0], [114.0, 114.0])
     assert low <= 1 <= high
-    low, high = ratio_interval([113.0] * 3, [114.0] * 3)
-    assert low == high == pytest.approx(114 / 113)
-    assert ratio_interval([113.0] * 2, [113.0] * 2) == (1, 1)
-
-
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_of_like_schemes_in_whole_microseconds_few_are_told_apart(count: int) -> None:
-    generator = random.Random(count)
-    rounds = 300
-    claims = 0
-    for _ in range(rounds):
-        first, second = ([generator.choice((113.0, 114.0)) for _ in range(count)] for _ in "ab")
-        low, high = ratio_interval(first, second)
-        claims += low > 1 or high < 1
-    assert claims / rounds <= 0.05
+    # A quarter of it is no matter of rounding.
+    low, high = ratio_interval([438.0, 438.0], [113.0, 113.0])
+    assert 0.25 < low < 113 / 438 < high < 0.27
+    # Nothing was rounded here, so that nothing is known of how such a figure varies.
+    low, high = ratio_interval([0.0412345, 0.0412345], [0.3012345, 0.3012345])
+    assert low <= 1 <= high
 
 
 def test_a_clear_difference_is_claimed_from_three_trials() -> None:
