@@ -51,8 +51,8 @@ def test_each_layer_taken_away_pays(
 def test_fewer_layers_are_a_shorter_way(ranked: tuple[Result, ...]) -> None:
     medians = _medians(ranked, "rtt_p50_us", "latency")
     from_e1000, *others = _gains(medians, "lower")
-    # A single echo has nothing to share a doorbell with. Virtio saves its exits to QEMU and waits for
-    # QEMU's main loop to wake up instead: about as long, where every instruction counts alike.
+    # A single echo has nothing to share a doorbell with. Virtio saves its exits to QEMU and waits
+    # for QEMU's main loop to wake up instead: about as long, where every instruction counts alike.
     assert from_e1000 > 0.9, medians
     assert all(gain > 1.3 for gain in others), medians
 
