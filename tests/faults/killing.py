@@ -104,9 +104,12 @@ def killer(repository: Path) -> Iterator[Killer]:
 
 
 def kill_everywhere(
-    name: str, host: Host, killing: Killer, tell: Callable[[Case], None]
+    name: str, host: Host, killing: Killer, tell: Callable[[Case], None], *, every: int = 1
 ) -> tuple[Case, ...]:
-    """Kill at every moment of the scheme of that name, restore, compare; one case for each."""
+    """Kill at every moment of the scheme of that name, restore, compare; one case for each.
+
+    ``every`` above 1 takes that many moments in one step, and misses those between.
+    """
     scheme, wire = SCHEMES[name]
     vm = TestVM.find(host)
     before = photograph(host, vm)
@@ -116,7 +119,8 @@ def kill_everywhere(
         raise KvmlabError(f"{name} cannot be applied at all.", evidence=str(whole))
     cases = [after(name, "nothing", host, vm, before)]
     tell(cases[0])
-    for number, moment in enumerate(whole["seen"]):
+    for number in range(every - 1, len(whole["seen"]), every):
+        moment = whole["seen"][number]
         died = killing.apply(plan, number)
         if died["status"] != -9:
             raise KvmlabError(f"{name} was not killed before {moment}.", evidence=str(died))

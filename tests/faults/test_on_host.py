@@ -56,6 +56,14 @@ def test_killed_at_every_moment(scene: Scene, repository: Path) -> None:
     assert len([case for case in cases if case.how == "by restore"]) > 8
 
 
+@pytest.mark.parametrize("name", ["passthrough", "sriov-vf"])
+def test_killed_with_a_function_half_given_away(name: str, scene: Scene, repository: Path) -> None:
+    with killer(repository) as killing:
+        cases = kill_everywhere(name, scene.host, killing, lambda case: None, every=4)
+    assert [case for case in cases if case.lost] == []
+    assert len([case for case in cases if case.how == "by restore"]) > 1
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault(name: str, scene: Scene) -> None:
     case = try_fault(name, scene)

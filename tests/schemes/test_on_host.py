@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +16,6 @@ from kvmlab.changes import (
     install,
     leftovers,
     read_channels,
-    restore,
     set_channels,
     uninstall,
 )
@@ -31,7 +27,6 @@ from kvmlab.schemes import Macvtap, PciPassthrough, Scheme, SriovVf, Virtio, per
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
-    from kvmlab.lab import Lab
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
@@ -265,68 +260,3 @@ def test_files_for_the_next_boot(facts: HostFacts, host: Host) -> None:
         assert "options igb max_vfs=7" in shown
     finally:
         uninstall(host, *files)
-
-
-def coordinates(lab: Lab, plan: Plan, path: Path) -> Path:
-    """How another process reaches the same host, and what it shall do there."""
-    lease = lab._lease
-    assert lease is not None
-    ssh = {
-        "address": lease.address,
-        "port": lease.port,
-        "user": lease.user,
-        "key": str(lease.key_path),
-        "known_hosts": str(lease.known_hosts),
-    }
-    told = {**vars(plan), "steps": [step.to_dict() for step in plan.steps]}
-    path.write_text(json.dumps({"spec": lab.host.spec, "ssh": ssh, "plan": told}))
-    return path
-
-
-def die(path: Path, moment: int, repository: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, "-m", "tests.changes.dying_on_host", str(path), str(moment)),
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def early_and_late(moments: list[str]) -> list[int]:
-    """Between two commands on the host, with the device half in, in use, and half out."""
-    commands = [number for number, name in enumerate(moments) if name == "tee"]
-    return [*commands[1:3], moments.index("attached"), moments.index("in use"), len(moments) - 2]
-
-
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    ("scheme", "which"),
-    [
-        (PciPassthrough(group="take"), early_and_late),
-        (SriovVf(vfs=2), early_and_late),
-    ],
-    ids=lambda value: getattr(value, "id", None),
-)
-def test_killed(
-    scheme: Scheme,
-    which: Callable[[list[str]], list[int]],
-    lab: Lab,
-    facts: HostFacts,
-    repository: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("KVMLAB_STATE_HOME", str(tmp_path / "state"))
-    before = picture(lab.host)
-    path = coordinates(lab, scheme.plan(facts, vm=lab.vm), tmp_path / "coordinates.json")
-    whole = die(path, -1, repository)
-    assert whole.returncode == 0, whole.stderr
-    moments = json.loads(whole.stdout)
-    for number in which(moments):
-        done = die(path, number, repository)
-        assert done.returncode == -9, (moments[number], done.stderr)
-        restore(lab.host)
-        assert picture(lab.host) == before, (number, moments[number])
-        assert not restore(lab.host)
