@@ -1,8 +1,8 @@
 """How well the virtual clock repeats: each scheme many times, with and without busy CPUs beside it.
 
 Two rounds, each on a host restored anew: with this machine as it is, and with an endless loop on
-each of its CPUs (``--load quiet`` or ``--load busy`` for one of them). In a round each scheme is
-applied twice, and half of its trials are run each time.
+each of its CPUs (``--load quiet`` or ``--load busy`` for one of them, ``--scheme`` for some schemes). In
+a round each scheme is applied twice, and half of its trials are run each time.
 
 A spread is the standard deviation of the trials over their mean. The goal is 2 % for throughput and
 latency of virtio, vhost, macvtap and VF.
@@ -45,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """``--count`` trials of each scheme and load."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--load", choices=LOADS, action="append")
+    parser.add_argument("--scheme", choices=SCHEMES, action="append")
     chosen, further = parser.parse_known_args(argv)
     count = repeats(10, further)
     bench = Bench("repeatability", "the same schemes again and again, under the virtual clock")
     for load in chosen.load or LOADS:
         beside = _busy() if load == "busy" else nullcontext()
         with beside, _round(bench) as lab:
-            _measure_all(bench, lab, count, load)
+            _measure_all(bench, lab, count, load, chosen.scheme or tuple(SCHEMES))
     _tell_spreads(bench)
     bench.finish()
 
@@ -75,15 +76,17 @@ def _busy() -> Iterator[None]:
             loop.wait()
 
 
-def _measure_all(bench: Bench, lab: kvmlab.Lab, count: int, load: str) -> None:
+def _measure_all(
+    bench: Bench, lab: kvmlab.Lab, count: int, load: str, names: Sequence[str]
+) -> None:
     for part in (count // 2, count - count // 2):
         settings = kvmlab.Trials(
             count=part, workloads=("tcp_up", "tcp_down", "latency"), trace_path=False
         )
-        for name, scheme in SCHEMES.items():
+        for name in names:
             with (
                 bench.timed(f"wall time of {part} trials each, {name}, {load}"),
-                lab.plan(scheme).applied(lab.vm) as nic,
+                lab.plan(SCHEMES[name]).applied(lab.vm) as nic,
             ):
                 result = measure(lab.host, lab.vm, nic, settings)
             _keep(bench, result, name, load)
