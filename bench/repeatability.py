@@ -1,8 +1,8 @@
 """How well the virtual clock repeats: each scheme many times, with and without busy CPUs beside it.
 
 Two rounds, each on a host restored anew: with this machine as it is, and with an endless loop on
-each of its CPUs (``--load quiet`` or ``--load busy`` for one of them, ``--scheme`` for some schemes). In
-a round each scheme is applied twice, and half of its trials are run each time.
+each of its CPUs (``--load quiet`` or ``--load busy`` for one of them, ``--scheme`` for some
+schemes). In a round each scheme is applied twice, and half of its trials are run each time.
 
 A spread is the standard deviation of the trials over their mean. The goal is 2 % for throughput and
 latency of virtio, vhost, macvtap and VF.
