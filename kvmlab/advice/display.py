@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-from io import StringIO
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.advice.model import Advice
+from kvmlab.showing import plain_text, template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from rich.console import Console
 
 _WIDTH: Final = 110
@@ -18,21 +15,7 @@ _WIDTH: Final = 110
 
 def as_text(advice: Advice) -> str:
     """For a terminal, without colours, so that it can be kept and compared."""
-    from rich.console import Console
-
-    # In a notebook's kernel rich would show the text at once instead of writing it to the file.
-    console = Console(
-        file=StringIO(),
-        width=_WIDTH,
-        no_color=True,
-        highlight=False,
-        emoji=False,
-        force_jupyter=False,
-    )
-    show(advice, console)
-    output = console.file
-    assert isinstance(output, StringIO)
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+    return plain_text(lambda console: show(advice, console), width=_WIDTH)
 
 
 def show(advice: Advice, console: Console) -> None:
@@ -75,19 +58,8 @@ def show(advice: Advice, console: Console) -> None:
 
 def as_html(advice: Advice) -> str:
     """For a notebook; every text is escaped by the template engine."""
-    return _template().render(advice=advice, possible=_possible)
+    return template("kvmlab.advice", "advice.html.j2").render(advice=advice, possible=_possible)
 
 
 def _possible(value: bool | None) -> str:
     return {True: "Here:", False: "Not here:", None: "Not known:"}[value]
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("kvmlab.advice").joinpath("templates", "advice.html.j2")
-    return environment.from_string(source.read_text(encoding="utf-8"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-import jinja2
+from kvmlab.showing import template
 
 if TYPE_CHECKING:
     from kvmlab.changes.plan import Plan
@@ -29,20 +28,8 @@ def as_text(plan: Plan) -> str:
 def as_html(plan: Plan) -> str:
     """The plan for a notebook: a table of steps and a coloured diff."""
     diff = [(_line_kind(line), line) for line in plan.domain_diff.splitlines()]
-    return _template().render(plan=plan, diff=diff)
+    return template("kvmlab.changes", "plan.html.j2").render(plan=plan, diff=diff)
 
 
 def _line_kind(line: str) -> str:
     return next((kind for start, kind in _KINDS.items() if line.startswith(start)), "same")
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kvmlab.changes"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("plan.html.j2")

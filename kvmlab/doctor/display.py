@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-from io import StringIO
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.doctor.model import Diagnosis, Finding, Verdict
+from kvmlab.showing import plain_text, template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from rich.console import Console
 
 _WIDTH: Final = 118
@@ -37,21 +34,7 @@ def by_weight(diagnosis: Diagnosis) -> tuple[Finding, ...]:
 
 def as_text(diagnosis: Diagnosis) -> str:
     """For a terminal, without colours, so that it can be kept and compared."""
-    from rich.console import Console
-
-    # In a notebook's kernel rich would show the text at once instead of writing it to the file.
-    console = Console(
-        file=StringIO(),
-        width=_WIDTH,
-        no_color=True,
-        highlight=False,
-        emoji=False,
-        force_jupyter=False,
-    )
-    show(diagnosis, console)
-    output = console.file
-    assert isinstance(output, StringIO)
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+    return plain_text(lambda console: show(diagnosis, console), width=_WIDTH)
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
@@ -100,19 +83,8 @@ def _show_schemes(diagnosis: Diagnosis, console: Console) -> None:
 
 def as_html(diagnosis: Diagnosis) -> str:
     """For a notebook; every text is escaped by the template engine."""
-    return _template().render(
+    return template("kvmlab.doctor", "doctor.html.j2").render(
         diagnosis=diagnosis,
         findings=by_weight(diagnosis),
         signs={verdict: sign for verdict, (sign, _) in _SIGNS.items()},
     )
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("kvmlab.doctor").joinpath("templates", "doctor.html.j2")
-    return environment.from_string(source.read_text(encoding="utf-8"))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from io import StringIO
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.facts.rules import Rule
 from kvmlab.facts.types import Handover, KvmProof, LinkState, ModuleState, NetFunction
+from kvmlab.showing import plain_text, template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from rich.console import Console
 
     from kvmlab.facts.host_facts import HostFacts
 
@@ -73,20 +71,14 @@ def sheet(facts: HostFacts) -> Sheet:
 
 def as_text(shown: Sheet) -> str:
     """For a terminal, without colours, so that it can be kept and compared."""
+    return plain_text(lambda console: _show(shown, console), width=_WIDTH)
+
+
+def _show(shown: Sheet, console: Console) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # In a notebook's kernel rich would show the text at once instead of writing it to the file.
-    console = Console(
-        file=StringIO(),
-        width=_WIDTH,
-        no_color=True,
-        highlight=False,
-        emoji=False,
-        force_jupyter=False,
-    )
     console.print(shown.title, style="bold", markup=False)
     if shown.note:
         console.print(shown.note, markup=False)
@@ -106,25 +98,11 @@ def as_text(shown: Sheet) -> str:
         console.print(table)
         if section.note:
             console.print(section.note, markup=False)
-    output = console.file
-    assert isinstance(output, StringIO)
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
 def as_html(shown: Sheet) -> str:
     """For a notebook; every text is escaped by the template engine."""
-    return _template().render(sheet=shown)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("kvmlab.facts").joinpath("templates", "facts.html.j2")
-    return environment.from_string(source.read_text(encoding="utf-8"))
+    return template("kvmlab.facts", "facts.html.j2").render(sheet=shown)
 
 
 def _row(name: str, text: str, tone: str = "") -> tuple[Cell, ...]:

@@ -6,7 +6,7 @@ import ast
 
 from tests.house.tree import modules
 
-BOTTOM = ("errors", "clock", "waiting", "process")
+BOTTOM = ("errors", "clock", "waiting", "process", "showing")
 ORDER = (
     *BOTTOM,
     "hosts",
