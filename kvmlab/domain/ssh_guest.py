@@ -34,19 +34,6 @@ class SshGuest(GuestAgent):
         self._running: dict[int, tuple[subprocess.Popen[bytes], str | None]] = {}
         self._numbers = itertools.count(1)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_sec: float,
-        input_text: str | None = None,
-        check: bool = True,
-        quiet_sec: float = 0.0,
-    ) -> Completed:
-        """Run ``argv`` inside the VM; see `GuestAgent.run`."""
-        handle = self.start(argv, input_text=input_text)
-        return self.wait(handle, argv, timeout_sec=timeout_sec, check=check, quiet_sec=quiet_sec)
-
     def start(self, argv: Sequence[str], *, input_text: str | None = None) -> int:
         """Start ``argv`` inside the VM without waiting; returns a handle for `wait`."""
         try:
