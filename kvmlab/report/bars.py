@@ -291,20 +291,8 @@ def _whisker(panel: _Panel, summary: Summary, row: int) -> list[go.Scatter]:
 
 
 def _column_heading(figure: go.Figure, panel: _Panel, column: int) -> None:
-    axis = "x domain" if column == 1 else f"x{column} domain"
+    suffix = "" if column == 1 else str(column)
     # A cost carries its unit in its name; what has to be said is the traffic it was counted in.
     unit = "" if "_per_" in panel.metric else panel.unit
     second = ", ".join(filter(None, (panel.where, unit)))
-    figure.add_annotation(
-        text=text.lines(text.bold(panel.heading), second, panel.sense),
-        xref=axis,
-        yref="paper",
-        x=0,
-        y=1,
-        xanchor="left",
-        yanchor="bottom",
-        align="left",
-        showarrow=False,
-        font={"size": 12},
-        yshift=4,
-    )
+    style.over_panel(figure, suffix, panel.heading, second, panel.sense)

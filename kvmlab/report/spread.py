@@ -61,7 +61,7 @@ def spread(*results: Result, workload: str = "tcp_up", shown: Sequence[str] = SH
         for number in numbers:
             figure.add_trace(_part(bars, kind, number, suffix, legend=column == 0))
         _axes(figure, suffix, (start, min(1.0, start + width)), results, labelled=column == 0)
-        _heading(figure, suffix, kind)
+        style.over_panel(figure, suffix, names.SHARES[kind], f"by {names.ONE_OF[kind]}")
     # Below the axis and its labels, measured in pixels.
     figure.update_layout(legend={"y": -_LEGEND_PX / (ROW_PX * len(results))})
     traffic = names.WORKLOADS.get(workload, workload)
@@ -197,20 +197,4 @@ def _axes(
                 "traceorder": "normal",
             },
         }
-    )
-
-
-def _heading(figure: go.Figure, suffix: str, kind: str) -> None:
-    figure.add_annotation(
-        text=text.lines(text.bold(names.SHARES[kind]), f"by {names.ONE_OF[kind]}"),
-        xref=f"x{suffix} domain",
-        yref="paper",
-        x=0,
-        y=1,
-        xanchor="left",
-        yanchor="bottom",
-        align="left",
-        showarrow=False,
-        font={"size": 12},
-        yshift=4,
     )

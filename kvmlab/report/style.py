@@ -152,6 +152,23 @@ def template() -> go.layout.Template:
     )
 
 
+def over_panel(figure: go.Figure, suffix: str, title: str, *lines: str) -> None:
+    """A panel's title and what it needs to be read, above its x axis ("", "2", "3", …)."""
+    figure.add_annotation(
+        text=text.lines(text.bold(title), *lines),
+        xref=f"x{suffix} domain",
+        yref="paper",
+        x=0,
+        y=1,
+        xanchor="left",
+        yanchor="bottom",
+        align="left",
+        showarrow=False,
+        font={"size": 12},
+        yshift=4,
+    )
+
+
 def labels(results: Sequence[Result]) -> list[str]:
     """What rows of a figure are called: the labels, with the hosts where there are several."""
     several = len({result.host for result in results}) > 1
