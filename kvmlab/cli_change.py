@@ -45,7 +45,8 @@ Cable = Annotated[
     str,
     typer.Option(
         "--cable",
-        help="The cable under test: PORT,VM-ADDRESS,PEER-ADDRESS[,netns:NAMESPACE/PORT]. "
+        help="The cable under test: PORT,VM-ADDRESS,PEER-ADDRESS[,PEER], PEER being "
+        "netns:NAMESPACE/PORT or, for a machine of its own, ssh://USER@MACHINE. "
         "The embedded host has its own.",
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import shlex
 import subprocess
 import threading
@@ -104,6 +105,29 @@ def start(
     """
     words = tuple(str(word) for word in argv)
     return _start(words, subprocess.PIPE, subprocess.PIPE, env, None, host)
+
+
+class Lines:
+    """What a started program says, a line at a time, each waited for with a deadline."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._heard = b""
+
+    def next(self, *, timeout_sec: float) -> str | None:
+        """The next line without its end; None where the deadline or the stream's end came first."""
+        deadline = time.monotonic() + timeout_sec
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stream, selectors.EVENT_READ)
+            while b"\n" not in self._heard:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    return None
+                chunk = os.read(self._stream.fileno(), 4096)
+                if not chunk:
+                    return None
+                self._heard += chunk
+        line, _, self._heard = self._heard.partition(b"\n")
+        return _text(line)
 
 
 def _start(

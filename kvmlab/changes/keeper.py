@@ -8,7 +8,6 @@ freezes, nothing is heard any more: after `SILENCE_SEC` the program ends by itse
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from kvmlab.errors import HostBusy, HostError, HostRefused, HostUnreachable, OutputError
 from kvmlab.hosts import run_script
+from kvmlab.process import Lines
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -50,7 +50,8 @@ class Keeper:
         self._label = label
         self._talking = threading.Lock()
         self._over = threading.Event()
-        self._heard = b""
+        assert process.stdout is not None
+        self._lines = Lines(process.stdout)
 
     @classmethod
     def take(
@@ -169,20 +170,10 @@ class Keeper:
                     return  # whoever asks next is told
 
     def _answer(self) -> str:
-        stdout = self._process.stdout
-        assert stdout is not None
-        deadline = time.monotonic() + _ANSWER_SEC
-        with selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            while b"\n" not in self._heard:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise self._lost()
-                chunk = os.read(stdout.fileno(), 4096)
-                if not chunk:
-                    raise self._lost()
-                self._heard += chunk
-        line, _, self._heard = self._heard.partition(b"\n")
-        return line.decode(errors="replace")
+        line = self._lines.next(timeout_sec=_ANSWER_SEC)
+        if line is None:
+            raise self._lost()
+        return line
 
     def _lost(self) -> HostError:
         said = ""

@@ -7,8 +7,9 @@ from kvmlab.hosts.reading import links, read_text, read_tree, run_script
 from kvmlab.hosts.recorded import RecordedRunner, Recorder, Reply
 from kvmlab.hosts.runner import Runner
 from kvmlab.hosts.ssh import SshRunner
-from kvmlab.hosts.target import SshTarget, Wire
-from kvmlab.hosts.uri import KINDS_SENTENCE, HostKind, parse_uri
+from kvmlab.hosts.target import SshTarget
+from kvmlab.hosts.uri import KINDS_SENTENCE, HostKind, parse_login, parse_uri
+from kvmlab.hosts.wire import Wire
 
 __all__ = [
     "KINDS_SENTENCE",
@@ -25,6 +26,7 @@ __all__ = [
     "libvirt_door",
     "links",
     "open_host",
+    "parse_login",
     "parse_uri",
     "read_text",
     "read_tree",

@@ -13,8 +13,9 @@ from kvmlab.hosts import libvirt_door
 from kvmlab.hosts.local import LocalRunner
 from kvmlab.hosts.runner import Runner
 from kvmlab.hosts.ssh import SshRunner
-from kvmlab.hosts.target import SshTarget, Wire
+from kvmlab.hosts.target import SshTarget
 from kvmlab.hosts.uri import HostKind, libvirt_ssh_uri, parse_uri
+from kvmlab.hosts.wire import Wire
 from kvmlab.process import Completed
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Host:
         self._deadline_sec = deadline_sec
         self._connection: libvirt.virConnect | None = None
         self._opening = threading.Lock()
+        self._peers: dict[SshTarget, SshRunner] = {}
 
     @property
     def wires(self) -> tuple[Wire, ...]:
@@ -116,13 +118,35 @@ class Host:
                 )
             return self._connection
 
+    def peer(self, wire: Wire) -> Runner | None:
+        """The machine at the other end of ``wire``, where ssh reaches it from here; else None.
+
+        The connection is opened when it is first asked for, and again when it was lost.
+
+        Raises:
+            HostUnreachable: no answer in time.
+            HostRefused: the host key or the login was refused.
+        """
+        target = wire.peer_ssh
+        if target is None:
+            return None
+        with self._opening:
+            runner = self._peers.get(target)
+            if runner is None or not runner.is_open:
+                name = f"the peer {target.shown}"
+                runner = SshRunner(target, name=name, deadline_sec=self._deadline_sec)
+                self._peers[target] = runner
+            return runner
+
     def close(self) -> None:
-        """Close the libvirt connection, then the ssh connection that carries it."""
+        """Close the libvirt connection, then the ssh connections: the peers', the host's own."""
         try:
             if self._connection is not None:
                 connection, self._connection = self._connection, None
                 libvirt_door.close_connection(connection)
         finally:
+            while self._peers:
+                self._peers.popitem()[1].close()
             self.runner.close()
 
     def __enter__(self) -> Self:

@@ -8,7 +8,6 @@ ssh with it: no master outlives us. Every command, and libvirt, is a client of i
 from __future__ import annotations
 
 import os
-import selectors
 import shlex
 import subprocess
 import time
@@ -93,6 +92,11 @@ class SshRunner:
             self.close()
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection still stands, as far as is known here."""
+        return self._master.poll() is None
+
     def run(
         self,
         argv: Sequence[str],
@@ -127,7 +131,7 @@ class SshRunner:
 
     def _through(self, words: Sequence[str]) -> tuple[str, ...]:
         """The command line here that runs ``words`` there."""
-        if self._master.poll() is not None:
+        if not self.is_open:
             raise HostUnreachable(
                 f"The connection to {self.name} has ended.",
                 todo="Open the host again.",
@@ -247,19 +251,10 @@ def _identity(target: SshTarget) -> tuple[str, ...]:
 def _read_line_with(stream: IO[bytes], word: str, *, deadline_sec: float) -> str | None:
     """The first line with ``word`` (a login script may print lines of its own before), or None."""
     deadline = time.monotonic() + deadline_sec
-    heard = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(left):
-                continue
-            chunk = os.read(stream.fileno(), 4096)
-            if not chunk:
-                return None
-            heard += chunk
-            for line in heard.split(b"\n")[:-1]:
-                if word.encode() in line:
-                    return line.decode(errors="replace")
+    lines = process.Lines(stream)
+    while (line := lines.next(timeout_sec=deadline - time.monotonic())) is not None:
+        if word in line:
+            return line
     return None
 
 

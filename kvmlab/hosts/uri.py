@@ -16,6 +16,7 @@ KINDS_SENTENCE = (
 )
 
 _PATHS = ("/system", "/session")
+_LOGIN = "Write it as ssh://user@machine, where needed with :port."
 
 
 class HostKind(StrEnum):
@@ -68,6 +69,26 @@ def parse_uri(spec: str) -> HostUri:
         raise _unusable(spec, "a name may not begin with a dash")
     target = SshTarget(address=parts.hostname, port=port or 22, user=parts.username or None)
     return HostUri(spec, parts.path, target)
+
+
+def parse_login(text: str) -> SshTarget:
+    """The machine that ``ssh://user@host`` names, port and user as the user's configuration says.
+
+    >>> parse_login("ssh://root@[2001:db8::7]:2222").shown
+    'root@[2001:db8::7]:2222'
+
+    Raises:
+        UsageError: it names no machine.
+    """
+    scheme, _, where = text.partition("://")
+    try:
+        target = parse_uri(f"qemu+ssh://{where}/system").ssh if scheme == "ssh" else None
+    except UsageError as error:
+        why = error.message.partition("as a host: ")[2]
+        raise UsageError(f"{text!r} names no machine: {why}", todo=_LOGIN) from error
+    if target is None:
+        raise UsageError(f"{text!r} names no machine.", todo=_LOGIN)
+    return target
 
 
 def libvirt_ssh_uri(target: SshTarget, path: str, command: str) -> str:

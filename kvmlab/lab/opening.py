@@ -9,7 +9,7 @@ from kvmlab.clock import Clock
 from kvmlab.domain import LAB_VM_NAME
 from kvmlab.embedded import Settings, acquire
 from kvmlab.errors import UsageError
-from kvmlab.hosts import SshTarget, Wire, open_host, parse_uri
+from kvmlab.hosts import SshTarget, Wire, open_host, parse_login
 from kvmlab.lab.embedding import connect, preparation
 from kvmlab.lab.lab import Lab
 
@@ -84,7 +84,7 @@ def named_vm(text: str) -> tuple[str, SshTarget | None]:
         )
     if not separator:
         return name, None
-    return name, parse_uri(f"qemu+ssh://{where}/system").ssh
+    return name, parse_login(f"ssh://{where}")
 
 
 def as_clock(name: str | Clock) -> Clock:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from kvmlab.errors import CommandFailed, MeasureError, OutputError
 from kvmlab.hosts import run_script
 from kvmlab.measure.meters import patience, wire_of
+from kvmlab.measure.serving import PeerServer
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.workloads import SPARE_SEC, Workload, holder, workload
 from kvmlab.results import Metric, Raw, Result, Trial, Window
@@ -69,7 +70,8 @@ def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial,
     at_peer = wire.peer_netns is not None and wire.peer_port is not None
     device = wire.peer_port if at_peer and wire.peer_port else wire.port
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    run = _run(host, settings, work, device, at_peer=at_peer)
+    with PeerServer(host, wire, work):
+        run = _run(host, settings, work, device, at_peer=at_peer)
     metrics = work.read(run.client)
     if name.startswith("pps"):
         rate = run.received / settings.total_sec
@@ -89,7 +91,7 @@ def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial,
 
 def _run(host: Host, settings: Trials, work: Workload, device: str, *, at_peer: bool) -> _Run:
     wire = wire_of(host)
-    # At another machine nothing can be started: its servers have to run.
+    # At another machine the server is started through a door of its own, or runs there already.
     server = wire.on_peer(work.server) if at_peer else holder(settings.total_sec + SPARE_SEC)
     listens = work.listens if at_peer else "none"
     try:

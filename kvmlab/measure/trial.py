@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
 from kvmlab.measure.machine_load import HOST, Surroundings
-from kvmlab.measure.meters import Meters, Watch, patience
+from kvmlab.measure.meters import Meters, Watch, patience, wire_of
 from kvmlab.measure.queues import (
     QueueCounters,
     busiest,
@@ -16,11 +17,15 @@ from kvmlab.measure.queues import (
     read_queues,
     thread_shares,
 )
+from kvmlab.measure.serving import PeerServer
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, others_percent, window
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.workloads import SPARE_SEC, Workload
 from kvmlab.results import Condition, Cost, Metric, Raw, Share, Trial, Window
+
+if TYPE_CHECKING:
+    from kvmlab.hosts import Wire
 
 _FLAG_STEAL = 0.10
 _OURS = "machine that runs kvmlab"
@@ -103,7 +108,8 @@ def _unseen(subject: Subject, work: Workload, found: _Attempt) -> MeasureError:
 def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
     agent = subject.vm.agent
     around = Surroundings(subject.host)
-    with Meters(subject) as meters:
+    cable = wire_of(subject.host, subject.nic)
+    with Meters(subject) as meters, PeerServer(subject.host, cable, work) as there:
         meters.prepare(work.server, work.listens, work.port, _watch(trials))
         queues = read_queues(subject)
         began_sec = monotonic()
@@ -117,20 +123,21 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         except (GuestCommandFailed, CommandFailed) as error:
             raise MeasureError(
                 f"The client of the workload `{work.name}` failed in {subject.vm.name}.",
-                todo=_peer_hint(meters, work),
+                todo=_peer_hint(cable, work),
                 evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
             ) from error
         took = Condition("client_sec", _OURS, monotonic() - began_sec, "s")
         around.ended()
         then = read_queues(subject)
+    server_log = there.log or meters.server_log
     if found is None:
-        return _Attempt(client.stdout, meters.server_log, None, ())
+        return _Attempt(client.stdout, server_log, None, ())
     spent = _told(work, costs(*found, meters.roles, meters.interrupt_devices))
     counted = window(*found, meters.device, meters.counted_at)
     others = Condition("others_cpu_percent", HOST, others_percent(*found, spent), "%")
     return _Attempt(
         client.stdout,
-        meters.server_log,
+        server_log,
         counted,
         (*spent, *around.costs),
         (arrived_pps(*found, meters.device, at_peer=not meters.peer_is_elsewhere),)
@@ -184,13 +191,20 @@ def _raw(work: Workload, number: int, found: _Attempt) -> tuple[Raw, ...]:
     return (client, server) if found.server_log.strip() else (client,)
 
 
-def _peer_hint(meters: Meters, work: Workload) -> str:
-    if meters.peer_is_elsewhere and work.listens != "none":
+def _peer_hint(cable: Wire, work: Workload) -> str:
+    if work.listens == "none" or cable.peer_netns is not None:
+        return "Does the VM reach the peer? Is the tool in the VM?"
+    way = f"{work.tool}, port {work.port} of {cable.peer_address.partition('/')[0]}"
+    if cable.peer_ssh is not None:
         return (
-            f"The peer is another machine: `{work.tool}` has to serve there on port {work.port} "
-            f"({' '.join(work.server[2:])})."
+            f"The server was seen listening on {cable.peer_ssh.shown}: does a firewall there or on "
+            f"the way let the VM in ({way}, TCP and UDP)? Is the tool in the VM?"
         )
-    return "Does the VM reach the peer? Is the tool in the VM?"
+    return (
+        f"The peer is another machine, on which the server has to run ({way}: "
+        f"`{' '.join(work.server[2:])}`). With its login in the cable, `,ssh://USER@MACHINE`, "
+        "kvmlab starts and ends it there."
+    )
 
 
 def _flags(spent: tuple[Cost, ...], counted: Window) -> tuple[str, ...]:

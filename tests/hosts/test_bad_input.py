@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvmlab.errors import UsageError
-from kvmlab.hosts import LocalRunner, Wire, parse_uri, run_script
-from kvmlab.hosts.target import check_interface_name
+from kvmlab.hosts import LocalRunner, SshTarget, Wire, parse_uri, run_script
 from kvmlab.hosts.uri import libvirt_ssh_uri
+from kvmlab.hosts.wire import check_interface_name
 
 ODD_NAMES = (
     "a;reboot", "$(reboot)", "`reboot`", "a&b", "a|b", "a'b", 'a"b', "a\\b", "a*b", "-x", "--help",
@@ -46,7 +46,11 @@ def test_any_text_as_a_host(text: str) -> None:
 @example("e/1,192.0.2.10/24,192.0.2.1/24")
 @example("eth1,192.0.2.10/24,192.0.2.1/24,netns:/x")
 @example("eth1,192.0.2.10/24,192.0.2.1/24,netns:../x/y")
-@example("eth1,192.0.2.10/24,192.0.2.1/24,ssh://x")
+@example("eth1,192.0.2.10/24,192.0.2.1/24,ssh://")
+@example("eth1,192.0.2.10/24,192.0.2.1/24,ssh:x")
+@example("eth1,192.0.2.10/24,192.0.2.1/24,ssh://me:secret@x")
+@example("eth1,192.0.2.10/24,192.0.2.1/24,ssh://-oProxyCommand=x")
+@example("eth1,192.0.2.10/24,192.0.2.1/24,ssh://x/eth2")
 def test_any_text_as_a_cable(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Wire.parse(text)
@@ -57,6 +61,8 @@ def test_a_cable_is_read() -> None:
     wire = Wire.parse("eth1, 2001:db8::10/64, 2001:db8::1/64, netns:far-end/eth2")
     assert wire == Wire("eth1", "2001:db8::10/64", "2001:db8::1/64", "far-end", "eth2")
     assert Wire.parse("eth1,192.0.2.10/24,192.0.2.1/24").peer_netns is None
+    far = Wire.parse("eth1,192.0.2.10/24,192.0.2.1/24, ssh://me@far:2222")
+    assert far.peer_ssh == SshTarget("far", port=2222, user="me")
 
 
 @given(st.text(max_size=20))
