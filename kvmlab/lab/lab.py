@@ -23,7 +23,14 @@ from kvmlab.hosts import Host, SshTarget
 from kvmlab.lab.cards import CARDS
 from kvmlab.lab.keeping import Keeping, Kept
 from kvmlab.lab.open_host import OpenHost
-from kvmlab.lab.trying import one_path, one_trial, path_of_last, reached, traced
+from kvmlab.lab.trying import (
+    must_reach_the_peer,
+    one_path,
+    one_trial,
+    path_of_last,
+    reached,
+    traced,
+)
 from kvmlab.results import Journal, Reach, Result
 from kvmlab.schemes import Scheme
 from kvmlab.schemes.catalogue import Attempt, attempt
@@ -174,7 +181,7 @@ class Lab(OpenHost):
         """
         from kvmlab.widgets import TrialPanel
 
-        return TrialPanel(self._one_trial, tuple(CARDS), model=model, seconds=seconds)
+        return TrialPanel(self._one_trial, CARDS, model=model, seconds=seconds)
 
     def path_panel(self, *, model: str = "virtio") -> TrialPanel:
         """The path of one ping with a card, and in a browser a panel to see it with other cards.
@@ -183,16 +190,16 @@ class Lab(OpenHost):
         """
         from kvmlab.widgets import TrialPanel
 
-        return TrialPanel(
-            self._one_path, tuple(CARDS), model=model, seconds=None, draw=path_of_last
-        )
+        return TrialPanel(self._one_path, CARDS, model=model, seconds=None, draw=path_of_last)
 
-    def _one_trial(self, model: str, seconds: int, progress: OnProgress | None) -> Result:
-        with self._watched(), self.plan(CARDS[model]).applied(self.vm) as nic:
+    def _one_trial(self, scheme: Scheme, seconds: int, progress: OnProgress | None) -> Result:
+        must_reach_the_peer(scheme)
+        with self._watched(), self.plan(scheme).applied(self.vm) as nic:
             return one_trial(self.host, self.vm, nic, seconds, progress)
 
-    def _one_path(self, model: str, _seconds: int, progress: OnProgress | None) -> Result:
-        with self._watched(), self.plan(CARDS[model]).applied(self.vm) as nic:
+    def _one_path(self, scheme: Scheme, _seconds: int, progress: OnProgress | None) -> Result:
+        must_reach_the_peer(scheme)
+        with self._watched(), self.plan(scheme).applied(self.vm) as nic:
             return one_path(self.host, self.vm, nic, progress)
 
     def keep(self, *results: Result) -> Kept:

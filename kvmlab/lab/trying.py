@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmlab.errors import UsageError
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
@@ -12,6 +14,20 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
     from kvmlab.measure import OnProgress
     from kvmlab.results import Reach, Result
+    from kvmlab.schemes import Scheme
+
+
+def must_reach_the_peer(scheme: Scheme) -> None:
+    """See that there will be packets to look at.
+
+    Raises:
+        UsageError: as it is, the VM does not reach the peer through that scheme.
+    """
+    if not scheme.must_answer:
+        raise UsageError(
+            f"{scheme.label}: like this the VM does not reach the peer; there is nothing to see.",
+            todo="Choose a card whose packets arrive; notebook 04 shows the others with lab.reach.",
+        )
 
 
 def one_trial(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
@@ -13,14 +13,16 @@ from kvmlab.errors import KvmlabError, UsageError
 from kvmlab.measure import OnProgress, Progress
 from kvmlab.report import figures
 from kvmlab.results import Result
+from kvmlab.schemes import Scheme
 from kvmlab.widgets.cards import line
+from kvmlab.widgets.knobs import KnobControls
 from kvmlab.widgets.ticker import Ticker, in_jupyter
 
 LONGEST_SEC = 10
 # Clicks made while a trial runs reach the kernel right after it.
 _DEAF_SEC = 0.5
 
-Run = Callable[[str, int, OnProgress | None], Result]
+Run = Callable[[Scheme, int, OnProgress | None], Result]
 Draw = Callable[..., object]
 Later = Callable[[float, Callable[[], None]], object]
 
@@ -32,49 +34,55 @@ class TrialPanel:
     widget. Without a browser the controls do nothing and the figure is the same. A trial keeps
     the kernel busy, as a cell does; what is clicked meanwhile is not kept for later.
 
+    ``cards`` are schemes by name. The one that is chosen shows its knobs, and a line below them
+    says what would be run.
+
     ``draw`` makes the figure from all results. Without ``seconds`` a run has no length to choose.
     ``later`` calls something after so many seconds; left out, it is the kernel's loop if there is
     one.
 
     Raises:
-        UsageError: ``model`` is none of ``models``.
+        UsageError: ``model`` is none of ``cards``.
     """
 
     def __init__(
         self,
         run: Run,
-        models: Sequence[str],
+        cards: Mapping[str, Scheme],
         *,
         model: str,
         seconds: int | None,
         draw: Draw = figures.overview,
         later: Later | None = None,
     ) -> None:
-        if model not in models:
-            raise UsageError(
-                f"There is no card {model!r}.", todo=f"Use one of {', '.join(models)}."
-            )
+        if model not in cards:
+            raise UsageError(f"There is no card {model!r}.", todo=f"Use one of {', '.join(cards)}.")
         self._run = run
         self._draw = draw
         self._later = later or (_by_the_kernel if in_jupyter() else None)
         self._busy = False
-        self._model = ipywidgets.Dropdown(options=list(models), value=model, description="card")
+        self._cards = cards
+        self._model = ipywidgets.Dropdown(options=list(cards), value=model, description="card")
+        self._model.observe(self._chosen, names="value")
         length = seconds or 1
         self._seconds = ipywidgets.IntSlider(
             value=length, min=1, max=max(LONGEST_SEC, length), description="seconds"
         )
         self.button = ipywidgets.Button(description="Run it", button_style="primary")
         self.button.on_click(self._pressed)
+        self.knobs = KnobControls(cards[model], self._tell)
         self._line = ipywidgets.HTML()
         self._figure = ipywidgets.Output()
-        knobs = [self._model, *([self._seconds] if seconds else []), self.button]
-        self.controls = ipywidgets.VBox([ipywidgets.HBox(knobs), self._line, self._figure])
+        first = [self._model, *([self._seconds] if seconds else []), self.button]
+        self.controls = ipywidgets.VBox(
+            [ipywidgets.HBox(first), self.knobs.box, self._line, self._figure]
+        )
         with Ticker() as ticker:
-            self.results: tuple[Result, ...] = (run(model, length, ticker.show),)
+            self.results: tuple[Result, ...] = (run(cards[model], length, ticker.show),)
 
     @property
     def said(self) -> str:
-        """What the panel tells about its last trial, as HTML; nothing when it went well."""
+        """What the panel tells about its next or last trial, as HTML; at rest nothing."""
         return str(self._line.value)
 
     def choose(self, *, model: str, seconds: int) -> None:
@@ -92,9 +100,10 @@ class TrialPanel:
         if self._busy:
             return
         self._busy = self.button.disabled = True
-        self._line.value = line(f"{self._model.value}: plugging it in", 0.0)
         try:
-            result = self._run(self._model.value, self._seconds.value, self._show)
+            scheme = self.knobs.scheme
+            self._line.value = line(f"{scheme.label}: plugging it in", 0.0)
+            result = self._run(scheme, self._seconds.value, self._show)
         except KvmlabError as error:
             # Raised into a callback it would be lost in the server's log.
             self._line.value = line(str(error))
@@ -108,6 +117,17 @@ class TrialPanel:
                 display(self._draw(*self.results))
         finally:
             self._listen_again()
+
+    def _chosen(self, _change: Any) -> None:
+        self.knobs.show(self._cards[self._model.value])
+        self._tell()
+
+    def _tell(self) -> None:
+        """What the button would run now, or why it would not."""
+        try:
+            self._line.value = line(f"To be run: {self.knobs.scheme.label}.")
+        except UsageError as error:
+            self._line.value = line(str(error))
 
     def _listen_again(self) -> None:
         """Take clicks again, but not those that were made in the meantime and wait in line."""

@@ -9,12 +9,22 @@ import pytest
 from kvmlab.errors import MeasureError, UsageError
 from kvmlab.measure import OnProgress, Progress
 from kvmlab.results import Result
+from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
+from kvmlab.schemes.knobs import knobs_of
 from kvmlab.widgets import TrialPanel, card
+from kvmlab.widgets.knobs import KnobControls
 from kvmlab.widgets.panel import Later
 from tests.report import made
 
-CARDS = ("e1000", "e1000e", "broken", "interrupted")
-asked: list[tuple[str, int]] = []
+CARDS: dict[str, Scheme] = {
+    "e1000": FullEmulation("e1000"),
+    "e1000e": FullEmulation("e1000e"),
+    "vf": SriovVf(),
+    "macvtap": Macvtap(),
+    "broken": Macvtap(mode="vepa"),
+    "interrupted": Macvtap(mode="private"),
+}
+asked: list[tuple[Scheme, int]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +32,15 @@ def _nothing_asked() -> None:
     asked.clear()
 
 
-def trial(model: str, seconds: int, progress: OnProgress | None) -> Result:
-    asked.append((model, seconds))
+def trial(scheme: Scheme, seconds: int, progress: OnProgress | None) -> Result:
+    asked.append((scheme, seconds))
     if progress is not None:
         progress(Progress(0, 2, "tcp_up"))
-    if model == "broken":
+    if scheme == CARDS["broken"]:
         raise MeasureError("The peer went away.")
-    if model == "interrupted":
+    if scheme == CARDS["interrupted"]:
         raise KeyboardInterrupt
-    return made.result(model, model, (25.0,), (22_000,), 0.4)
+    return made.result(scheme.id, scheme.label, (25.0,), (22_000,), 0.4)
 
 
 def panel(model: str = "e1000e", later: Later | None = None) -> TrialPanel:
@@ -39,7 +49,7 @@ def panel(model: str = "e1000e", later: Later | None = None) -> TrialPanel:
 
 def test_one_trial_is_run_from_the_parameters_alone() -> None:
     made_panel = panel()
-    assert asked == [("e1000e", 2)]
+    assert asked == [(CARDS["e1000e"], 2)]
     assert [result.scheme for result in made_panel.results] == ["e1000e"]
 
 
@@ -47,7 +57,7 @@ def test_the_button_runs_another_one_with_the_chosen_card() -> None:
     made_panel = panel()
     made_panel.choose(model="e1000", seconds=3)
     made_panel.button.click()
-    assert asked[-1] == ("e1000", 3)
+    assert asked[-1] == (CARDS["e1000"], 3)
     assert [result.scheme for result in made_panel.results] == ["e1000e", "e1000"]
     assert not made_panel.button.disabled
 
@@ -101,9 +111,47 @@ def test_a_panel_may_draw_something_else_and_have_no_length() -> None:
     drawn: list[tuple[Result, ...]] = []
     TrialPanel(
         trial,
-        ("e1000",),
+        CARDS,
         model="e1000",
         seconds=None,
         draw=lambda *results: drawn.append(results),
     )._ipython_display_()
     assert [len(results) for results in drawn] == [1]
+
+
+def test_every_knob_that_a_scheme_declares_can_be_chosen() -> None:
+    made_panel = panel("vf")
+    made_panel.knobs.controls["how"].value = "hostdev"
+    made_panel.knobs.controls["vlan"].value = "7"
+    made_panel.knobs.controls["trust"].value = "yes"
+    assert "VF, bare hostdev (vlan7-trust-on)" in made_panel.said
+    made_panel.button.click()
+    assert asked[-1][0] == SriovVf(how="hostdev", vlan=7, trust=True)
+
+
+def test_another_card_shows_its_own_knobs() -> None:
+    made_panel = panel("vf")
+    made_panel.choose(model="macvtap", seconds=1)
+    assert set(made_panel.knobs.controls) == {knob.name for knob in knobs_of(Macvtap)}
+    made_panel.knobs.controls["trust_guest_rx_filters"].value = True
+    made_panel.button.click()
+    assert asked[-1][0] == Macvtap(trust_guest_rx_filters=True)
+
+
+def test_knobs_that_do_not_go_together_are_told_and_nothing_is_run() -> None:
+    made_panel = panel("vf")
+    made_panel.knobs.controls["vf"].value = "9"
+    assert "VF 9 of 7 was asked for" in made_panel.said
+    made_panel.button.click()
+    assert "VF 9 of 7 was asked for" in made_panel.said
+    made_panel.knobs.controls["vf"].value = "first"
+    assert "is no value of the knob vf" in made_panel.said
+    assert len(asked) == 1
+
+
+SCHEMES = (FullEmulation(), Virtio(), Macvtap(), PciPassthrough(), SriovVf())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
+def test_knobs_left_alone_are_the_scheme_itself(scheme: Scheme) -> None:
+    assert KnobControls(scheme, lambda: None).scheme == scheme
