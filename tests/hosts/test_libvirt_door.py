@@ -96,6 +96,23 @@ def test_a_libvirt_that_never_answers(tmp_path: Path) -> None:
         assert time.monotonic() - started < 3
 
 
+def test_who_had_no_time_to_listen_does_not_call_libvirt_silent() -> None:
+    """A process that is stopped, or starved, for longer than the deadline: seen under load."""
+    script = """
+import os, subprocess, time
+from kvmlab.hosts import libvirt_door
+def stopped_for_two_seconds():
+    again = f"kill -STOP {os.getpid()}; sleep 2; kill -CONT {os.getpid()}"
+    subprocess.Popen(("sh", "-c", again))
+    time.sleep(0.3)
+    return "opened"
+print(libvirt_door._within(1.0, stopped_for_two_seconds, host="kvm1"))
+"""
+    argv = (sys.executable, "-c", script)
+    done = subprocess.run(argv, text=True, capture_output=True, timeout=60, check=False)
+    assert done.stdout == "opened\n", done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket")
 def test_a_socket_that_is_closed_to_this_user(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
