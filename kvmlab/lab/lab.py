@@ -29,6 +29,7 @@ from kvmlab.lab.trying import (
     one_trial,
     path_of_last,
     reached,
+    short_trials,
     traced,
 )
 from kvmlab.results import Journal, Reach, Result
@@ -169,9 +170,10 @@ class Lab(OpenHost):
                 )
                 return self._keeping.measured(journal, *results)
 
-    def panel(self, *, model: str = "e1000e", seconds: int = 2) -> TrialPanel:
+    def panel(self, *measured: Result, model: str = "e1000e", seconds: int = 2) -> TrialPanel:
         """One short trial with a card, and in a browser a panel to run more with other cards.
 
+        Given what was ``measured`` before, it begins with that in place of a trial of its own.
         ``model`` is one of the names in :data:`CARDS`; ``seconds`` is the length of a trial in the
         host's clock.
 
@@ -181,7 +183,14 @@ class Lab(OpenHost):
         """
         from kvmlab.widgets import TrialPanel
 
-        return TrialPanel(self._one_trial, CARDS, model=model, seconds=seconds)
+        return TrialPanel(
+            self._one_trial,
+            CARDS,
+            model=model,
+            seconds=seconds,
+            measured=measured,
+            draw=short_trials,
+        )
 
     def path_panel(self, *, model: str = "virtio") -> TrialPanel:
         """The path of one ping with a card, and in a browser a panel to see it with other cards.

@@ -81,6 +81,15 @@ def one_path(host: Host, vm: TestVM, nic: Nic, progress: OnProgress | None) -> R
     return traced(host, vm, nic)
 
 
+def short_trials(*results: Result) -> Figure:
+    """What `one_trial` measures, of results that may hold more, side by side."""
+    from kvmlab.report import figures
+
+    costs = (("vm_exits_per_packet", "tcp_up"), ("cpu_us_per_packet", "tcp_up"))
+    speeds = (("tcp_up_mbps", "tcp_up"), ("rtt_p50_us", None))
+    return figures.overview(*results, metrics=(*speeds, *costs))
+
+
 def path_of_last(*results: Result) -> Figure:
     """The way of the last result's packet."""
     from kvmlab.report import figures

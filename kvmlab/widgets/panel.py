@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -30,7 +30,9 @@ Later = Callable[[float, Callable[[], None]], object]
 class TrialPanel:
     """Runs one trial when it is made, and more at the push of a button.
 
-    ``results`` holds every trial that was run, the first one included: nothing lives only in the
+    With ``measured`` it begins with these results, and runs nothing before the button is pushed.
+
+    ``results`` holds every trial that was run, the first ones included: nothing lives only in the
     widget. Without a browser the controls do nothing and the figure is the same. A trial keeps
     the kernel busy, as a cell does; what is clicked meanwhile is not kept for later.
 
@@ -52,6 +54,7 @@ class TrialPanel:
         *,
         model: str,
         seconds: int | None,
+        measured: Sequence[Result] = (),
         draw: Draw = figures.overview,
         later: Later | None = None,
     ) -> None:
@@ -77,8 +80,10 @@ class TrialPanel:
         self.controls = ipywidgets.VBox(
             [ipywidgets.HBox(first), self.knobs.box, self._line, self._figure]
         )
-        with Ticker() as ticker:
-            self.results: tuple[Result, ...] = (run(cards[model], length, ticker.show),)
+        self.results: tuple[Result, ...] = tuple(measured)
+        if not self.results:
+            with Ticker() as ticker:
+                self.results = (run(cards[model], length, ticker.show),)
 
     @property
     def said(self) -> str:

@@ -53,6 +53,14 @@ def test_one_trial_is_run_from_the_parameters_alone() -> None:
     assert [result.scheme for result in made_panel.results] == ["e1000e"]
 
 
+def test_what_was_measured_before_takes_the_place_of_the_first_trial() -> None:
+    before = made.result("a", "a", (25.0,), (22_000,), 0.4)
+    made_panel = TrialPanel(trial, CARDS, model="vf", seconds=1, measured=[before])
+    assert asked == []
+    made_panel.button.click()
+    assert [result.scheme for result in made_panel.results] == ["a", "sriov-vf"]
+
+
 def test_the_button_runs_another_one_with_the_chosen_card() -> None:
     made_panel = panel()
     made_panel.choose(model="e1000", seconds=3)
