@@ -7,7 +7,14 @@ from kvmlab.changes.installing import ConfigFile, install, uninstall
 from kvmlab.changes.lock import locked
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.plan import Plan
-from kvmlab.changes.ports import VFIO, await_link, keep_port, put_back, take_port
+from kvmlab.changes.ports import (
+    VFIO,
+    await_link,
+    await_link_again,
+    keep_port,
+    put_back,
+    take_port,
+)
 from kvmlab.changes.recovery import BRIDGE_MAC_PREFIX, Leftover, leftovers, restore
 from kvmlab.changes.sharing import common_steps, prepared
 from kvmlab.changes.steps import AttachInterface, Command, ConfigureGuest, HostStep, Setting, Step
@@ -29,6 +36,7 @@ __all__ = [
     "Setting",
     "Step",
     "await_link",
+    "await_link_again",
     "check",
     "common_steps",
     "install",

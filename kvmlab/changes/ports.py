@@ -68,11 +68,23 @@ def put_back(port: NetFunction, link: Link) -> Command:
 
 def await_link(name: str) -> Command:
     """The command that waits until a port has its link, and fails where it gets none."""
+    return _await_link(name, "must")
+
+
+def await_link_again(name: str) -> Command:
+    """For an undo: wait for the link only where there was one, and leave it at that without it."""
+    return replace(
+        _await_link(name, "may", more=", if it had one"),
+        only_when=(f"/sys/class/net/{name}/carrier", "1"),
+    )
+
+
+def _await_link(name: str, need: str, *, more: str = "") -> Command:
     script = files("kvmlab.changes").joinpath("scripts", "await_link.sh")
     return Command(
-        ("sh", "-s", "--", name),
+        ("sh", "-s", "--", name, need),
         script.read_text(encoding="utf-8"),
-        shown_as=f"(wait until {name} has its link again)",
+        shown_as=f"(wait until {name} has its link again{more})",
     )
 
 

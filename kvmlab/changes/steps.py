@@ -36,7 +36,7 @@ class Command:
     """One command of a step: an argv, and what it reads from its standard input.
 
     ``only_when`` is a path and what it must read for the command to be needed at all;
-    ``shown_as`` says in one line what a script does.
+    ``shown_as`` says in one line what a script does, and when.
     """
 
     argv: tuple[str, ...]
@@ -52,7 +52,7 @@ class Command:
             text = f"echo {shlex.quote(self.input_text.strip())} > {shlex.quote(self.argv[-1])}"
         elif self.input_text is not None and not self.shown_as:
             text += "   # reads:\n" + self.input_text.rstrip()
-        if self.only_when is not None:
+        if self.only_when is not None and not self.shown_as:
             path, value = self.only_when
             text += f"   # only where {path} reads {value}"
         return text

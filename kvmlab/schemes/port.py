@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.changes import Command, HostStep, Setting, await_link
 from kvmlab.errors import Unavailable
 from kvmlab.facts import Rule
 
@@ -54,15 +54,18 @@ def free_port(facts: HostFacts, name: str) -> Link:
     return port
 
 
-def switched_on(port: Link) -> tuple[HostStep, ...]:
-    """What has to change for the port to be up; nothing where it is."""
+def switched_on(port: Link, *, linked: bool = False) -> tuple[HostStep, ...]:
+    """What has to change for the port to be up, and to have its link; nothing where it is up."""
     if port.up:
         return ()
     return (
         HostStep(
             what=f"Switch the port {port.name} on.",
             setting=Setting(f"/sys/class/net/{port.name}/flags", "down", "up"),
-            do=(Command(("ip", "link", "set", "dev", port.name, "up")),),
+            do=(
+                Command(("ip", "link", "set", "dev", port.name, "up")),
+                *((await_link(port.name),) if linked else ()),
+            ),
             undo=(Command(("ip", "link", "set", "dev", port.name, "down")),),
             touches=(port.name,),
         ),

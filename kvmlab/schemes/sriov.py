@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from kvmlab.changes import Command, HostStep, Setting
 from kvmlab.domain import HostDevice, Interface, Network, alias_for
 from kvmlab.errors import Unavailable, UsageError
-from kvmlab.facts import ModuleState, Rule
+from kvmlab.facts import LinkState, ModuleState, Rule
 from kvmlab.schemes.base import Scheme, mac_for
 from kvmlab.schemes.port import free_port, switched_on
 from kvmlab.schemes.vfs import (
@@ -138,12 +138,13 @@ class SriovVf(Scheme):
                 'how="interface", or take the VFs away first.',
             )
         _refuse_link_state(port, self.link_state)
+        _refuse_rate(port, self.max_tx_rate)
         vfs = (
             make_vfs(port, self.vfs, *knobs)
             if self.way == "sriov_numvfs"
             else reload_with_vfs(facts, port, self.vfs, *knobs)
         )
-        steps = (*switched_on(link), *vfs)
+        steps = (*switched_on(link, linked=True), *vfs)
         return (*steps, _pool(wire.port)) if self.how == "network" else steps
 
     def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface | HostDevice:
@@ -196,6 +197,16 @@ def _refuse_link_state(port: NetFunction, wanted: str | None) -> None:
             'answer "Operation not supported".',
             rule=Rule.SRIOV_MISSING,
             todo="Leave link_state out; ixgbe, i40e, ice and mlx5 can.",
+        )
+
+
+def _refuse_rate(port: NetFunction, wanted: int | None) -> None:
+    if wanted is not None and port.link is LinkState.NO_CARRIER:
+        raise Unavailable(
+            f"{port.name} has no link, and a rate is a share of the link's speed: its driver would "
+            'answer "Invalid argument".',
+            rule=Rule.PF_DOWN,
+            todo="Plug in its cable, or leave max_tx_rate out.",
         )
 
 

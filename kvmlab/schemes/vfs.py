@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from kvmlab.changes import Command, HostStep, Setting, await_link, keep_port
+from kvmlab.changes import Command, HostStep, Setting, await_link, await_link_again, keep_port
 from kvmlab.domain import PciAddress
 from kvmlab.errors import Unavailable, UsageError
-from kvmlab.facts import ModuleState, Rule
+from kvmlab.facts import LinkState, ModuleState, Rule
 from kvmlab.facts.sriov import refusals
 
 if TYPE_CHECKING:
@@ -43,10 +43,7 @@ class VfKnobs:
             )
 
     def commands(self, pf: str, index: int) -> tuple[Command, ...]:
-        """``ip link set PF vf N …``, one command for each knob that is set.
-
-        A rate is a share of the link's speed: drivers refuse it (EINVAL) while there is no link.
-        """
+        """``ip link set PF vf N …``, one command for each knob that is set."""
         on = {True: "on", False: "off", None: None}
         values = {
             "mac": self.mac,
@@ -54,13 +51,10 @@ class VfKnobs:
             "spoofchk": on[self.spoofchk],
             "trust": on[self.trust],
             "state": self.link_state,
+            "max_tx_rate": self.max_tx_rate,
         }
         of_vf = ("ip", "link", "set", "dev", pf, "vf", str(index))
-        rate = Command((*of_vf, "max_tx_rate", str(self.max_tx_rate)))
-        return (
-            *(Command((*of_vf, name, str(v))) for name, v in values.items() if v is not None),
-            *((await_link(pf), rate) if self.max_tx_rate is not None else ()),
-        )
+        return tuple(Command((*of_vf, name, str(v))) for name, v in values.items() if v is not None)
 
 
 def physical_function(facts: HostFacts, name: str) -> NetFunction:
@@ -91,6 +85,10 @@ def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, .
 
     ``also`` are commands that set up the new VFs; what they set goes with the VFs.
 
+    The port loses its link when VFs come or go. Its VFs have none meanwhile, a VF that is asked
+    for its MAC gets no answer and takes a random one, and no rate is taken, which is a share of the
+    link's speed: so the link is awaited, both times.
+
     Raises:
         Unavailable: the port cannot have so many.
     """
@@ -109,11 +107,11 @@ def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, .
     make = HostStep(
         what=f"Make {count} VF{'s' if count > 1 else ''} of {name}.",
         setting=Setting(path, "0", str(count)),
-        do=(Command.write(path, str(count)), *also),
-        undo=(Command.write(path, "0"),),
+        do=(Command.write(path, str(count)), *_link_comes(port), *also),
+        undo=(Command.write(path, "0"), *((await_link_again(port.name),) if port.name else ())),
         touches=(*port.names, port.address),
         below_device=True,
-        meanings=refusals(wanted=count, port=port),
+        meanings=(*refusals(wanted=count, port=port), _no_link(name)),
     )
     return (*_no_autoprobe(port), make)
 
@@ -156,14 +154,31 @@ def reload_with_vfs(
             unload,
             Command(("modprobe", driver, f"max_vfs={count}")),
             *(command for step in kept for command in step.undo),
+            *_link_comes(port),
             *also,
         ),
         undo=(unload, Command(("modprobe", driver))),
         touches=tuple(name for step in kept for name in step.touches),
         settles=True,
         below_device=True,
+        meanings=(_no_link(str(port.name)),),
     )
     return (*kept, *_no_autoprobe(port), reload)
+
+
+def _link_comes(port: NetFunction) -> tuple[Command, ...]:
+    """Wait for the link, unless there was none before although the port is up: no cable."""
+    if port.name is None or port.link is LinkState.NO_CARRIER:
+        return ()
+    return (await_link(port.name),)
+
+
+def _no_link(name: str) -> tuple[str, str]:
+    return (
+        "has no link after",
+        f"{name} lost its link when its VFs were made, as it does, and had none 30 s later: its "
+        "VFs have none either. Look at its cable, and at the port at the other end.",
+    )
 
 
 def _siblings(facts: HostFacts, port: NetFunction) -> tuple[NetFunction, ...]:

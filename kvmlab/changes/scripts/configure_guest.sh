@@ -51,33 +51,6 @@ find_interface() {
     return 1
 }
 
-# A VF asks its PF for its MAC. While the PF starts anew, as it does when VFs are made, nobody answers,
-# and igbvf takes a random one (addr_assign_type 1). Bound again, it asks again. But a VF that the PF
-# trusts has told it the random one in the meantime, which is then the answer: such a VF takes the right
-# one when told, and the PF refuses it to any other.
-ask_again() {
-    for path in /sys/class/net/*; do
-        read -r assigned 2>/dev/null <"$path/addr_assign_type" || continue
-        bound=$(readlink "$path/device/driver")
-        if [ "$assigned" = 1 ] && [ "${bound##*/}" = igbvf ]; then
-            function=$(readlink "$path/device")
-            ip link set dev "${path##*/}" address "$mac" 2>/dev/null && continue
-            echo "${function##*/}" >/sys/bus/pci/drivers/igbvf/unbind
-            echo "${function##*/}" >/sys/bus/pci/drivers/igbvf/bind
-        fi
-    done
-}
-
-find_or_ask_again() {
-    find_interface && return 0
-    now
-    if [ $((now - asked)) -ge 100 ]; then
-        asked=$now
-        ask_again
-    fi
-    return 1
-}
-
 has_carrier() {
     carrier=0
     read -r carrier 2>/dev/null <"/sys/class/net/$interface/carrier"
@@ -86,8 +59,7 @@ has_carrier() {
 
 answers() { [ "$peer" = - ] || ping -n -q -c 1 -W 1 "$peer" >/dev/null 2>&1; }
 
-asked=$begun
-wait_for "an interface with the MAC $mac" find_or_ask_again
+wait_for "an interface with the MAC $mac" find_interface
 now
 found_at=$now
 driver=$(readlink "/sys/class/net/$interface/device/driver")
