@@ -41,11 +41,13 @@ class Plan:
     """Sentences a reader should know before applying, such as an address that will not answer."""
     refusals: tuple[Refusal, ...] = ()
     """What the guard has against this plan; with any of them it cannot be applied."""
+    heading: str = ""
+    """The line that names it, where it is not the usual one."""
 
     @property
     def title(self) -> str:
         """One line that names the plan."""
-        return f"Plan: give the test VM an interface, {self.label}"
+        return self.heading or f"Plan: give the test VM an interface, {self.label}"
 
     def apply(self, vm: TestVM) -> Change:
         """Make the change; the caller reverts it: ``change.revert()`` (again at exit of Python).

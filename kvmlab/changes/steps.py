@@ -213,6 +213,41 @@ class AttachInterface(Step):
 
 
 @dataclass(frozen=True)
+class DefineInterface(Step):
+    """Writes a device into a domain's persistent definition; its undo takes it out again.
+
+    ``before_xml`` is that definition as it was found, without its passwords.
+    """
+
+    kind: ClassVar[str] = "define"
+    domain: str
+    mac: str
+    interface_xml: str
+    before_xml: str
+
+    @property
+    def before(self) -> str:
+        """The definition has no such device."""
+        return "absent"
+
+    @property
+    def after(self) -> str:
+        """The definition has it."""
+        return f"interface {self.mac}, from the VM's next start"
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """Virsh's words for it; the XML is in the plan."""
+        return (f"virsh attach-device {shlex.quote(self.domain)} interface.xml --config",)
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """Virsh's words for it."""
+        alias = alias_for(self.mac)
+        return (f"virsh detach-device-alias {shlex.quote(self.domain)} {alias} --config",)
+
+
+@dataclass(frozen=True)
 class ConfigureGuest(Step):
     """Gives the interface its address inside the VM and waits until the peer answers a ping.
 
@@ -260,7 +295,7 @@ class ConfigureGuest(Step):
 
 
 _KINDS: Final[dict[str, type[Step]]] = {
-    kind.kind: kind for kind in (HostStep, AttachInterface, ConfigureGuest)
+    kind.kind: kind for kind in (HostStep, AttachInterface, DefineInterface, ConfigureGuest)
 }
 
 

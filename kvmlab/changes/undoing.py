@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from kvmlab.changes import host_steps
 from kvmlab.changes.journal import Journal
-from kvmlab.changes.steps import AttachInterface, HostStep, Step
+from kvmlab.changes.steps import AttachInterface, DefineInterface, HostStep, Step
 from kvmlab.domain import TestVM
+from kvmlab.domain.persistent import controllers_of, defined_without, is_defined, same
 from kvmlab.errors import (
     DomainNotFound,
     HostError,
@@ -57,7 +58,7 @@ def undo_all(
         if isinstance(step, HostStep):
             continue
         try:
-            needed = isinstance(step, AttachInterface) and _detach(step, host, vm)
+            needed = _take_out(step, host, vm)
         except KvmlabError as error:
             result.failed.append(NotUndone(step, error))
         else:
@@ -96,6 +97,39 @@ def _undo_host(
             journal.undone([number])
             if found[step.setting.path] != step.setting.before:
                 result.undone.append(step)
+
+
+def _take_out(step: Step, host: Host, vm: TestVM | None) -> bool:
+    """Undo a step of the VM; False where there was nothing to undo."""
+    if isinstance(step, DefineInterface):
+        return undefine_interface(step, host, vm)
+    return isinstance(step, AttachInterface) and _detach(step, host, vm)
+
+
+def undefine_interface(step: DefineInterface, host: Host, vm: TestVM | None = None) -> bool:
+    """Take a device out of the persistent definition; False where it was not there.
+
+    The definition is then as it was found, where nobody else has changed it since; else what
+    others changed stays.
+
+    Raises:
+        LibvirtFailed: libvirt does not take the definition.
+    """
+    try:
+        machine = vm if vm is not None else TestVM.find(host, step.domain)
+    except DomainNotFound:
+        return False  # it was undefined, and its device with it
+    shown = machine.xml(inactive=True)
+    if not machine.is_persistent or not is_defined(shown, step.mac):
+        return False
+    controllers = controllers_of(step.before_xml) if step.before_xml else None
+    less = defined_without(shown, step.mac, controllers=controllers)
+    untouched = bool(step.before_xml) and same(less, step.before_xml)
+    whole = machine.xml(inactive=True, secrets=True)
+    machine.redefine(
+        defined_without(whole, step.mac, controllers=controllers if untouched else None)
+    )
+    return True
 
 
 def _detach(step: AttachInterface, host: Host, vm: TestVM | None) -> bool:

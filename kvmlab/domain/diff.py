@@ -27,6 +27,12 @@ def diff_of_attaching(domain_xml: str | None, device: Element) -> str:
     if domain_xml is None:
         return unified("", device.xml(), name=device.tag)
     before = Domain.parse(domain_xml)
+    after = with_device(domain_xml, device)
+    return unified(before.xml(), after.xml(), name=f"domain {before.name}")
+
+
+def with_device(domain_xml: str, device: Element) -> Domain:
+    """The domain with ``device`` in it."""
     after = Domain.parse(domain_xml)
     added = etree.fromstring(device.xml())
     # Where libvirt itself will show it: behind its own kind, else before the serial ports.
@@ -45,4 +51,4 @@ def diff_of_attaching(domain_xml: str | None, device: Element) -> str:
         later.addprevious(added)
     else:
         after.add("devices", type(device)(added))
-    return unified(before.xml(), after.xml(), name=f"domain {before.name}")
+    return after

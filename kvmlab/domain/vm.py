@@ -140,10 +140,29 @@ class TestVM:
         number = int(self._call(self.handle.state, what="say its state")[0])
         return _STATES[number] if number < len(_STATES) else "no state"
 
-    def xml(self, *, inactive: bool = False) -> str:
-        """The domain's XML: the running one, or with ``inactive`` the persistent one."""
+    @property
+    def is_persistent(self) -> bool:
+        """Whether it has a definition that outlives its run."""
+        return bool(self._call(self.handle.isPersistent, what="say whether it is persistent"))
+
+    def redefine(self, xml: str) -> None:
+        """Write its persistent definition; what runs goes on as it is.
+
+        Raises:
+            LibvirtFailed: libvirt does not take it; the definition is then as it was.
+        """
+        flags = libvirt_door.library().VIR_DOMAIN_DEFINE_VALIDATE
+        connection = self.host.libvirt
+        self._call(connection.defineXMLFlags, xml, flags, what="be defined anew")
+
+    def xml(self, *, inactive: bool = False, secrets: bool = False) -> str:
+        """The domain's XML: the running one, or with ``inactive`` the persistent one.
+
+        With ``secrets`` passwords are in it: for writing it back, never for showing or keeping.
+        """
         library = libvirt_door.library()
         flags = library.VIR_DOMAIN_XML_INACTIVE if inactive else 0
+        flags |= library.VIR_DOMAIN_XML_SECURE if secrets else 0
         return str(self._call(self.handle.XMLDesc, flags, what="describe itself"))
 
     def start(self) -> None:

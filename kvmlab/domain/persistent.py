@@ -1,0 +1,87 @@
+"""The persistent definition of a domain, as XML: one device more in it, or one less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lxml import etree
+
+from kvmlab.domain.description import Domain
+from kvmlab.domain.diff import with_device
+from kvmlab.domain.interface import HostDevice, Interface, alias_for
+
+_ALIAS_START = alias_for("")
+
+
+def defined_with(domain_xml: str, device_xml: str, mac: str) -> str:
+    """The definition with the device, which gets the alias by which kvmlab knows it again.
+
+    Raises:
+        OutputError: one of the two is not XML of a domain or of an interface.
+    """
+    kind = HostDevice if device_xml.lstrip().startswith("<hostdev") else Interface
+    device = kind.parse(device_xml)
+    device.alias = alias_for(mac)
+    return with_device(domain_xml, device).xml()
+
+
+def is_defined(domain_xml: str, mac: str) -> bool:
+    """Whether the definition has the device of that MAC."""
+    return next(_devices(Domain.parse(domain_xml), mac), None) is not None
+
+
+def macs_of_ours(domain_xml: str) -> tuple[str, ...]:
+    """The MACs of those devices in the definition that carry kvmlab's alias."""
+    names = (
+        str(node.get("name")) for node in Domain.parse(domain_xml).node.iterfind("devices/*/alias")
+    )
+    digits = (name.removeprefix(_ALIAS_START) for name in names if name.startswith(_ALIAS_START))
+    return tuple(
+        ":".join(text[at : at + 2] for at in range(0, 12, 2)) for text in digits if len(text) == 12
+    )
+
+
+def defined_without(domain_xml: str, mac: str, *, controllers: frozenset[str] | None) -> str:
+    """The definition without the device of that MAC; ``controllers`` stay, all of them where None.
+
+    libvirt adds a port of its own for a device that finds none free.
+    """
+    domain = Domain.parse(domain_xml)
+    for node in _devices(domain, mac):
+        _drop(node)
+    if controllers is not None:
+        for node in domain.node.findall("devices/controller"):
+            if _controller_name(node) not in controllers:
+                _drop(node)
+    return domain.xml()
+
+
+def controllers_of(domain_xml: str) -> frozenset[str]:
+    """The definition's controllers, each as "pci 4"."""
+    nodes = Domain.parse(domain_xml).node.iterfind("devices/controller")
+    return frozenset(_controller_name(node) for node in nodes)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two definitions differ in nothing but blanks."""
+    return Domain.parse(one).xml() == Domain.parse(other).xml()
+
+
+def _devices(domain: Domain, mac: str) -> Iterator[etree._Element]:
+    wanted = alias_for(mac)
+    for node in domain.node.findall("devices/*"):
+        alias, own = node.find("alias"), node.find("mac")
+        # libvirt's test driver keeps no aliases.
+        known = own is not None and str(own.get("address")).lower() == mac.lower()
+        if known or (alias is not None and alias.get("name") == wanted):
+            yield node
+
+
+def _controller_name(node: etree._Element) -> str:
+    return f"{node.get('type')} {node.get('index')}"
+
+
+def _drop(node: etree._Element) -> None:
+    parent = node.getparent()
+    assert parent is not None
+    parent.remove(node)
