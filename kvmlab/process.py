@@ -113,6 +113,8 @@ class Lines:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._heard = b""
+        #: Nothing more will be said.
+        self.ended = False
 
     def next(self, *, timeout_sec: float) -> str | None:
         """The next line without its end; None where the deadline or the stream's end came first."""
@@ -124,6 +126,7 @@ class Lines:
                     return None
                 chunk = os.read(self._stream.fileno(), 4096)
                 if not chunk:
+                    self.ended = True
                     return None
                 self._heard += chunk
         line, _, self._heard = self._heard.partition(b"\n")

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from kvmlab.changes import guest, host_steps
 from kvmlab.changes.guard import check, refuse
-from kvmlab.changes.journal import Journal, dead_journals, read_journal
-from kvmlab.changes.lock import hold_again, locked
+from kvmlab.changes.journal import Journal
+from kvmlab.changes.keeper import read_on_host
+from kvmlab.changes.lock import HoldingRunner, hold_again, locked
 from kvmlab.changes.nic import Nic
 from kvmlab.changes.plugging import plug_in
-from kvmlab.changes.recovery import left_on_host, restore
+from kvmlab.changes.recovery import settle_leftovers
 from kvmlab.changes.steps import AttachInterface, ConfigureGuest, HostStep, Step
-from kvmlab.changes.undoing import lost_hold, revert_failed, undo_all, uninterrupted
-from kvmlab.errors import HostError, KvmlabError, Refused, StepFailed, Unavailable
+from kvmlab.changes.undoing import lost_hold, revert_failed, taken_over, undo_all, uninterrupted
+from kvmlab.errors import HostError, KvmlabError, StepFailed, Unavailable
 from kvmlab.facts import inspect
-from kvmlab.hosts import HostKind
 
 if TYPE_CHECKING:
     from kvmlab.changes.plan import Plan
@@ -67,7 +67,7 @@ class MadeSteps:
         self._host.must_allow_changes(f"the scheme {self._scheme}")
         self._lock.enter_context(locked(self._host, purpose=f"scheme {self._scheme}"))
         try:
-            self._settle_leftovers()
+            settle_leftovers(self._host)
             self._guard_again()
             hosts = [step for step in self._steps if isinstance(step, HostStep)]
             settings = host_steps.check_unchanged(hosts, self._host.runner)
@@ -93,6 +93,7 @@ class MadeSteps:
         """Undo every step, last first. A second call does nothing.
 
         Raises:
+            HostBusy: nothing was heard of this run for so long that another lab has put it back.
             RevertFailed: something could not be put back; the message names it and says what to
                 do by hand. Everything that could be undone has been.
         """
@@ -103,10 +104,14 @@ class MadeSteps:
             atexit.unregister(self.revert)
             times_changed[self._host.spec] += 1
             try:
-                hold_again(self._host)
+                again = hold_again(self._host)
+                elsewhere = again and journal.path.name in read_on_host(self._host).undone
             except HostError as error:
                 journal.abandon()
                 raise lost_hold(self._host, error) from error
+            if elsewhere:
+                journal.finish()
+                raise taken_over(self._host)
             failed = undo_all(self._made, self._host, self._vm, journal).failed
             if failed:
                 journal.abandon()
@@ -120,7 +125,7 @@ class MadeSteps:
             # Noted together, made together: a step that was noted and not made is harmless,
             # since undoing reads the setting first.
             self._note(hosts)
-            host_steps.make([step for _, step in hosts], self._host.runner, settings)
+            host_steps.make([step for _, step in hosts], HoldingRunner(self._host), settings)
         for number, step in numbered:
             started = time.monotonic()
             if isinstance(step, AttachInterface):
@@ -135,23 +140,6 @@ class MadeSteps:
         assert self._journal is not None
         self._journal.making([step for _, step in steps], [number for number, _ in steps])
         self._made.extend(steps)
-
-    def _settle_leftovers(self) -> None:
-        # The embedded host is nobody else's, and is brought back to its clean state after a run
-        # that died: its journal is then all that is left, and nobody need be asked.
-        if self._host.kind is HostKind.EMBEDDED:
-            restore(self._host)
-            return
-        records = [read_journal(path) for path in dead_journals(self._host)]
-        records += left_on_host(self._host, {record.path.name for record in records})
-        for record in records:
-            if record.open_steps:
-                raise Refused(
-                    f"A run that died on {self._host.label} ({record.scheme}, process "
-                    f"{record.pid}, {record.at}) left changes behind.",
-                    rule="leftovers",
-                    todo=f"Put them back first: `kvmlab restore --host {self._host.spec}`.",
-                )
 
     def _guard_again(self) -> None:
         """A plan may be old: the guard reads the host once more where others may change it."""

@@ -13,23 +13,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kvmlab.changes.keeper import OnHost
-from kvmlab.changes.lock import keeper_of
+from kvmlab.changes.lock import boot_of, keeper_of
+from kvmlab.changes.record import FORMAT
 from kvmlab.changes.state_dir import host_key, private_dir, state_dir
-from kvmlab.changes.steps import Step, step_from_dict
-from kvmlab.errors import ChangeError, HostError, OutputError
+from kvmlab.changes.steps import Step
+from kvmlab.errors import ChangeError, HostError
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
-
-FORMAT: Final = 1
 
 
 class Journal:
@@ -45,7 +43,7 @@ class Journal:
         """Start a journal for one change; the host is `locked` by the caller."""
         now = datetime.now(UTC)
         folder = private_dir(journal_dir(host))
-        path = folder / f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}-{scheme}.jsonl"
+        path = folder / f"{_stamp_after(folder, now)}-{os.getpid()}-{scheme}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         journal = cls(path, os.open(path, flags, 0o600), host)
         fcntl.flock(journal._descriptor, fcntl.LOCK_EX)
@@ -57,6 +55,7 @@ class Journal:
                 "host": host.spec,
                 "domain": domain,
                 "pid": os.getpid(),
+                "boot": boot_of(host),
                 "at": now.isoformat("T", "milliseconds"),
             },
         )
@@ -119,66 +118,25 @@ class Journal:
 
     def _write(self, *events: dict[str, Any], here_only: bool = False) -> None:
         text = "".join(json.dumps(event) + "\n" for event in events)
+        before = os.fstat(self._descriptor).st_size
         try:
-            # A disk that is full may take a part, which a reader leaves out.
             whole = os.write(self._descriptor, text.encode()) == len(text.encode())
             os.fsync(self._descriptor)
         except OSError as error:
             raise _unwritten(self.path, error.strerror or str(error)) from error
         if not whole:
+            # A disk that is full may take a part, to which the next line must not be added.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, before)
             raise _unwritten(self.path, "no space left on the device")
         keeper = keeper_of(self._host)
         if keeper is not None and not here_only:
             keeper.note(self.path.name, text)
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a journal says: which steps were begun and not undone, in the order of making."""
-
-    path: Path
-    scheme: str
-    domain: str
-    pid: int
-    at: str
-    open_steps: tuple[tuple[int, Step], ...]
-
-
 def journal_dir(host: Host) -> Path:
     """The directory of this host's journals."""
     return state_dir() / "journal" / host_key(host.spec)
-
-
-def read_journal(path: Path) -> Record:
-    """Read one journal.
-
-    A last line that was cut short by a crash is left out: its step was not begun, since a step
-    begins only after its line is on disk. A journal without any line stands for nothing begun.
-
-    Raises:
-        OutputError: not a journal, or one of another format.
-    """
-    return parse_journal(path, path.read_text(encoding="utf-8"))
-
-
-def _record(path: Path, events: list[dict[str, Any]]) -> Record:
-    if not events:
-        return Record(path, "", "", 0, "", ())
-    if events[0].get("event") != "open" or events[0].get("format") != FORMAT:
-        raise OutputError(
-            f"{path} is not a journal that this version of kvmlab can read.",
-            todo="Restore with the version that wrote it, or undo by hand what it lists.",
-        )
-    steps: dict[int, Step] = {}
-    for event in events[1:]:
-        if event["event"] == "making":
-            steps[event["number"]] = step_from_dict(event["step"])
-        elif event["event"] == "undone":
-            steps.pop(event["number"], None)
-    head = events[0]
-    return Record(
-        path, head["scheme"], head["domain"], head["pid"], head["at"], tuple(steps.items())
-    )
 
 
 def dead_journals(host: Host) -> tuple[Path, ...]:
@@ -197,7 +155,15 @@ def adopt(host: Host, found: OnHost) -> None:
         path = folder / name
         if path.parent != folder or path.exists():
             continue
-        path.write_text(text, encoding="utf-8")
+        # Whole or not at all: half of one would stand for all of it from then on.
+        part = path.with_suffix(".part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.rename(path)
+        except OSError as error:
+            raise _unwritten(path, error.strerror or str(error)) from error
     _sync_folder(folder)
 
 
@@ -205,11 +171,6 @@ def alive_here(host: Host, name: str) -> bool:
     """Whether the journal of that name belongs to a run of this machine that is alive."""
     path = journal_dir(host) / name
     return path.exists() and _alive(path)
-
-
-def parse_journal(path: Path, text: str) -> Record:
-    """What the journal with this text says; ``path`` is for messages. Raises as `read_journal`."""
-    return _record(path, list(_events(path, text)))
 
 
 def _alive(path: Path) -> bool:
@@ -226,27 +187,26 @@ def _alive(path: Path) -> bool:
     return False
 
 
-def _events(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        try:
-            if line:
-                yield json.loads(line)
-        except ValueError as error:
-            if number == len(lines) - 1:
-                return
-            raise OutputError(
-                f"Line {number + 1} of {path} is damaged.",
-                todo="Undo by hand what the lines around it say, then remove the file.",
-                evidence=line[:500],
-            ) from error
-
-
 def _unwritten(path: Path, why: str) -> ChangeError:
     return ChangeError(
         f"The journal {path} cannot be written: {why}. What is not in the journal is not changed.",
         todo="Free some space there, or set KVMLAB_STATE_HOME to a folder on another disk.",
     )
+
+
+def _stamp_after(folder: Path, now: datetime) -> str:
+    """The time as journals are named after it, later than all that are there.
+
+    The newest is undone first, also where the clock was set back between two of them.
+    """
+    stamp = f"{now:%Y%m%dT%H%M%S.%f}"
+    newest = max((path.name.partition("-")[0] for path in folder.glob("*.jsonl")), default="")
+    if stamp > newest:
+        return stamp
+    with suppress(ValueError):
+        after = datetime.strptime(newest, "%Y%m%dT%H%M%S.%f") + timedelta(microseconds=1)
+        return f"{after:%Y%m%dT%H%M%S.%f}"
+    return stamp
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 A program on the host holds the lock for as long as this process talks to it through the host's
 connection. However this process ends, the program hears it and the lock goes. Where the connection
-freezes, nothing is heard any more: after `SILENCE_SEC` the program ends by itself.
+freezes, nothing is heard any more: after `SILENCE_SEC` the program ends by itself. This process
+knows that too: it takes the lock for lost when no answer came for as long, and also when it was
+itself stopped (a suspended laptop) and the connection seems to live.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _BEAT_SEC: Final = 15.0
 _ANSWER_SEC: Final = 60.0
 _PATIENCE_SEC: Final = 4.0
 _AGAIN_SEC: Final = 0.5
+_LOOK_SEC: Final = 1.0
 
 
 def who_am_i(purpose: str) -> str:
@@ -52,6 +55,11 @@ class Keeper:
         self._over = threading.Event()
         assert process.stdout is not None
         self._lines = Lines(process.stdout)
+        self._silence_sec = float(SILENCE_SEC)
+        #: When that was said which the host answered last: until then it has heard us for sure.
+        self._heard_at = _now()
+        #: The host's boot: what was changed goes with it.
+        self.boot = ""
 
     @classmethod
     def take(
@@ -77,7 +85,7 @@ class Keeper:
         deadline = time.monotonic() + patience_sec
         while True:
             try:
-                keeper = cls._taken(host, argv)
+                keeper = cls._taken(host, argv, silence_sec)
             except HostBusy:
                 # A lab that was killed just now is noticed there a moment later.
                 if time.monotonic() > deadline:
@@ -89,12 +97,13 @@ class Keeper:
         return keeper
 
     @classmethod
-    def _taken(cls, host: Host, argv: tuple[str, ...]) -> Self:
+    def _taken(cls, host: Host, argv: tuple[str, ...], silence_sec: float) -> Self:
         keeper = cls(host.runner.start(argv, root=True), host.label)
+        keeper._silence_sec = silence_sec
         try:
-            said = keeper._answer()
+            said, _, keeper.boot = keeper._answer().partition(" ")
             if said != "held":
-                raise _not_held(said, host.label)
+                raise _not_held(f"{said} {keeper.boot}", host.label)
         except BaseException:
             keeper.close()
             raise
@@ -102,8 +111,17 @@ class Keeper:
 
     @property
     def alive(self) -> bool:
-        """Whether the lock is still held, as far as can be known here."""
-        return self._process.poll() is None
+        """Whether the lock is still held: its program runs, and heard us not too long ago."""
+        return self._process.poll() is None and _now() - self._heard_at < self._silence_sec
+
+    def must_be_alive(self) -> None:
+        """Stop before something is done on a host that may be another lab's by now.
+
+        Raises:
+            HostUnreachable: the lock is lost.
+        """
+        if not self.alive:
+            raise self._lost()
 
     def note(self, name: str, text: str) -> None:
         """Append to the journal ``name`` on the host; it is on disk there when this returns.
@@ -138,7 +156,9 @@ class Keeper:
 
     def _ask(self, said: bytes) -> None:
         with self._talking:
+            began = _now()
             try:
+                self.must_be_alive()
                 self._say(said)
                 answer = self._answer()
             except BaseException:
@@ -146,6 +166,7 @@ class Keeper:
                 self._process.kill()
                 self._process.wait()
                 raise
+            self._heard_at = began
         if answer != "ok":
             raise HostError(
                 f"The journal on {self._label} could not be written: "
@@ -163,17 +184,21 @@ class Keeper:
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT_SEC):
-            with self._talking:
-                try:
-                    self._say(b"beat\n")
-                except HostUnreachable:
-                    return  # whoever asks next is told
+            try:
+                self._ask(b"beat\n")
+            except HostError:
+                return  # whoever asks next is told
 
     def _answer(self) -> str:
-        line = self._lines.next(timeout_sec=_ANSWER_SEC)
-        if line is None:
-            raise self._lost()
-        return line
+        deadline = time.monotonic() + _ANSWER_SEC
+        while time.monotonic() < deadline:
+            line = self._lines.next(timeout_sec=_LOOK_SEC)
+            if line is not None:
+                return line
+            # Who closes the lock need not wait for the answer to a beat.
+            if self._over.is_set() or self._lines.ended:
+                break
+        raise self._lost()
 
     def _lost(self) -> HostError:
         said = ""
@@ -195,6 +220,11 @@ class Keeper:
         )
 
 
+def _now() -> float:
+    """Seconds on a clock that nobody sets, and that goes on while this machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _not_held(said: str, label: str) -> HostError:
     word, _, rest = said.partition(" ")
     if word != "busy":
@@ -213,10 +243,16 @@ def _not_held(said: str, label: str) -> HostError:
 
 @dataclass(frozen=True)
 class OnHost:
-    """What a host keeps of labs: its holder's note, "" where nobody holds it; its journals."""
+    """What a host keeps of labs.
+
+    ``holder`` is its holder's note, "" where nobody holds it; ``boot`` is the id of its boot, ""
+    where that does not matter; ``undone`` names journals that were put back.
+    """
 
     holder: str
     journals: dict[str, str]
+    boot: str = ""
+    undone: frozenset[str] = frozenset()
 
 
 def read_on_host(host: Host, *, folder: str = FOLDER) -> OnHost:
@@ -235,7 +271,8 @@ def parse_on_host(text: str) -> OnHost:
 
     Its output::
 
-        held 3 root@desk, process 12, since 2026-11-22T15:00:00+00:00, scheme e1000
+        held 4c8f9f4e-… 3 root@desk, process 12, since 2026-11-22T15:00:00+00:00, scheme e1000
+        undone 20261121T150000.000000-12-e1000.jsonl
         @ 20261122T150000.000000-12-e1000.jsonl
         {"event": "open", "format": 1, …}
 
@@ -243,10 +280,12 @@ def parse_on_host(text: str) -> OnHost:
         OutputError: it is not that.
     """
     head, _, rest = text.partition("\n")
-    word, _, holder = head.partition(" ")
+    word, _, told = head.partition(" ")
     if word not in ("free", "held"):
         raise OutputError("What the host keeps of labs could not be understood.", evidence=text)
+    boot, _, holder = told.partition(" ")
     journals: dict[str, str] = {}
+    undone: set[str] = set()
     name = ""
     for line in rest.split("\n"):
         if line.startswith("@ "):
@@ -254,4 +293,6 @@ def parse_on_host(text: str) -> OnHost:
             journals[name] = ""
         elif name and line:
             journals[name] += line + "\n"
-    return OnHost(holder.partition(" ")[2] if word == "held" else "", journals)
+        elif line.startswith("undone "):
+            undone.add(line.partition(" ")[2])
+    return OnHost(holder.partition(" ")[2], journals, boot, frozenset(undone))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from kvmlab.changes.keeper import Keeper
 from kvmlab.changes.state_dir import host_key, private_dir, state_dir
 from kvmlab.errors import HostBusy
+from kvmlab.process import Completed
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -61,8 +63,11 @@ def keeper_of(host: Host) -> Keeper | None:
     return held.keeper if held is not None else None
 
 
-def hold_again(host: Host) -> None:
-    """Take the lock on the host again where it was lost, as by a connection that froze.
+def hold_again(host: Host) -> bool:
+    """Take the lock on the host again where it was lost; whether it was.
+
+    A connection that froze loses it, and a process that was stopped. Another lab may have had the
+    host meanwhile.
 
     Raises:
         HostBusy: another lab has taken it meanwhile, and what was changed is its business now.
@@ -71,9 +76,60 @@ def hold_again(host: Host) -> None:
     with _guard:
         held = _held.get(_path(host))
         if held is None or held.keeper is None or held.keeper.alive:
-            return
+            return False
         held.keeper.close()
         held.keeper = Keeper.take(host, held.purpose)
+        return True
+
+
+def boot_of(host: Host) -> str:
+    """The id of the boot of a host that this process holds; "" for one that nobody else uses."""
+    keeper = keeper_of(host)
+    return keeper.boot if keeper is not None else ""
+
+
+class HoldingRunner:
+    """Runs commands on a host only while this process holds it.
+
+    A lab that was stopped in the middle of its steps, and comes back when its lock has been given
+    to another one, would else go on with them.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.name = host.runner.name
+        self._host = host
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_sec: float,
+        input_text: str | None = None,
+        check: bool = True,
+        root: bool = False,
+    ) -> Completed:
+        """Run ``argv``; see :meth:`kvmlab.hosts.Runner.run`.
+
+        Raises:
+            HostUnreachable: the lock is lost; also as `Runner.run`.
+        """
+        self._must_hold()
+        return self._host.runner.run(
+            argv, timeout_sec=timeout_sec, input_text=input_text, check=check, root=root
+        )
+
+    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
+        """Start ``argv``; see :meth:`kvmlab.hosts.Runner.start`. Raises as `run` does."""
+        self._must_hold()
+        return self._host.runner.start(argv, root=root)
+
+    def close(self) -> None:
+        """The connection is the host's: nothing."""
+
+    def _must_hold(self) -> None:
+        keeper = keeper_of(self._host)
+        if keeper is not None:
+            keeper.must_be_alive()
 
 
 def is_locked(host: Host) -> bool:

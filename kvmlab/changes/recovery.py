@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kvmlab.changes.journal import (
-    Journal,
-    Record,
-    adopt,
-    alive_here,
-    dead_journals,
-    parse_journal,
-    read_journal,
-)
+from kvmlab.changes.journal import Journal, adopt, alive_here, dead_journals
 from kvmlab.changes.keeper import FOLDER, OnHost, read_on_host
 from kvmlab.changes.lock import is_locked, keeper_of, locked
+from kvmlab.changes.record import Record, parse_journal, read_journal, read_text
 from kvmlab.changes.undoing import NotUndone, revert_failed, undo_all, uninterrupted
-from kvmlab.hosts import read_tree
+from kvmlab.errors import OutputError, Refused
+from kvmlab.hosts import HostKind, read_tree
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -45,14 +40,13 @@ def leftovers(host: Host) -> tuple[Leftover, ...]:
 
     Reads only. The changes of a run that is alive are not leftovers.
     """
-    records = [read_journal(path) for path in dead_journals(host)]
     there = read_on_host(host) if host.is_shared else OnHost("", {})
-    records += _left_there(host, there, {record.path.name for record in records})
-    found = [
-        Leftover(record.scheme, step.what, record.path, step.undo_text)
-        for record in records
-        for _, step in record.open_steps
-    ]
+    found: list[Leftover] = []
+    for path, text in _dead(host, there):
+        try:
+            found += _told(host, parse_journal(path, text), there.boot)
+        except OutputError as error:
+            found.append(Leftover("", f"{error.message} {error.todo}", path))
     if not found and not there.holder and not is_locked(host):
         addresses = read_tree(host.runner, "/sys/class/net/kvmlab*/address")
         found += [
@@ -63,21 +57,46 @@ def leftovers(host: Host) -> tuple[Leftover, ...]:
     return tuple(found)
 
 
-def left_on_host(host: Host, known: set[str]) -> list[Record]:
-    """The host's own journals of runs that died, but for those whose names are ``known``."""
-    if not host.is_shared:
-        return []
-    return _left_there(host, read_on_host(host), known)
+def open_records(host: Host) -> list[Record]:
+    """The journals, here and on the host, of runs that died and have something to be undone.
+
+    Raises:
+        OutputError: one of them cannot be read by this version.
+    """
+    there = read_on_host(host) if host.is_shared else OnHost("", {})
+    records = [parse_journal(path, text).since(there.boot) for path, text in _dead(host, there)]
+    return [record for record in records if record.open_steps]
 
 
-def _left_there(host: Host, there: OnHost, known: set[str]) -> list[Record]:
+def _dead(host: Host, there: OnHost) -> Iterator[tuple[Path, str]]:
+    """The journals of runs that died, here first, and their texts."""
+    known: set[str] = set()
+    for path in dead_journals(host):
+        known.add(path.name)
+        # What another machine has put back from the host's copy is nobody's any more: what reads
+        # as this run made it, was made by somebody else since.
+        if path.name not in there.undone:
+            yield path, read_text(path)
     if there.holder and keeper_of(host) is None:
-        return []  # whoever holds the host is at work
-    return [
-        parse_journal(Path(FOLDER, "journal", name), text)
-        for name, text in sorted(there.journals.items())
-        if name not in known and not alive_here(host, name)
-    ]
+        return  # whoever holds the host is at work
+    for name, text in sorted(there.journals.items()):
+        if name not in known and not alive_here(host, name):
+            yield Path(FOLDER, "journal", name), text
+
+
+def _told(host: Host, record: Record, boot: str) -> Iterator[Leftover]:
+    still_open = record.since(boot).open_steps
+    for _, step in still_open:
+        yield Leftover(record.scheme, step.what, record.path, step.undo_text)
+    if len(still_open) < len(record.open_steps):
+        yield Leftover(record.scheme, _ended_with_its_boot(host, record), record.path)
+
+
+def _ended_with_its_boot(host: Host, record: Record) -> str:
+    return (
+        f"{host.label} was started anew since {record.scheme} was applied ({record.at}): what that "
+        "had changed on the host ended with it."
+    )
 
 
 def restore(host: Host) -> tuple[str, ...]:
@@ -88,26 +107,65 @@ def restore(host: Host) -> tuple[str, ...]:
 
     Raises:
         HostBusy: a run that is alive holds the host.
+        OutputError: a journal is damaged, or of a newer kvmlab; what is older is left as it is.
         RevertFailed: something could not be put back; the message says what to do by hand.
     """
     done: list[str] = []
     failed: list[NotUndone] = []
     with locked(host, purpose="restore"), uninterrupted():
-        if host.is_shared:
-            adopt(host, read_on_host(host))
+        there = read_on_host(host) if host.is_shared else OnHost("", {})
+        adopt(host, there)
         # The newest first: what was changed last is put back first.
         for path in reversed(dead_journals(host)):
             journal = Journal.resume(path, host)
-            if journal is None:
-                continue
-            record = read_journal(path)
-            result = undo_all(record.open_steps, host, None, journal)
-            done += [f"Undone ({record.scheme}): {step.what}" for step in result.undone]
-            failed += result.failed
-            if result.failed:
-                journal.abandon()
-            else:
-                journal.finish()
+            if journal is not None:
+                _restore_one(host, journal, there, done, failed)
     if failed:
         raise revert_failed(host, failed)
     return tuple(done)
+
+
+def settle_leftovers(host: Host) -> None:
+    """See that no run that died left something behind, before anything else is changed.
+
+    The embedded host is nobody else's, and is brought back to its clean state after a run that
+    died: its journal is then all that is left, and nobody need be asked.
+
+    Raises:
+        Refused: something was left behind.
+        OutputError: a journal is damaged, or of a newer kvmlab.
+    """
+    if host.kind is HostKind.EMBEDDED:
+        restore(host)
+        return
+    for record in open_records(host):
+        raise Refused(
+            f"A run that died on {host.label} ({record.scheme}, process {record.pid}, "
+            f"{record.at}) left changes behind.",
+            rule="leftovers",
+            todo=f"Put them back first: `kvmlab restore --host {host.spec}`.",
+        )
+
+
+def _restore_one(
+    host: Host, journal: Journal, there: OnHost, done: list[str], failed: list[NotUndone]
+) -> None:
+    if journal.path.name in there.undone:
+        journal.finish()
+        return
+    try:
+        record = read_journal(journal.path)
+    except OutputError:
+        # What is older lies below it: nobody here can say in which order to undo that.
+        journal.abandon()
+        raise
+    still_open = record.since(there.boot).open_steps
+    result = undo_all(still_open, host, None, journal)
+    done += [f"Undone ({record.scheme}): {step.what}" for step in result.undone]
+    if len(still_open) < len(record.open_steps):
+        done.append(_ended_with_its_boot(host, record))
+    failed += result.failed
+    if result.failed:
+        journal.abandon()
+    else:
+        journal.finish()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from kvmlab.changes import host_steps
 from kvmlab.changes.journal import Journal
+from kvmlab.changes.lock import HoldingRunner
 from kvmlab.changes.steps import AttachInterface, DefineInterface, HostStep, Step
 from kvmlab.domain import TestVM
 from kvmlab.domain.persistent import controllers_of, defined_without, is_defined, same
 from kvmlab.errors import (
     DomainNotFound,
+    HostBusy,
     HostError,
     HostUnreachable,
     KvmlabError,
@@ -82,15 +84,16 @@ def _undo_host(
     if not steps:
         return
     every = [step for _, step in steps]
+    runner = HoldingRunner(host)
     try:
-        found = host_steps.settings_of(every, host.runner)
-        now = host_steps.undo_together(every, host.runner, found)
+        found = host_steps.settings_of(every, runner)
+        now = host_steps.undo_together(every, runner, found)
     except KvmlabError as error:
         result.failed.extend(NotUndone(step, error) for step in every)
         return
     for number, step in steps:
         try:
-            host_steps.undo(step, host.runner, now)
+            host_steps.undo(step, runner, now)
         except KvmlabError as error:
             result.failed.append(NotUndone(step, error))
         else:
@@ -164,6 +167,16 @@ def lost_hold(host: Host, error: HostError) -> RevertFailed:
         todo=f"Run `kvmlab restore --host {host.spec}`, which does nothing where another lab has "
         "put it back already.",
         evidence=error.evidence,
+    )
+
+
+def taken_over(host: Host) -> HostBusy:
+    """The error where nothing is left to be put back, and a user has to know since when."""
+    return HostBusy(
+        f"For so long nothing was heard of this run that another lab took {host.label} over, and "
+        "put back what had been changed. Nothing is left to be undone.",
+        todo="What was measured in that time was not this scheme: look at the connection, or at "
+        "what stopped this process, and run it again.",
     )
 
 

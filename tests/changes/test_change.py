@@ -10,7 +10,8 @@ import pytest
 
 from kvmlab.changes import Command, HostStep, Setting, leftovers, restore
 from kvmlab.changes.change import MadeSteps
-from kvmlab.changes.journal import Journal, dead_journals, journal_dir, read_journal
+from kvmlab.changes.journal import Journal, dead_journals, journal_dir
+from kvmlab.changes.record import read_journal
 from kvmlab.changes.undoing import uninterrupted
 from kvmlab.domain import TestVM
 from kvmlab.errors import OutputError, RevertFailed, StepFailed

@@ -17,6 +17,7 @@ from kvmlab.hosts import Host
 from kvmlab.waiting import until
 from tests.changes.plain_host import PlainRunner, plain_host
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 HOLD = """
 import sys
 from kvmlab.changes.keeper import Keeper
@@ -127,3 +128,46 @@ def test_a_folder_that_cannot_be_made_is_said(host: Host, tmp_path: Path) -> Non
 def test_an_answer_of_another_shape_is_said(text: str) -> None:
     with pytest.raises(OutputError):
         parse_on_host(text)
+
+
+def test_who_was_stopped_too_long_holds_nothing(host: Host, folder: str) -> None:
+    """A suspended laptop: its connection lives, and the lock is another lab's by now."""
+    keeper = Keeper.take(host, "stopped", folder=folder)
+    keeper._heard_at -= 1000
+    assert not keeper.alive
+    with pytest.raises(HostUnreachable, match="is lost"):
+        keeper.note("a.jsonl", "x\n")
+    keeper.close()
+    assert read_on_host(host, folder=folder).journals == {}
+
+
+def test_a_beat_is_answered(host: Host, folder: str) -> None:
+    keeper = Keeper.take(host, "alive", folder=folder)
+    before = keeper._heard_at
+    keeper._ask(b"beat\n")
+    assert keeper._heard_at > before
+    keeper.close()
+
+
+def test_half_a_sentence_does_not_keep_the_lock(host: Host, folder: str) -> None:
+    """The connection freezes in the middle of a note: what waits for the rest holds nothing."""
+    keeper = Keeper.take(host, "half", folder=folder, silence_sec=1)
+    keeper._say(b'note a.jsonl 100\n{"event": ')
+    until(lambda: free(host, folder), timeout_sec=10, what="the lock's going")
+    Keeper.take(host, "next", folder=folder).close()
+    keeper.close()
+
+
+def test_what_was_undone_is_known_to_the_other_machine(host: Host, folder: str) -> None:
+    keeper = Keeper.take(host, "x", folder=folder)
+    keeper.note("1.jsonl", "begun\n")
+    keeper.note("2.jsonl", "begun\n")
+    keeper.gone("1.jsonl")
+    keeper.close()
+    there = read_on_host(host, folder=folder)
+    assert (sorted(there.undone), list(there.journals)) == (["1.jsonl"], ["2.jsonl"])
+    assert there.boot == keeper.boot == Path(BOOT_ID).read_text().strip()
+    with (Path(folder) / "undone").open("a") as listed:
+        listed.writelines(f"old-{number}.jsonl\n" for number in range(3000))
+    Keeper.take(host, "next", folder=folder).close()
+    assert len(read_on_host(host, folder=folder).undone) == 1000

@@ -1,13 +1,17 @@
 # read_journals.sh FOLDER: whether a lab holds this host, and the journals that are here. Prints
-# "free", or "held AGE NOTE"; then for each journal "@ NAME LENGTH" and its text, a newline after it.
+# "free BOOT-ID", or "held BOOT-ID AGE NOTE"; a line "undone NAME" for each of the last journals that
+# were put back and are gone; for each journal "@ NAME" and its text, a newline after it.
 folder=$1
+read -r boot </proc/sys/kernel/random/boot_id
 if [ -e "$folder/lock" ] && command -v flock >/dev/null && ! flock -n "$folder/lock" true; then
-    heard=$(stat -c %Y "$folder/beat" 2>/dev/null)
-    printf 'held %s ' "$(($(date +%s) - ${heard:-0}))"
+    read -r beat heard 2>/dev/null <"$folder/beat"
+    read -r up rest </proc/uptime
+    printf 'held %s %s ' "$boot" "$((${up%.*} - ${heard:-0}))"
     cat "$folder/holder"
 else
-    echo free
+    echo "free $boot"
 fi
+[ ! -e "$folder/undone" ] || tail -n 1000 "$folder/undone" | awk '{ print "undone " $0 }'
 for file in "$folder"/journal/*.jsonl; do
     [ -e "$file" ] || continue
     printf '@ %s\n' "${file##*/}"
