@@ -75,11 +75,11 @@ listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user
     return 1
 } 2>/dev/null
 
-packets() { # sets $rx from the counters of $device; false while the device is not there
+packets() { # sets $rx and $tx from the counters of $device; false while the device is not there
     while read -r interface value rest; do
         if [ "$interface" = "$device:" ]; then
             set -- $rest
-            rx=$1
+            rx=$1 tx=$9
             return 0
         fi
     done < "/proc/$server/net/dev"
@@ -124,14 +124,14 @@ snapshot() { # $1: label; standard input: the counters of the namespace
     echo "=== end"
 }
 
-arrived() { # $1: packets since $first
-    packets && [ $((rx - first)) -ge "$1" ]
+came() { # $1: packets since $first one way, or since $sent the other: at our own end they leave
+    packets && { [ $((rx - first)) -ge "$1" ] || [ $((tx - sent)) -ge "$1" ]; }
 }
 
 watch() { # the window inside the traffic, printed
     deadline "$wait"
     # A handful of packets is ARP and the handshake, or a straggler of the trial before.
-    until arrived 12; do
+    until came 12; do
         if passed || [ ! -d /proc/$server ]; then
             echo "=== no traffic"
             return
@@ -190,7 +190,7 @@ prepare | watch)
     done
     if [ $action = watch ]; then
         entered
-        first=$rx
+        first=$rx sent=$tx
         exec 6> $RUN/$name.lock
         flock 6
         # By exec: redirecting the call would keep a copy of the caller's output open, and the
