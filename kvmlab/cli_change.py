@@ -1,4 +1,4 @@
-"""`kvmlab plan`, `apply` and `restore`: changes to a host, shown before they are made."""
+"""`kvmlab plan`, `apply`, `define` and `restore`: changes to a host, shown before they are made."""
 
 from __future__ import annotations
 
@@ -100,6 +100,8 @@ def apply(
 
     On a host that is not the embedded one it asks first; without a terminal it needs --yes.
     """
+    from kvmlab.changes.guard import refuse
+
     wanted = _scheme(scheme, knob)
     with _open(host, domain, cable, allow_changes=yes or host == "embedded") as lab:
         made = lab.plan(wanted)
@@ -108,7 +110,8 @@ def apply(
             _err.print("Dry run: nothing was changed.")
             return
         if not lab.host.allows_changes:
-            _ask(lab, made)
+            refuse(made.refusals)
+            _ask(lab)
         with made.applied(lab.vm) as nic:
             _out.print(
                 f"Applied: {nic.label}, {nic.guest_interface} ({nic.mac}) in {lab.vm.name}, "
@@ -119,6 +122,48 @@ def apply(
             )
             _wait(seconds)
     _out.print("Everything is put back.")
+
+
+@app.command()
+def define(
+    domain: Annotated[
+        str, typer.Option("--domain", help="libvirt name of the VM whose definition is changed.")
+    ],
+    scheme: Annotated[str, typer.Argument(metavar="[SCHEME]", help="As for plan.")] = "",
+    host: Host = "embedded",
+    cable: Cable = "",
+    knob: Knobs = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take out again what kvmlab wrote there.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: the diff is agreed to.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Write a scheme's interface into the persistent definition of a VM, to stay.
+
+    Shows the diff of the definition first, and asks. Nothing of the running VM or of the host is
+    changed; `define --undo` takes it out again.
+    """
+    if bool(scheme) == undo:
+        raise UsageError(
+            "Give a scheme to define, or --undo.",
+            todo="kvmlab define virtio-vhost --domain NAME …; kvmlab define --undo --domain NAME …",
+        )
+    wanted = None if undo else _scheme(scheme, knob)
+    with _open(host, domain, cable, allow_changes=yes or host == "embedded") as lab:
+        made = lab.definition(wanted) if wanted is not None else lab.undefinition()
+        _out.print(str(made), markup=False, highlight=False, soft_wrap=True)
+        if undo and not str(made):
+            _out.print(f"Nothing of kvmlab's is in the definition of {domain}.", markup=False)
+            return
+        if dry_run:
+            _err.print("Dry run: nothing was changed.")
+            return
+        if not lab.host.allows_changes:
+            _ask(lab)
+        made.write(lab.vm)
+    said = "Taken out of" if undo else "Written into"
+    _out.print(f"{said} the definition of {domain}.", markup=False, highlight=False)
 
 
 @app.command()
@@ -184,11 +229,8 @@ def _show(made: Plan) -> None:
     _out.print(str(made), markup=False, highlight=False, soft_wrap=True)
 
 
-def _ask(lab: Lab, made: Plan) -> None:
+def _ask(lab: Lab) -> None:
     """Ask at the terminal; without one, or with any answer but yes, nothing is allowed."""
-    from kvmlab.changes.guard import refuse
-
-    refuse(made.refusals)
     if sys.stdin.isatty():
         lab.host.allows_changes = typer.confirm(f"Make these changes on {lab.host.label}?")
     lab.host.must_allow_changes("this plan")

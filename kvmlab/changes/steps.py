@@ -12,7 +12,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from kvmlab.domain import alias_for
 from kvmlab.errors import OutputError
@@ -213,41 +213,6 @@ class AttachInterface(Step):
 
 
 @dataclass(frozen=True)
-class DefineInterface(Step):
-    """Writes a device into a domain's persistent definition; its undo takes it out again.
-
-    ``before_xml`` is that definition as it was found, without its passwords.
-    """
-
-    kind: ClassVar[str] = "define"
-    domain: str
-    mac: str
-    interface_xml: str
-    before_xml: str
-
-    @property
-    def before(self) -> str:
-        """The definition has no such device."""
-        return "absent"
-
-    @property
-    def after(self) -> str:
-        """The definition has it."""
-        return f"interface {self.mac}, from the VM's next start"
-
-    @property
-    def do_text(self) -> tuple[str, ...]:
-        """Virsh's words for it; the XML is in the plan."""
-        return (f"virsh attach-device {shlex.quote(self.domain)} interface.xml --config",)
-
-    @property
-    def undo_text(self) -> tuple[str, ...]:
-        """Virsh's words for it."""
-        alias = alias_for(self.mac)
-        return (f"virsh detach-device-alias {shlex.quote(self.domain)} {alias} --config",)
-
-
-@dataclass(frozen=True)
 class ConfigureGuest(Step):
     """Gives the interface its address inside the VM and waits until the peer answers a ping.
 
@@ -294,11 +259,6 @@ class ConfigureGuest(Step):
         return ()
 
 
-_KINDS: Final[dict[str, type[Step]]] = {
-    kind.kind: kind for kind in (HostStep, AttachInterface, DefineInterface, ConfigureGuest)
-}
-
-
 def step_from_dict(data: Mapping[str, Any]) -> Step:
     """Read a step from a journal.
 
@@ -306,8 +266,9 @@ def step_from_dict(data: Mapping[str, Any]) -> Step:
         OutputError: the journal was written by a kvmlab that knew other steps.
     """
     fields = {name: value for name, value in data.items() if name != "kind"}
+    kinds: dict[str, type[Step]] = {kind.kind: kind for kind in Step.__subclasses__()}
     try:
-        return _KINDS[data["kind"]].from_dict(fields)
+        return kinds[data["kind"]].from_dict(fields)
     except (KeyError, TypeError) as error:
         raise OutputError(
             "A journal holds a step that this version of kvmlab does not know.",

@@ -11,11 +11,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.changes import host_steps
+from kvmlab.changes.define_step import DefineInterface, undefine_interface
 from kvmlab.changes.journal import Journal
 from kvmlab.changes.lock import HoldingRunner
-from kvmlab.changes.steps import AttachInterface, DefineInterface, HostStep, Step
+from kvmlab.changes.steps import AttachInterface, HostStep, Step
 from kvmlab.domain import TestVM
-from kvmlab.domain.persistent import controllers_of, defined_without, is_defined, same
 from kvmlab.errors import (
     DomainNotFound,
     HostBusy,
@@ -107,32 +107,6 @@ def _take_out(step: Step, host: Host, vm: TestVM | None) -> bool:
     if isinstance(step, DefineInterface):
         return undefine_interface(step, host, vm)
     return isinstance(step, AttachInterface) and _detach(step, host, vm)
-
-
-def undefine_interface(step: DefineInterface, host: Host, vm: TestVM | None = None) -> bool:
-    """Take a device out of the persistent definition; False where it was not there.
-
-    The definition is then as it was found, where nobody else has changed it since; else what
-    others changed stays.
-
-    Raises:
-        LibvirtFailed: libvirt does not take the definition.
-    """
-    try:
-        machine = vm if vm is not None else TestVM.find(host, step.domain)
-    except DomainNotFound:
-        return False  # it was undefined, and its device with it
-    shown = machine.xml(inactive=True)
-    if not machine.is_persistent or not is_defined(shown, step.mac):
-        return False
-    controllers = controllers_of(step.before_xml) if step.before_xml else None
-    less = defined_without(shown, step.mac, controllers=controllers)
-    untouched = bool(step.before_xml) and same(less, step.before_xml)
-    whole = machine.xml(inactive=True, secrets=True)
-    machine.redefine(
-        defined_without(whole, step.mac, controllers=controllers if untouched else None)
-    )
-    return True
 
 
 def _detach(step: AttachInterface, host: Host, vm: TestVM | None) -> bool:

@@ -22,8 +22,10 @@ from kvmlab.errors import (
 from kvmlab.hosts import Host, SshTarget, Wire
 
 if TYPE_CHECKING:
+    from kvmlab.changes.defining import Definition, Undefinition
     from kvmlab.doctor import Diagnosis
     from kvmlab.facts import HostFacts
+    from kvmlab.schemes import Scheme
 
 
 class OpenHost:
@@ -112,6 +114,32 @@ class OpenHost:
 
         with self._watched():
             return examine(self.host, facts=self.inspect(), vm=self._running_vm())
+
+    def definition(self, scheme: Scheme) -> Definition:
+        """The scheme's interface as a change of the named VM's persistent definition.
+
+        Changes nothing; its ``write(lab.vm)`` does, to stay. The running VM goes on as it is.
+
+        Raises:
+            Refused: no VM was named, or it has no definition, or has the interface already.
+            Unavailable: this host cannot do that.
+        """
+        from kvmlab.changes.defining import definition_of, must_be_named
+
+        must_be_named(self._vm_name)
+        with self._watched():
+            return definition_of(scheme.plan(self.facts, vm=self.vm), self.vm)
+
+    def undefinition(self) -> Undefinition:
+        """What kvmlab wrote into the named VM's definition, to be taken out by ``write(lab.vm)``.
+
+        Raises: as `definition`.
+        """
+        from kvmlab.changes.defining import must_be_named, undefinition_of
+
+        must_be_named(self._vm_name)
+        with self._watched():
+            return undefinition_of(self.vm)
 
     def _running_vm(self) -> TestVM | None:
         if self._lease is not None or self._vm is not None:
