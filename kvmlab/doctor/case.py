@@ -11,6 +11,7 @@ from kvmlab.doctor.guest import Guest
 from kvmlab.doctor.model import Finding
 from kvmlab.doctor.symptoms import Symptoms
 from kvmlab.facts import HostFacts, NetFunction
+from kvmlab.schemes.catalogue import wire_for
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Case:
     def pfs_with_vfs(self) -> tuple[NetFunction, ...]:
         """Functions that have VFs now."""
         return tuple(port for port in self.pfs if port.sriov_numvfs)
+
+    @property
+    def tested(self) -> NetFunction | None:
+        """The port under test, or the one that schemes would take; None where there is none."""
+        wire = wire_for(self.facts)
+        here = (port for port in self.facts.ports if port.netns is None)
+        return next((port for port in here if wire is not None and wire.port in port.names), None)
 
     def cards(self, kind: str | None = None) -> tuple[tuple[RunningVm, Card], ...]:
         """The cards of all running VMs, of one kind or of all."""

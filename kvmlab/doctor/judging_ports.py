@@ -7,6 +7,7 @@ from typing import Final
 from kvmlab.doctor.case import Case, Judge, listed, named
 from kvmlab.doctor.model import Finding, not_applicable, ok, problem, warning
 from kvmlab.facts import NetFunction, Rule
+from kvmlab.schemes.catalogue import NO_PORT, NO_PORT_FIX, wire_for
 
 _LAB_BRIDGE: Final = "kvmlab0"
 _LAB_BRIDGE_MAC_PREFIX: Final = "02:6b:76"
@@ -40,6 +41,8 @@ def management(case: Case) -> Finding:
 def port_missing(case: Case) -> Finding:
     """The cable under test begins at a port."""
     wire = case.facts.wire
+    if wire is None and wire_for(case.facts) is None:
+        return warning(Rule.PORT_MISSING, "no cable was named", NO_PORT, fix=NO_PORT_FIX)
     if wire is None:
         return not_applicable(Rule.PORT_MISSING, "no cable was named", "No port was named.")
     read = f"ip address: {wire.port}"
@@ -62,6 +65,15 @@ def port_in_use(case: Case) -> Finding:
     if link.master not in (None, _LAB_BRIDGE):
         return problem(
             Rule.PORT_IN_USE, read, f"{wire.port} belongs to {link.master}.", subjects=(wire.port,)
+        )
+    if case.tested is not None and case.tested.sriov_numvfs:
+        return warning(
+            Rule.PORT_IN_USE,
+            read,
+            f"{wire.port} has VFs ({case.tested.sriov_numvfs}), which would go with it if it were "
+            "handed over whole.",
+            fix="Take the VFs away first, or hand over one of them.",
+            subjects=(wire.port,),
         )
     return ok(Rule.PORT_IN_USE, read, "Nothing else uses it.", subjects=(wire.port,))
 

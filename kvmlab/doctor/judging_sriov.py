@@ -19,6 +19,15 @@ def sriov_missing(case: Case) -> Finding:
     if not case.pfs:
         return warning(rule, read, "No function of this host can have VFs.")
     told = [f"{named(port)} {port.sriov_totalvfs}" for port in case.pfs]
+    tested = case.tested
+    if tested is not None and not tested.sriov_totalvfs:
+        return warning(
+            rule,
+            read,
+            f"The port for the schemes, {named(tested)}, has no SR-IOV. VFs at most: {listed(told)}.",
+            fix="Name one of those as the port, where SR-IOV is wanted.",
+            subjects=[tested.address],
+        )
     return ok(rule, read, f"VFs at most: {listed(told)}.", [port.address for port in case.pfs])
 
 
@@ -56,6 +65,15 @@ def bridge_on_port_with_vfs(case: Case) -> Finding:
         for link in (_link(case, port),)
         if link is not None and link.master in bridges
     ]
+    tested = case.tested
+    if not caught and tested in case.pfs_with_vfs:
+        return warning(
+            rule,
+            read,
+            f"The port for the schemes, {named(tested)}, has VFs ({tested.sriov_numvfs}): those "
+            "with a bridge refuse it meanwhile.",
+            subjects=[tested.name or tested.address],
+        )
     if not caught:
         return ok(rule, read, "No port with VFs is in a bridge.")
     told = [f"{port.name} has {port.sriov_numvfs} VFs and is in {name}" for port, name in caught]

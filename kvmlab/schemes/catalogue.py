@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.errors import Unavailable
+from kvmlab.facts import Rule
+from kvmlab.facts.rule_book import BOOK
 from kvmlab.hosts import Wire
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from kvmlab.changes import Plan
     from kvmlab.facts import HostFacts
 
+NO_PORT: Final = "This host has no port that the lab could use."
+NO_PORT_FIX: Final = (
+    "Every port carries the management connection, belongs to something else or is away: add a "
+    "port, or free one."
+)
 #: One of each kind; what differs in queues or modes is a knob and no other scheme.
 CATALOGUE: Final[tuple[Scheme, ...]] = (
     FullEmulation("e1000"),
@@ -55,15 +62,20 @@ class Attempt:
 
 
 def attempt(scheme: Scheme, facts: HostFacts, wire: Wire | None = None) -> Attempt:
-    """Plan ``scheme``; a plan that the guard would refuse counts as none."""
+    """Plan ``scheme``; a plan that the guard would refuse counts as none.
+
+    So does one on a host whose libvirt does not answer: it can be made, and not applied.
+    """
+    if facts.libvirt.problem:
+        book = BOOK[Rule.LIBVIRT_MISSING]
+        return Attempt(scheme, None, Rule.LIBVIRT_MISSING, facts.libvirt.problem, book.fix)
     cable = wire or scheme.cable(facts) or wire_for(facts)
     if cable is None:
         return Attempt(
             scheme,
             rule="port-missing",
-            message="This host has no port that the lab could use.",
-            todo="Every port carries the management connection, belongs to something else or is "
-            "away: add a port, or free one.",
+            message=NO_PORT,
+            todo=NO_PORT_FIX,
         )
     try:
         plan = scheme.plan(facts, wire=cable)

@@ -20,6 +20,7 @@ from kvmlab.errors import OutputError, UsageError
 from kvmlab.facts import HostFacts, LinkState, ModuleState, Rule, VfSettings
 from kvmlab.facts.sections import parse_sections
 from kvmlab.facts.sriov import error_name, explain_numvfs
+from kvmlab.schemes.catalogue import CATALOGUE, attempt
 from tests.advice.made import WIRE, embedded, in_bridge, recorded, with_vfs, without_iommu
 
 DESK = Desk("/kernels/python3", "python", True, "/plotly.min.js", "8.1", "3.0", True)
@@ -116,7 +117,10 @@ TABLE: list[tuple[Rule, Verdict, Made]] = [
      lambda: case(replace(embedded(), wire=replace(WIRE, port="mgmt0")))),
     (Rule.PORT_MISSING, PROBLEM, lambda: case(replace(embedded(), wire=replace(WIRE, port="x")))),
     (Rule.PORT_MISSING, NONE, lambda: case(replace(embedded(), wire=None))),
+    (Rule.PORT_MISSING, WARNING, lambda: case(recorded("paravirtual"))),
+    (Rule.PORT_IN_USE, OK, case),
     (Rule.PORT_IN_USE, PROBLEM, lambda: case(in_bridge(embedded(), "p2p1", "br-mine"))),
+    (Rule.PORT_IN_USE, WARNING, lambda: case(vfs(SAFE))),
     (Rule.GROUP_NOT_VIABLE, WARNING, case),
     (Rule.GROUP_NOT_VIABLE, NONE, lambda: case(without_iommu(embedded()))),
     (Rule.NO_RESET, WARNING, lambda: case(port(embedded(), "p1p1", reset_methods=()))),
@@ -127,13 +131,18 @@ TABLE: list[tuple[Rule, Verdict, Made]] = [
      lambda: case(recorded("embedded_busy"), vms=(vm(devices=("0000:04:00.1",)),))),
     (Rule.NOT_GIVEN_BACK, WARNING,
      lambda: case(recorded("embedded_busy"), vms_unread="libvirt does not answer.")),
+    (Rule.SRIOV_MISSING, OK, case),
     (Rule.SRIOV_MISSING, WARNING, lambda: case(recorded("paravirtual"))),
+    (Rule.SRIOV_MISSING, WARNING,
+     lambda: case(replace(embedded(), wire=replace(WIRE, port="p1p1")))),
     (Rule.NUMVFS_REFUSED, OK, case),
     (Rule.NUMVFS_REFUSED, NONE, lambda: case(recorded("paravirtual"))),
     (Rule.NUMVFS_REFUSED, PROBLEM,
      lambda: case(symptoms=log("igb: not enough MMIO resources for SR-IOV"))),
     (Rule.BRIDGE_ON_PORT_WITH_VFS, NONE, case),
-    (Rule.BRIDGE_ON_PORT_WITH_VFS, OK, lambda: case(vfs(SAFE))),
+    (Rule.BRIDGE_ON_PORT_WITH_VFS, WARNING, lambda: case(vfs(SAFE))),
+    (Rule.BRIDGE_ON_PORT_WITH_VFS, OK,
+     lambda: case(replace(vfs(SAFE), wire=replace(WIRE, port="p1p1")))),
     (Rule.PF_DOWN, PROBLEM, lambda: case(port(vfs(SAFE), "p2p1", link=LinkState.DOWN))),
     (Rule.PF_DOWN, WARNING,
      lambda: case(vfs(SAFE), symptoms=log("igbvf: PF still in reset state. Is the PF up?"))),
@@ -213,6 +222,18 @@ def test_findings_come_in_the_order_of_the_rules() -> None:
     order = list(Rule)
     places = [order.index(one.rule) for one in judge(case()).findings]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("make", [row[2] for row in TABLE], ids=[str(row[0]) for row in TABLE])
+def test_what_keeps_a_scheme_from_a_host_the_doctor_names_by_the_same_id(make: Made) -> None:
+    one = make()
+    diagnosis = judge(one)
+    for scheme, found in zip(CATALOGUE, diagnosis.schemes, strict=True):
+        tried = attempt(scheme, one.facts)
+        assert (found.rule, found.found, found.fix) == (tried.rule, tried.message, tried.todo)
+        if not found.possible:
+            same = diagnosis.finding(found.rule)
+            assert same.verdict in (PROBLEM, WARNING), f"{found} but {same}"
 
 
 def test_schemes_say_why_they_cannot() -> None:
