@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +79,9 @@ def test_every_rule_has_an_entry_of_whole_sentences(rule: Rule) -> None:
         assert text.endswith("."), f"{rule}: {text}"
     error = unavailable(rule, "It cannot.")
     assert (error.rule, error.todo) == (rule, entry.fix)
+
+
+def test_the_table_of_the_doctor_lists_every_rule_in_its_order(repository: Path) -> None:
+    rows = (repository / "docs" / "doctor.md").read_text().splitlines()
+    listed = [match[1] for row in rows if (match := re.match(r"\| `([\w-]+)` \|", row))]
+    assert listed == [str(rule) for rule in Rule]
