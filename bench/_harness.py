@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kvmlab.embedded.paths import cache_dir
 from kvmlab.process import run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,6 +166,21 @@ def alternate(count: int, *kinds: Callable[[int], None]) -> None:
     for block in range(count):
         for kind in kinds if block % 2 == 0 else tuple(reversed(kinds)):
             kind(block)
+
+
+def cache_without_states(scratch: Path) -> dict[str, str]:
+    """The environment of a cold boot: the real cache's images and probes by link, no states.
+
+    Its runtime directory is its own too.
+    """
+    cache = scratch / "cache" / "kvmlab"
+    cache.mkdir(parents=True)
+    for entry in cache_dir().iterdir():
+        if entry.name not in {"states", "run"}:
+            (cache / entry.name).symlink_to(entry)
+    runtime = scratch / "runtime"
+    runtime.mkdir(mode=0o700)
+    return {"XDG_CACHE_HOME": str(cache.parent), "XDG_RUNTIME_DIR": str(runtime)}
 
 
 def _machine() -> dict[str, str]:

@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from bench._harness import RESULTS, ROOT, _machine
+from bench._started_anew import WHERE, host_started_anew
 from kvmlab.errors import KvmlabError
-from tests.faults.breaking import FAULTS, Scene, try_fault
+from tests.faults.breaking import FAULTS, try_fault
 from tests.faults.killing import SCHEMES, Case, kill_everywhere, killer
+from tests.faults.scene import Scene
 from tests.faults.stranger import stranger
 
 PATH = RESULTS / "faults.json"
@@ -55,6 +57,11 @@ def _try(only: Sequence[str]) -> None:
         with _scene() as scene, killer(ROOT) as killing:
             kill_everywhere(name, scene.host, killing, partial(_note, name, cases))
         _note(name, cases, None)
+    if _wanted(WHERE, only):
+        ended: list[Case] = []
+        for case in host_started_anew(ROOT):
+            _note(WHERE, ended, case)
+        _note(WHERE, ended, None)
     faults = [name for name in FAULTS if _wanted(name, only)]
     if not faults:
         return
@@ -74,7 +81,7 @@ def _try(only: Sequence[str]) -> None:
 
 
 def _wanted(name: str, only: Sequence[str]) -> bool:
-    exact = {*SCHEMES, *FAULTS}
+    exact = {*SCHEMES, *FAULTS, WHERE}
     return not only or any(name == word if word in exact else word in name for word in only)
 
 
@@ -124,7 +131,7 @@ def table(groups: Mapping[str, Sequence[Case]], cut_off: Set[str] = frozenset())
         "| fault | tried | nothing to undo, or reverted at once | put back by restore | lost |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name in (*SCHEMES, *FAULTS):
+    for name in (*SCHEMES, *FAULTS, WHERE):
         if name in groups:
             words = f"kill -9 at every moment of {name}" if name in SCHEMES else name
             words += " (not yet all)" if name in cut_off else ""

@@ -15,9 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench._harness import ROOT, Bench, repeats
+from bench._harness import ROOT, Bench, cache_without_states, repeats
 from kvmlab.embedded import Lease, Preparation, acquire
-from kvmlab.embedded.paths import cache_dir
 from kvmlab.lab import connect, preparation
 from kvmlab.process import run
 
@@ -36,25 +35,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = Bench("restore_vs_cold", "seconds until the agent of the test VM answers")
     for _ in range(count):
         with tempfile.TemporaryDirectory(prefix="kvmlab-bench-", dir="/var/tmp") as scratch:
-            places = _cache_without_states(Path(scratch))
+            places = cache_without_states(Path(scratch))
             _sample(bench, "cold boot", places)
             for _ in range(RESTORES_PER_BOOT):
                 _sample(bench, "restored", places)
     bench.ratio("cold over restored", "cold boot", "restored", goal="at least 5")
     bench.notes["goal"] = f"restored within {GOAL_SEC:g} s"
     bench.finish()
-
-
-def _cache_without_states(scratch: Path) -> dict[str, str]:
-    """Images and probes of the real cache, by link; no states; a runtime directory of its own."""
-    cache = scratch / "cache" / "kvmlab"
-    cache.mkdir(parents=True)
-    for entry in cache_dir().iterdir():
-        if entry.name not in {"states", "run"}:
-            (cache / entry.name).symlink_to(entry)
-    runtime = scratch / "runtime"
-    runtime.mkdir(mode=0o700)
-    return {"XDG_CACHE_HOME": str(cache.parent), "XDG_RUNTIME_DIR": str(runtime)}
 
 
 def _sample(bench: Bench, kind: str, places: dict[str, str]) -> None:

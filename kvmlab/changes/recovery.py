@@ -80,7 +80,7 @@ def _dead(host: Host, there: OnHost) -> Iterator[tuple[Path, str]]:
     if there.holder and keeper_of(host) is None:
         return  # whoever holds the host is at work
     for name, text in sorted(there.journals.items()):
-        if name not in known and not alive_here(host, name):
+        if name not in {*known, *there.undone} and not alive_here(host, name):
             yield Path(FOLDER, "journal", name), text
 
 

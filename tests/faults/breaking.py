@@ -9,103 +9,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from kvmlab.changes import ConfigureGuest, Plan
-from kvmlab.changes.keeper import read_on_host
-from kvmlab.domain import TestVM
+from kvmlab.domain import Domain
 from kvmlab.errors import KvmlabError
-from kvmlab.facts import inspect
-from kvmlab.hosts import Host, SshRunner
-from kvmlab.schemes import Scheme, SriovVf, Virtio
+from kvmlab.schemes import Scheme, SriovVf
 from kvmlab.waiting import until
+from tests.faults.cutting import (
+    lab_stopped,
+    packets_lost,
+    ssh_cut_before,
+    ssh_cut_in_use,
+    ssh_frozen_here,
+    ssh_frozen_there,
+)
 from tests.faults.killing import Case, after
-from tests.faults.photograph import photograph
-from tests.faults.stranger import CABLE, SPEC, WIRES, Stranger
-
-VIRTIO: Final = Virtio(backend="vhost")
-_SEC: Final = 60.0
-
-
-@dataclass
-class Scene:
-    """A stranger's host at rest, as it is before every fault."""
-
-    stranger: Stranger
-    host: Host
-    folder: Path
-    repository: Path
-    vm: TestVM
-    before: dict[str, Any]
-
-    @classmethod
-    def on(cls, stranger: Stranger, folder: Path, repository: Path) -> Scene:
-        host = stranger.open()
-        vm = TestVM.ensure(host)
-        return cls(stranger, host, folder, repository, vm, photograph(host, vm))
-
-    def plan(self, scheme: Scheme = VIRTIO, *, patience_sec: int | None = None) -> Plan:
-        made = scheme.plan(inspect(self.host, prove_kvm=False), wire=WIRES["p2p1"], vm=self.vm)
-        if patience_sec is None:
-            return made
-        last = made.steps[-1]
-        assert isinstance(last, ConfigureGuest)
-        return replace(made, steps=(*made.steps[:-1], replace(last, timeout_sec=patience_sec)))
-
-    def reopen(self) -> None:
-        """A new door, and the VM as libvirt has it now."""
-        self.host.close()
-        self.host = self.stranger.open()
-        self.vm = TestVM.ensure(self.host)
-
-    def on_host(self, *argv: str, text: str | None = None) -> str:
-        return self.host.run(argv, timeout_sec=_SEC, root=True, input_text=text).stdout.strip()
-
-    def in_vm(self, script: str) -> str:
-        return self.vm.agent.run(("sh", "-s"), input_text=script, timeout_sec=_SEC).stdout.strip()
-
-
-Fault = Callable[[Scene], str]
-"""Makes the fault while a scheme is applied, mends what is not kvmlab's; what kvmlab said."""
-
-
-def applied(scene: Scene, plan: Plan, fault: Callable[[], object], vm: TestVM | None = None) -> str:
-    """Apply, break, revert; the error's text, or nothing where there was none."""
-    try:
-        with plan.applied(vm or scene.vm):
-            fault()
-    except KvmlabError as error:
-        return str(error)
-    return ""
-
-
-class BreakingVM(TestVM):
-    """A VM with which something happens at a moment that was agreed on."""
-
-    def arm(self, moment: str, fault: Callable[[], object]) -> None:
-        self._moment, self._fault = moment, fault
-
-    def _now(self, moment: str) -> None:
-        if moment == self._moment:
-            self._fault()
-
-    def attach(self, device_xml: str, *, timeout_sec: float = 60) -> str:
-        self._now("attach")
-        alias = super().attach(device_xml, timeout_sec=timeout_sec)
-        self._now("attached")
-        return alias
-
-    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60) -> bool:
-        self._now("detach")
-        return super().detach(mac_or_alias, timeout_sec=timeout_sec)
-
-
-def breaking(scene: Scene, moment: str, fault: Callable[[], object]) -> BreakingVM:
-    vm = BreakingVM(scene.host, scene.vm.handle, scene.vm.name)
-    vm.arm(moment, fault)
-    return vm
+from tests.faults.scene import ASK_SEC, VIRTIO, Fault, Scene, applied, breaking
+from tests.faults.stranger import CABLE, SPEC, WIRES
 
 
 def _kill_libvirtd(scene: Scene) -> None:
@@ -113,13 +35,13 @@ def _kill_libvirtd(scene: Scene) -> None:
     scene.on_host("kill", "-9", old)
 
     def is_back() -> bool:
-        done = scene.host.run(("cat", "/run/libvirtd.pid"), timeout_sec=_SEC, check=False)
+        done = scene.host.run(("cat", "/run/libvirtd.pid"), timeout_sec=ASK_SEC, check=False)
         socket = scene.host.run(
-            ("virsh", "-c", "qemu:///system", "list"), timeout_sec=_SEC, check=False
+            ("virsh", "-c", "qemu:///system", "list"), timeout_sec=ASK_SEC, check=False
         )
         return done.stdout.strip() not in ("", old) and socket.returncode == 0
 
-    until(is_back, timeout_sec=_SEC, every_sec=0.5, what="libvirtd's coming back")
+    until(is_back, timeout_sec=ASK_SEC, every_sec=0.5, what="libvirtd's coming back")
 
 
 def libvirtd_in_use(scene: Scene) -> str:
@@ -138,49 +60,6 @@ def libvirtd_before(moment: str) -> Fault:
     return fault
 
 
-def _cut(scene: Scene) -> None:
-    assert isinstance(scene.host.runner, SshRunner)
-    master = scene.host.runner._master
-    master.kill()
-    master.wait()
-
-
-def ssh_cut_in_use(scene: Scene) -> str:
-    said = applied(scene, scene.plan(), lambda: _cut(scene))
-    scene.reopen()
-    return said
-
-
-def ssh_cut_before(moment: str) -> Fault:
-    def fault(scene: Scene) -> str:
-        said = applied(
-            scene, scene.plan(), lambda: None, breaking(scene, moment, lambda: _cut(scene))
-        )
-        scene.reopen()
-        return said
-
-    return fault
-
-
-def ssh_frozen(scene: Scene) -> str:
-    """The host's end of the connection stops answering, for ever."""
-    own = int(scene.on_host("sh", "-c", "cut -d' ' -f4 /proc/$PPID/stat"))
-    with scene.stranger.open() as other:
-
-        def freeze() -> None:
-            other.run(("kill", "-STOP", str(own)), timeout_sec=_SEC, root=True)
-
-        said = applied(scene, scene.plan(), freeze)
-
-        def lock_is_free() -> bool:
-            return not read_on_host(other).holder
-
-        until(lock_is_free, timeout_sec=400, every_sec=5, what="the end of the frozen lab's lock")
-        other.run(("kill", "-9", str(own)), timeout_sec=_SEC, root=True)
-    scene.reopen()
-    return said
-
-
 def vm_killed(scheme: Scheme) -> Fault:
     def fault(scene: Scene) -> str:
         pid = str(scene.vm.pid())
@@ -197,6 +76,52 @@ def vf_driver_unbound(scene: Scene) -> str:
         '    echo "${d##*/}" >/sys/bus/pci/drivers/igbvf/unbind\ndone\n'
     )
     return applied(scene, scene.plan(SriovVf()), lambda: scene.in_vm(script))
+
+
+#: Writes that the kernel keeps waiting until the VM has let the function go; on their own, so that
+#: nobody has to wait with them.
+_UNBIND: Final = """
+for path in /sys/bus/pci/drivers/vfio-pci/0*; do
+    setsid sh -c 'echo "${1##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind' unbind "$path" \\
+        >/dev/null 2>&1 </dev/null &
+done
+"""
+_NO_VFS: Final = """
+setsid sh -c 'echo 0 >/sys/class/net/p2p1/device/sriov_numvfs' >/dev/null 2>&1 </dev/null &
+"""
+
+
+def _gone_from_vm(scene: Scene, script: str) -> None:
+    """Run the script on the host, and see that the VM lets its VF go."""
+    scene.on_host("sh", "-s", text=script)
+    until(lambda: not _has_vf(scene), timeout_sec=ASK_SEC, every_sec=0.5, what="the VF's going")
+
+
+def _has_vf(scene: Scene) -> bool:
+    return Domain.parse(scene.vm.xml()).node.find("devices/interface[@type='hostdev']") is not None
+
+
+def vf_unbound_on_host(scene: Scene) -> str:
+    """QEMU is asked for the function, and asks the VM to let it go, which it does."""
+    return applied(scene, scene.plan(SriovVf()), lambda: _gone_from_vm(scene, _UNBIND))
+
+
+def vf_taken_away(scene: Scene) -> str:
+    return applied(scene, scene.plan(SriovVf()), lambda: _gone_from_vm(scene, _NO_VFS))
+
+
+def vf_unbound_while_paused(scene: Scene) -> str:
+    """A VM that does not run lets nothing go: the write waits, and so does the undo."""
+
+    def fault() -> None:
+        scene.vm.suspend()
+        scene.on_host("sh", "-s", text=_UNBIND)
+
+    said = applied(scene, scene.plan(SriovVf()), fault)
+    assert _has_vf(scene)
+    scene.vm.resume()
+    until(lambda: not _has_vf(scene), timeout_sec=ASK_SEC, every_sec=0.5, what="the VF's going")
+    return said
 
 
 def _peer(scene: Scene, state: str) -> None:
@@ -226,7 +151,7 @@ def _silence_agent(scene: Scene, seconds: int) -> None:
         f"(sleep 0.2; kill -STOP $(cat /run/qemu-ga.pid); sleep {seconds};"
         " kill -CONT $(cat /run/qemu-ga.pid)) >/dev/null 2>&1 </dev/null &\n"
     )
-    until(lambda: not _answers(scene), timeout_sec=_SEC, what="the agent's silence")
+    until(lambda: not _answers(scene), timeout_sec=ASK_SEC, what="the agent's silence")
 
 
 def _answers(scene: Scene) -> bool:
@@ -286,6 +211,22 @@ def host_disk_full(scene: Scene) -> str:
     scene.on_host("dd", "if=/dev/zero", f"of={place}/filler", "bs=4096", "count=1")
     try:
         return applied(scene, plan, lambda: None)
+    finally:
+        scene.on_host("umount", place)
+
+
+def host_disk_full_later(scene: Scene) -> str:
+    """It took the first steps, and takes none of what is left when the interface is attached."""
+    place = "/var/lib/kvmlab/journal"
+    scene.on_host("mount", "-t", "tmpfs", "-o", "size=64k", "full", place)
+    # dd ends with an error when the disk is full, which is what is wanted.
+    fill = ("dd", "if=/dev/zero", f"of={place}/filler", "bs=4096")
+
+    def full() -> None:
+        scene.host.run(fill, timeout_sec=ASK_SEC, root=True, check=False)
+
+    try:
+        return applied(scene, scene.plan(), lambda: None, breaking(scene, "attached", full))
     finally:
         scene.on_host("umount", place)
 
@@ -402,22 +343,27 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "ssh: cut before attaching": ssh_cut_before("attach"),
     "ssh: cut in use": ssh_cut_in_use,
     "ssh: cut before detaching": ssh_cut_before("detach"),
-    "ssh: frozen in use": ssh_frozen,
+    "ssh: the host's end frozen in use": ssh_frozen_there,
+    "ssh: this machine's end frozen in use": ssh_frozen_here,
+    "network: packets lost for 60 s in use": packets_lost(60),
+    "kvmlab stopped until another machine has put it back": lab_stopped,
     "QEMU of the test VM: kill -9 in use (vhost)": vm_killed(VIRTIO),
     "QEMU of the test VM: kill -9 in use (VF)": vm_killed(SriovVf()),
     "VF's driver unbound in the VM": vf_driver_unbound,
+    "VF's driver unbound on the host": vf_unbound_on_host,
+    "VF's driver unbound on the host, VM paused": vf_unbound_while_paused,
+    "VF taken away on the host": vf_taken_away,
     "peer gone before applying": peer_gone_before,
     "peer gone in use": peer_gone_in_use,
     "guest agent dead before configuring": agent_dead,
     "guest agent dead in use": agent_dead_in_use,
     "disk full for the journal here": journal_disk_full,
     "disk full for the journal on the host": host_disk_full,
+    "disk full for the journal on the host, once attached": host_disk_full_later,
     "disk full for the results": results_disk_full,
     "clock of the host: two days ahead": clock_jump("2 days", "2 days ago"),
     "clock of the host: two days back": clock_jump("2 days ago", "2 days"),
 }
-#: Those that need minutes.
-SLOW: Final = ("ssh: frozen in use",)
 
 
 def try_fault(name: str, scene: Scene) -> Case:

@@ -11,11 +11,21 @@ from kvmlab.hosts import Host
 
 #: What differs between two inspections of a host that nobody changed, or that others change:
 #: - connections: those of ssh come and go;
+#: - leftovers: `inspect` alone knows none, and the caller asks for them by themselves;
 #: - index: a port that comes back to its driver is a new interface;
-#: - modules that libvirt and the kernel load when they first need them, and never unload;
-#: - kvm, hugepages: they tell of guests and memory.
-VOLATILE: Final = ("connections", "hugepages", "kvm", "leftovers")
+#: - modules that libvirt and the kernel load when they first need them, and never unload.
+VOLATILE: Final = ("connections", "leftovers")
 LOADED_BY_OTHERS: Final = ("macvlan", "macvtap", "tap", "tun", "vfio_pci", "vfio")
+
+#: What an inspection leaves out, in one round trip.
+_MORE: Final = """
+ip -j -d link
+echo @@
+ip route show table all
+echo @@
+ls /run/libvirt/network 2>/dev/null
+exit 0
+"""
 
 
 def photograph(host: Host, vm: TestVM | None = None) -> dict[str, Any]:
@@ -26,18 +36,15 @@ def photograph(host: Host, vm: TestVM | None = None) -> dict[str, Any]:
     facts["modules"] = {
         name: state for name, state in facts["modules"].items() if name not in LOADED_BY_OTHERS
     }
-    facts["libvirt"].pop("kvm_guests")
     for link in facts["links"]:
         link.pop("index")
     facts["links"] = {f"{link['netns']}/{link['name']}": link for link in facts["links"]}
-    told = json.loads(host.run(("ip", "-j", "-d", "link"), timeout_sec=60).stdout)
-    facts["promiscuity"] = {link["ifname"]: link["promiscuity"] for link in told}
-    facts["routes"] = sorted(
-        host.run(("ip", "route", "show", "table", "all"), timeout_sec=60).stdout.splitlines()
-    )
-    networks = host.run(("ls", "/run/libvirt/network"), timeout_sec=60, check=False).stdout.split()
+    more = host.run(("sh", "-s"), input_text=_MORE, timeout_sec=60).stdout
+    links, routes, networks = more.split("@@\n")
+    facts["promiscuity"] = {link["ifname"]: link["promiscuity"] for link in json.loads(links)}
+    facts["routes"] = sorted(routes.splitlines())
     # libvirt leaves an empty folder where it kept the ports of a network.
-    facts["networks"] = sorted(name for name in networks if name.endswith(".xml"))
+    facts["networks"] = sorted(name for name in networks.split() if name.endswith(".xml"))
     machine = vm if vm is not None else TestVM.find(host)
     devices = Domain.parse(machine.xml()).node.find("devices")
     assert devices is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +61,23 @@ def stranger(folder: Path, *, clock: Clock = Clock.VIRTUAL) -> Iterator[Stranger
             "PATH": f"{tools}:{os.environ['PATH']}",
             "KVMLAB_STATE_HOME": str(folder / "state"),
         }
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)
-        try:
+        with environ(environment):
             yield Stranger(environment, f"qemu+ssh://root@{lease.address}:{lease.port}/system")
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+
+
+@contextmanager
+def environ(values: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables for the length of the block, and then what they were."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def alias_of(known_hosts: Path) -> str:

@@ -18,8 +18,9 @@ from kvmlab.errors import HostBusy, Refused
 from kvmlab.facts import inspect
 from kvmlab.lab import open_lab
 from kvmlab.schemes import Virtio
-from tests.faults.breaking import Scene, try_fault
+from tests.faults.breaking import try_fault
 from tests.faults.killing import SCHEMES, Case, after, kill_everywhere, killer
+from tests.faults.scene import Scene
 from tests.faults.stranger import CABLE, SPEC, WIRES, stranger
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]

@@ -1,0 +1,94 @@
+"""A host that is switched off while a scheme is applied, and started anew: a cold boot.
+
+What the lab had changed there ended with the host; what reads the same afterwards was made by
+somebody else. Here that is an administrator, who has made as many VFs as the lab had.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from bench._harness import cache_without_states
+from kvmlab.changes import HostStep, Plan
+from kvmlab.changes.keeper import FOLDER, read_on_host
+from kvmlab.domain import TestVM
+from kvmlab.hosts import Host
+from kvmlab.schemes import SriovVf
+from kvmlab.waiting import until
+from tests.faults.killing import Case, after, killer
+from tests.faults.photograph import photograph
+from tests.faults.scene import ASK_SEC, Scene
+from tests.faults.stranger import environ, stranger
+
+WHERE: Final = "host started anew in use"
+_SCHEME: Final = SriovVf()
+
+
+def host_started_anew(repository: Path) -> Iterator[Case]:
+    """`restore` with the journal here, here and on the host, and on the host alone."""
+    with tempfile.TemporaryDirectory(prefix="kvmlab-anew-", dir="/var/tmp") as folder:
+        one, two = Path(folder, "one"), Path(folder, "two")
+        one.mkdir()
+        two.mkdir()
+        plan, journals = _died_in_use(one, repository)
+        cold = cache_without_states(Path(folder))
+        with environ(cold), stranger(two) as found, found.open() as host:
+            vm = TestVM.ensure(host)
+            _make_vfs(host, plan)
+            before = photograph(host, vm)
+            for name, here, there in (
+                ("the host's journal gone", True, False),
+                ("the host's journal kept", True, True),
+                ("from another machine", False, True),
+            ):
+                state = two / f"state-{name.split()[-1]}"
+                if here:
+                    shutil.copytree(one / "state", state)
+                if there:
+                    _keep(host, journals)
+                with environ({"KVMLAB_STATE_HOME": str(state)}):
+                    yield after(_SCHEME.id, f"{WHERE}: {name}", host, vm, before)
+
+
+def _died_in_use(folder: Path, repository: Path) -> tuple[Plan, Mapping[str, str]]:
+    """A host with a dead run on it, until it ends; its plan, and the host's own journals."""
+    with stranger(folder) as found:
+        scene = Scene.on(found, folder, repository)
+        plan = scene.plan(_SCHEME)
+        with killer(repository) as killing:
+            seen = killing.apply(plan)["seen"]
+            killing.apply(plan, seen.index("in use"))
+        journals = read_on_host(scene.host).journals
+        scene.host.close()
+    return plan, journals
+
+
+def _make_vfs(host: Host, plan: Plan) -> None:
+    [made] = (
+        step.setting
+        for step in plan.steps
+        if isinstance(step, HostStep) and step.setting.path.endswith("/sriov_numvfs")
+    )
+    port = made.path.split("/")[4]
+    host.run(("ip", "link", "set", "dev", port, "up"), timeout_sec=ASK_SEC, root=True)
+    host.run(("tee", made.path), input_text=f"{made.after}\n", timeout_sec=ASK_SEC, root=True)
+    carrier = ("cat", f"/sys/class/net/{port}/carrier")
+    until(
+        lambda: host.run(carrier, timeout_sec=ASK_SEC, check=False).stdout.strip() == "1",
+        timeout_sec=ASK_SEC,
+        every_sec=0.5,
+        what="the link of a port with new VFs",
+    )
+
+
+def _keep(host: Host, journals: Mapping[str, str]) -> None:
+    """As if the host's disk had kept them."""
+    host.run(("rm", "-f", f"{FOLDER}/undone"), timeout_sec=ASK_SEC, root=True)
+    host.run(("mkdir", "-p", f"{FOLDER}/journal"), timeout_sec=ASK_SEC, root=True)
+    for name, text in journals.items():
+        path = f"{FOLDER}/journal/{name}"
+        host.run(("tee", path), input_text=text, timeout_sec=ASK_SEC, root=True)

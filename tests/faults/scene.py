@@ -1,0 +1,101 @@
+"""A stranger's host at rest, and a scheme applied there while something breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kvmlab.changes import ConfigureGuest, Plan
+from kvmlab.domain import TestVM
+from kvmlab.errors import KvmlabError
+from kvmlab.facts import inspect
+from kvmlab.hosts import Host
+from kvmlab.schemes import Scheme, Virtio
+from tests.faults.photograph import photograph
+from tests.faults.stranger import WIRES, Stranger
+
+VIRTIO: Final = Virtio(backend="vhost")
+ASK_SEC: Final = 60.0
+
+
+@dataclass
+class Scene:
+    """A stranger's host at rest, as it is before every fault."""
+
+    stranger: Stranger
+    host: Host
+    folder: Path
+    repository: Path
+    vm: TestVM
+    before: dict[str, Any]
+
+    @classmethod
+    def on(cls, stranger: Stranger, folder: Path, repository: Path) -> Scene:
+        host = stranger.open()
+        vm = TestVM.ensure(host)
+        return cls(stranger, host, folder, repository, vm, photograph(host, vm))
+
+    def plan(self, scheme: Scheme = VIRTIO, *, patience_sec: int | None = None) -> Plan:
+        made = scheme.plan(inspect(self.host, prove_kvm=False), wire=WIRES["p2p1"], vm=self.vm)
+        if patience_sec is None:
+            return made
+        last = made.steps[-1]
+        assert isinstance(last, ConfigureGuest)
+        return replace(made, steps=(*made.steps[:-1], replace(last, timeout_sec=patience_sec)))
+
+    def reopen(self) -> None:
+        """A new door, and the VM as libvirt has it now."""
+        self.host.close()
+        self.host = self.stranger.open()
+        self.vm = TestVM.ensure(self.host)
+
+    def on_host(self, *argv: str, text: str | None = None) -> str:
+        return self.host.run(argv, timeout_sec=ASK_SEC, root=True, input_text=text).stdout.strip()
+
+    def in_vm(self, script: str) -> str:
+        return self.vm.agent.run(
+            ("sh", "-s"), input_text=script, timeout_sec=ASK_SEC
+        ).stdout.strip()
+
+
+Fault = Callable[[Scene], str]
+"""Makes the fault while a scheme is applied, mends what is not kvmlab's; what kvmlab said."""
+
+
+def applied(scene: Scene, plan: Plan, fault: Callable[[], object], vm: TestVM | None = None) -> str:
+    """Apply, break, revert; the error's text, or nothing where there was none."""
+    try:
+        with plan.applied(vm or scene.vm):
+            fault()
+    except KvmlabError as error:
+        return str(error)
+    return ""
+
+
+class BreakingVM(TestVM):
+    """A VM with which something happens at a moment that was agreed on."""
+
+    def arm(self, moment: str, fault: Callable[[], object]) -> None:
+        self._moment, self._fault = moment, fault
+
+    def _now(self, moment: str) -> None:
+        if moment == self._moment:
+            self._fault()
+
+    def attach(self, device_xml: str, *, timeout_sec: float = 60) -> str:
+        self._now("attach")
+        alias = super().attach(device_xml, timeout_sec=timeout_sec)
+        self._now("attached")
+        return alias
+
+    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60) -> bool:
+        self._now("detach")
+        return super().detach(mac_or_alias, timeout_sec=timeout_sec)
+
+
+def breaking(scene: Scene, moment: str, fault: Callable[[], object]) -> BreakingVM:
+    vm = BreakingVM(scene.host, scene.vm.handle, scene.vm.name)
+    vm.arm(moment, fault)
+    return vm
