@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmlab.changes import leftovers, restore
+from kvmlab.changes import HostStep, leftovers, restore
 from kvmlab.cli import answer
 from kvmlab.domain import TestVM
 from kvmlab.errors import HostBusy, Refused
@@ -129,4 +129,10 @@ def test_another_machine_is_told_who_works_there_and_puts_it_right(
                 Virtio().plan(facts, wire=WIRES["p2p1"], vm=vm).apply(vm)
             case: Case = after("", "", host, vm, scene.before)
             assert (case.how, case.left) == ("by restore", ())
+    # What reads as the dead run made it was made by somebody else since, and is theirs.
+    bridge = plan.steps[0]
+    assert isinstance(bridge, HostStep)
+    scene.on_host("ip", "link", "add", "kvmlab0", "address", bridge.after, "type", "bridge")
     assert restore(scene.host) == ()
+    assert scene.on_host("cat", bridge.setting.path) == bridge.after
+    scene.on_host("ip", "link", "delete", "kvmlab0")
