@@ -28,11 +28,18 @@ from bench._harness import RESULTS, ROOT, _machine
 from bench._started_anew import WHERE, host_started_anew
 from kvmlab.errors import KvmlabError
 from tests.faults.breaking import FAULTS, try_fault
-from tests.faults.killing import SCHEMES, Case, kill_everywhere, killer
+from tests.faults.killing import (
+    SCHEMES,
+    Case,
+    kill_everywhere,
+    kill_restore_everywhere,
+    killer,
+)
 from tests.faults.scene import Scene
 from tests.faults.stranger import stranger
 
 PATH = RESULTS / "faults.json"
+_RESTORE = "kill -9 at every moment of restore itself (sriov-vf, dead in use)"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,6 +64,11 @@ def _try(only: Sequence[str]) -> None:
         with _scene() as scene, killer(ROOT) as killing:
             kill_everywhere(name, scene.host, killing, partial(_note, name, cases))
         _note(name, cases, None)
+    if _wanted(_RESTORE, only):
+        twice: list[Case] = []
+        with _scene() as scene, killer(ROOT) as killing:
+            kill_restore_everywhere(scene.host, killing, partial(_note, _RESTORE, twice))
+        _note(_RESTORE, twice, None)
     if _wanted(WHERE, only):
         ended: list[Case] = []
         for case in host_started_anew(ROOT):
@@ -81,7 +93,7 @@ def _try(only: Sequence[str]) -> None:
 
 
 def _wanted(name: str, only: Sequence[str]) -> bool:
-    exact = {*SCHEMES, *FAULTS, WHERE}
+    exact = {*SCHEMES, *FAULTS, _RESTORE, WHERE}
     return not only or any(name == word if word in exact else word in name for word in only)
 
 
@@ -131,7 +143,7 @@ def table(groups: Mapping[str, Sequence[Case]], cut_off: Set[str] = frozenset())
         "| fault | tried | nothing to undo, or reverted at once | put back by restore | lost |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name in (*SCHEMES, *FAULTS, WHERE):
+    for name in (*SCHEMES, _RESTORE, *FAULTS, WHERE):
         if name in groups:
             words = f"kill -9 at every moment of {name}" if name in SCHEMES else name
             words += " (not yet all)" if name in cut_off else ""

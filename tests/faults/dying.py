@@ -1,10 +1,10 @@
 """A process that applies a plan on a stranger's host and is killed at one of its moments.
 
 ``python -m tests.faults.dying`` opens the host, then reads lines of JSON: a plan and a moment. For
-each it forks a child, which applies the plan, uses it and reverts it, and is killed with SIGKILL
-just before that moment; the answer is a line of JSON. Every command on the host, everything said to
-the host's journal, every call of the VM and the use of the interface is one moment. With moment -1
-nobody is killed, and the answer lists the moments.
+each it forks a child, which applies the plan, uses it and reverts it (without a plan: restores the
+host), and is killed with SIGKILL just before that moment; the answer is a line of JSON. Every
+command on the host, everything said to the host's journal, every call of the VM and the use of the
+interface is one moment. With moment -1 nobody is killed, and the answer lists the moments.
 
 The ssh connection is the parent's: a child's death does not cost the time of a new one.
 """
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import IO, Any
 
-from kvmlab.changes import Plan
+from kvmlab.changes import Plan, restore
 from kvmlab.changes.steps import step_from_dict
 from kvmlab.domain import GuestAgent, TestVM
 from kvmlab.errors import KvmlabError
@@ -125,10 +125,14 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     return {**vars(plan), "steps": [step.to_dict() for step in plan.steps]}
 
 
-def _apply(host: Host, told: dict[str, Any], moment: int) -> list[str]:
+def _restore(host: Host, fuse: Fuse) -> None:
+    host.runner = DyingRunner(host.runner, fuse)
+    restore(host)
+
+
+def _apply(host: Host, told: dict[str, Any], fuse: Fuse) -> None:
     steps = tuple(step_from_dict(step) for step in told.pop("steps"))
     plan = Plan(steps=steps, **told)
-    fuse = Fuse(moment)
     found = TestVM.find(host)
     vm = DyingVM(host, found.handle, found.name)
     vm.fuse = fuse
@@ -139,16 +143,20 @@ def _apply(host: Host, told: dict[str, Any], moment: int) -> list[str]:
     with plan.applied(vm):
         fuse.burn("in use")
     fuse.burn("over")
-    return fuse.seen
 
 
-def _child(host: Host, told: dict[str, Any], moment: int, answer: int) -> None:
+def _child(host: Host, asked: dict[str, Any], answer: int) -> None:
     """Ends this process, in one way or another."""
     # The connection is the parent's child: from here its end cannot be waited for, nor asked.
     assert isinstance(host.runner, SshRunner)
     host.runner._master.poll = lambda: None  # type: ignore[method-assign]
+    fuse = Fuse(asked["moment"])
+    said: dict[str, Any] = {"seen": fuse.seen}
     try:
-        said: dict[str, Any] = {"seen": _apply(host, told, moment)}
+        if asked["plan"] is None:
+            _restore(host, fuse)
+        else:
+            _apply(host, asked["plan"], fuse)
     except KvmlabError as error:
         said = {"error": str(error)}
     os.write(answer, json.dumps(said).encode())
@@ -166,7 +174,7 @@ def main() -> None:
             child = os.fork()
             if child == 0:
                 os.close(reads)
-                _child(host, asked["plan"], asked["moment"], writes)
+                _child(host, asked, writes)
             os.close(writes)
             with os.fdopen(reads) as pipe:
                 text = pipe.read()

@@ -46,6 +46,8 @@ SCHEMES: Final[Mapping[str, tuple[Scheme, str]]] = {
         (SriovVf(spoofchk=False, trust=True, max_tx_rate=500), "p2p1"),
     )
 }
+#: The scheme with which `restore` itself is killed.
+RESTORED: Final = SriovVf().id
 #: A port whose VFs came or went is without its link for a second or two of its own clock.
 SETTLE_SEC: Final = 30.0
 
@@ -74,12 +76,15 @@ class Killer:
 
     def apply(self, plan: Plan, moment: int = -1) -> dict[str, Any]:
         """Apply, use and revert the plan, and be killed before the moment of that number."""
+        return self._ask({"plan": plan_to_json(plan), "moment": moment})
+
+    def restore(self, moment: int = -1) -> dict[str, Any]:
+        """Restore the host, and be killed before the moment of that number."""
+        return self._ask({"plan": None, "moment": moment})
+
+    def _ask(self, what: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
-        print(
-            json.dumps({"plan": plan_to_json(plan), "moment": moment}),
-            file=self._process.stdin,
-            flush=True,
-        )
+        print(json.dumps(what), file=self._process.stdin, flush=True)
         return self._hear()
 
     def _hear(self) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def kill_everywhere(
     before = photograph(host, vm)
     plan = scheme.plan(inspect(host, prove_kvm=False), wire=WIRES[wire], vm=vm)
     whole = killing.apply(plan)
-    if "seen" not in whole:
+    if "error" in whole:
         raise KvmlabError(f"{name} cannot be applied at all.", evidence=str(whole))
     cases = [after(name, "nothing", host, vm, before)]
     tell(cases[0])
@@ -128,6 +133,29 @@ def kill_everywhere(
         tell(cases[-1])
         if cases[-1].lost:
             break  # what comes next would begin on a host that is not as it was
+    return tuple(cases)
+
+
+def kill_restore_everywhere(
+    host: Host, killing: Killer, tell: Callable[[Case], None]
+) -> tuple[Case, ...]:
+    """Die in use, restore, and die at every moment of that as well; one case for each."""
+    scheme, wire = SCHEMES[RESTORED]
+    vm = TestVM.find(host)
+    before = photograph(host, vm)
+    plan = scheme.plan(inspect(host, prove_kvm=False), wire=WIRES[wire], vm=vm)
+    in_use = killing.apply(plan)["seen"].index("in use")
+    killing.apply(plan, in_use)
+    cases = []
+    for number, moment in enumerate(killing.restore()["seen"]):
+        killing.apply(plan, in_use)
+        died = killing.restore(number)
+        if died["status"] != -9:
+            raise KvmlabError(f"restore was not killed before {moment}.", evidence=str(died))
+        cases.append(after(RESTORED, f"kill -9 before {number}: {moment}", host, vm, before))
+        tell(cases[-1])
+        if cases[-1].lost:
+            break
     return tuple(cases)
 
 
