@@ -1,7 +1,7 @@
 """The notebooks on the embedded host: by a run, by plain papermill, and killed.
 
 One run of the first three serves most tests. What the article claims of each scheme is looked for
-in what the notebooks kept and showed: counts and paths, which hold on any machine, not seconds.
+in what the notebooks kept and showed: counts and paths, and seconds where their margin is wide.
 """
 
 from __future__ import annotations
@@ -83,6 +83,11 @@ def per_packet(result: Result, cost: str) -> float:
     return result.summary(f"{cost}_per_packet", "tcp_up").median
 
 
+def median(result: Result, metric: str) -> float:
+    """Under the virtual clock, where trials differ by a few percent, figures are judged as well."""
+    return result.summary(metric).median
+
+
 def spent(result: Result, cost: str, part: str) -> float:
     """One part of a cost over the windows of all TCP trials."""
     return sum(trial.cost(cost, part) or 0.0 for trial in result.of("tcp_up"))
@@ -98,10 +103,11 @@ def test_the_path_was_traced_through_every_layer(done: Outcome) -> None:
 def test_virtio_costs_fewer_exits_than_full_emulation(done: Outcome) -> None:
     slow, fast = kept(done, "01-full-emulation-and-virtio")
     assert (slow.scheme, fast.scheme) == ("e1000", "virtio-qemu")
-    assert per_packet(slow, "vm_exits") > 2 * per_packet(fast, "vm_exits")
+    assert per_packet(slow, "vm_exits") > 6 * per_packet(fast, "vm_exits")
     assert per_packet(slow, "userspace_exits") > 10 * per_packet(fast, "userspace_exits")
     assert kinds(slow) == kinds(fast) == ["tap", "bridge", "port"]
     assert (emitter(slow), emitter(fast)) == ("vCPU thread of QEMU", "QEMU main loop")
+    assert median(fast, "tcp_up_mbps") > 2 * median(slow, "tcp_up_mbps"), "throughput follows"
 
 
 def test_vhost_moves_the_work_from_qemu_into_the_kernel(done: Outcome) -> None:
@@ -114,6 +120,8 @@ def test_vhost_moves_the_work_from_qemu_into_the_kernel(done: Outcome) -> None:
     loop = [spent(result, "context_switches", "QEMU main loop") for result in (qemu, vhost)]
     assert loop[0] > 20 * (loop[1] + 1)
     assert per_packet(vhost, "userspace_exits") < 0.01
+    assert per_packet(vhost, "cpu_us") < per_packet(qemu, "cpu_us"), "a packet is cheaper"
+    assert median(vhost, "rtt_p50_us") < median(qemu, "rtt_p50_us") / 2, "and its way shorter"
     workers = shown(done, "02-vhost-net-and-macvtap", "emitters").set_index("scheme")["thread"]
     assert workers[vhost.label].startswith("vhost-")
 
@@ -124,6 +132,7 @@ def test_macvtap_leaves_the_bridge_out_and_an_emulated_card_stays_dear(done: Out
     assert kinds(direct) == kinds(article) == ["macvtap", "port"]
     assert (emitter(direct), emitter(article)) == ("vhost worker", "vCPU thread of QEMU")
     assert per_packet(article, "userspace_exits") > 10 * per_packet(direct, "userspace_exits")
+    assert median(article, "rtt_p50_us") > 2 * median(direct, "rtt_p50_us")
 
 
 def test_macvtap_keeps_host_and_vm_apart_and_minds_the_mac(done: Outcome) -> None:
