@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from kvmlab.errors import OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.meters import patience
 from kvmlab.measure.sections import sections
@@ -61,6 +62,8 @@ def parse_queues(text: str) -> QueueCounters:
         OutputError: it broke off.
     """
     parts = dict(sections(text))
+    if not {"device", "packets", "interrupts"} <= parts.keys():
+        raise OutputError("What the VM counts for its queues broke off.", evidence=text[-400:])
     device = re.escape(parts["device"].strip())
     interrupts: dict[int, int] = {}
     for name, count in parsing.per_cpu_table(parts["interrupts"]).items():

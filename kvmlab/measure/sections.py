@@ -44,7 +44,7 @@ def files(text: str) -> dict[str, str]:
         0.52 0.58 0.59 1/123 4567
     """
     marks = list(_FILE.finditer(text))
-    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
     return {
         mark["path"]: text[mark.end() + 1 : end].rstrip("\n") + "\n"
         for mark, end in zip(marks, ends, strict=True)

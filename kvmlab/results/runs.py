@@ -70,10 +70,10 @@ def find_run(name: str, places: Sequence[Path] = PLACES) -> Run:
         UsageError: there is none; the message tells which there are, or what the folder is.
     """
     for folder in (Path(name), *(place / name for place in places)):
-        if folder.is_dir() and is_run(folder):
+        if _is_folder(folder) and is_run(folder):
             return describe(folder.resolve())
     looked = " and ".join(str(place) for place in places)
-    if Path(name).is_dir():
+    if _is_folder(Path(name)):
         raise UsageError(
             f"The folder {name} is no run of kvmlab: it has none of {RESULTS}, {ABOUT} and "
             f"{RECORD}.",
@@ -84,6 +84,13 @@ def find_run(name: str, places: Sequence[Path] = PLACES) -> Run:
         f"There is no run `{name}` in {looked}, nor a folder of that name.",
         todo=f"There are: {known}." if known else "There is no run there at all.",
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # longer than any name can be
 
 
 def load_run(run: Run, *, unfinished: bool = False) -> tuple[Part, ...]:

@@ -158,7 +158,7 @@ def _path_of(name: str) -> Path:
     wanted = name.removesuffix(".ipynb")
     if wanted in known:
         return known[wanted]
-    if Path(name).is_file() or "/" in name:
+    if "/" in name or _is_file(Path(name)):
         return Path(name)
     fitting = [
         stem
@@ -168,6 +168,13 @@ def _path_of(name: str) -> Path:
     if len(fitting) == 1:
         return known[fitting[0]]
     raise _unknown(name, tuple(known))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # longer than any name can be
 
 
 def _unknown(name: str, known: Sequence[str]) -> UsageError:
