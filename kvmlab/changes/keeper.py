@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from kvmlab.errors import HostBusy, HostError, HostRefused, HostUnreachable, OutputError
 from kvmlab.hosts import run_script
+from kvmlab.hosts.runner import root_refused
 from kvmlab.process import Lines
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _BEAT_SEC: Final = 15.0
 _ANSWER_SEC: Final = 60.0
 _PATIENCE_SEC: Final = 4.0
 _AGAIN_SEC: Final = 0.5
+_END_SEC: Final = 1.0
 _LOOK_SEC: Final = 1.0
 
 
@@ -202,15 +204,13 @@ class Keeper:
 
     def _lost(self) -> HostError:
         said = ""
-        if self._process.stderr is not None and self._process.poll() is not None:
-            said = self._process.stderr.read().decode(errors="replace")
+        # What closed its output may need a moment to end.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_END_SEC)
+            if self._process.stderr is not None:
+                said = self._process.stderr.read().decode(errors="replace")
         if "sudo:" in said:
-            return HostRefused(
-                f"The lock of {self._label} needs root, and sudo there did not give it without a "
-                "password.",
-                todo="Connect as root, or see docs/real-host.md for the sudo rules.",
-                evidence=said,
-            )
+            return root_refused("kvmlab-lock", "sh", host=self._label, said=said)
         return HostUnreachable(
             f"The lock on {self._label} is lost: the connection was cut, or nothing was heard "
             f"from here for {SILENCE_SEC} s.",

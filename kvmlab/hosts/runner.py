@@ -16,6 +16,8 @@ TOOL_PATH: Final = (
 )
 
 _SUDO: Final = ("sudo", "-n", "--")
+#: Of the tools that need root, those that Debian has in sbin.
+_SBIN: Final = ("bridge", "ip", "modprobe")
 
 
 @runtime_checkable
@@ -80,15 +82,20 @@ def refuse_without_root(completed: Completed) -> None:
         return
     if not completed.stderr.startswith("sudo:") and "sudo: not found" not in completed.stderr:
         return
-    tool = completed.argv[len(_SUDO)]
-    # Whoever may run a shell as root may run everything: then it is better said so.
-    allowed = "ALL" if tool == "sh" else f"/usr/sbin/{tool}"
-    raise HostRefused(
-        f"`{completed.command}` needs root on {completed.host}, and sudo there did not give it "
-        "without a password.",
-        todo=f"Connect as root, or let sudo run `{tool}` without a password (a line such as "
-        f"`USER ALL=(root) NOPASSWD: {allowed}` in /etc/sudoers.d/kvmlab).",
-        evidence=completed.stderr,
+    raise root_refused(
+        completed.command, completed.argv[len(_SUDO)], host=completed.host, said=completed.stderr
+    )
+
+
+def root_refused(command: str, tool: str, *, host: str, said: str) -> HostRefused:
+    """The error where sudo did not run ``tool``; it names the line that is missing."""
+    folder = "/usr/sbin" if tool in _SBIN else "/usr/bin"
+    return HostRefused(
+        f"`{command}` needs root on {host}, and sudo there did not give it without a password.",
+        todo=f"Connect as root, or let sudo run `{tool}`: the line `USER ALL=(root) NOPASSWD: "
+        f"{folder}/{tool}` in /etc/sudoers.d/kvmlab. All the lines that kvmlab needs stand in "
+        "docs/real-host.md, and what they mean.",
+        evidence=said,
     )
 
 

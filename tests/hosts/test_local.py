@@ -58,12 +58,13 @@ def test_a_refusal_names_the_rule_that_is_missing(code: int, said: str) -> None:
     assert "NOPASSWD: /usr/sbin/ip" in caught.value.todo
 
 
-def test_a_rule_for_a_shell_is_called_what_it_is() -> None:
+def test_a_rule_for_a_shell_comes_with_what_it_means() -> None:
     with pytest.raises(HostRefused) as caught:
         refuse_without_root(
             _done(("sudo", "-n", "--", "sh", "-s"), 1, "sudo: a password is required")
         )
-    assert "NOPASSWD: ALL" in caught.value.todo
+    assert "NOPASSWD: /usr/bin/sh`" in caught.value.todo
+    assert "docs/real-host.md" in caught.value.todo
 
 
 def test_a_command_that_fails_under_sudo_is_no_refusal() -> None:
