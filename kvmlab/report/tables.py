@@ -42,7 +42,7 @@ def comparisons(*found: Comparison) -> pd.DataFrame:
     """One row a comparison: both medians, the ratio with its interval, the verdict."""
     import pandas as pd
 
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         [
             {
                 "metric": names.metric(each.metric, each.workload),
@@ -54,7 +54,8 @@ def comparisons(*found: Comparison) -> pd.DataFrame:
             }
             for each in found
         ]
-    ).set_index("metric")
+    )
+    return _whole(frame.set_index("metric"))
 
 
 def flagged(*results: Result) -> pd.DataFrame:
@@ -70,28 +71,29 @@ def flagged(*results: Result) -> pd.DataFrame:
         for trial in result.trials
         for flag in trial.flags
     ]
-    return pd.DataFrame(rows, columns=["scheme", "workload", "trial", "flag"]).set_index("scheme")
+    columns = ["scheme", "workload", "trial", "flag"]
+    return _whole(pd.DataFrame(rows, columns=columns).set_index("scheme"))
 
 
 def published() -> pd.DataFrame:
     """Every published figure that was verified, with its source and its ratio to bare metal."""
     from kvmlab.report.overlay import published_table
 
-    return published_table()
+    return _whole(published_table())
 
 
 def side_by_side(*results: Result, baseline: Result) -> pd.DataFrame:
     """All schemes in one table: what lies on the way, what a packet costs, what the VM gets."""
     from kvmlab.report import side_by_side as room
 
-    return room.side_by_side(*results, baseline=baseline)
+    return _whole(room.side_by_side(*results, baseline=baseline))
 
 
 def at_work(*results: Result, kind: str = "worker_us") -> pd.DataFrame:
     """How many queue pairs, vhost workers or vCPUs did a part of the work worth the name."""
     from kvmlab.report import spread
 
-    return spread.at_work(*results, kind=kind)
+    return _whole(spread.at_work(*results, kind=kind))
 
 
 def hops(result: Result) -> pd.DataFrame:
@@ -107,7 +109,7 @@ def hops(result: Result) -> pd.DataFrame:
     if result.path is None:
         raise UsageError(f"The result of {result.label} has no traced path.")
     start = min(hop.at_us for hop in result.path.hops)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         [
             {
                 "after": names.duration(hop.at_us - start) if hop.event else "",
@@ -120,7 +122,8 @@ def hops(result: Result) -> pd.DataFrame:
             }
             for hop in result.path.hops
         ]
-    ).set_index("after")
+    )
+    return _whole(frame.set_index("after"))
 
 
 def emitters(*results: Result) -> pd.DataFrame:
@@ -131,7 +134,7 @@ def emitters(*results: Result) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([_emitter(result) for result in results]).set_index("scheme")
+    return _whole(pd.DataFrame([_emitter(result) for result in results]).set_index("scheme"))
 
 
 def _emitter(result: Result) -> dict[str, object]:
@@ -159,7 +162,7 @@ def reach(*found: Reach) -> pd.DataFrame:
     """Who reached whom: one row for each time it was tried."""
     import pandas as pd
 
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         [
             {
                 "scheme": each.label,
@@ -171,7 +174,8 @@ def reach(*found: Reach) -> pd.DataFrame:
             }
             for each in found
         ]
-    ).set_index("scheme")
+    )
+    return _whole(frame.set_index("scheme"))
 
 
 def _answered(reached: bool) -> str:
@@ -182,13 +186,15 @@ def rows(items: Iterable[object], *columns: str) -> pd.DataFrame:
     """One row for each of some frozen values, such as the VFs of a port: their fields named."""
     import pandas as pd
 
-    from kvmlab.report.whole import WholeFrame
-
     first, *others = (column.replace("_", " ") for column in columns)
     told = [[_plain(getattr(item, column)) for column in columns] for item in items]
-    frame = pd.DataFrame(told, columns=[first, *others]).set_index(first)
-    # The name of the first column stands beside the others, and not in a line of its own.
-    return WholeFrame(frame.rename_axis(index=None, columns=first))
+    return _whole(pd.DataFrame(told, columns=[first, *others]).set_index(first))
+
+
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    from kvmlab.report.whole import WholeFrame
+
+    return WholeFrame(frame)
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,4 @@
-"""A frame for reading: cells are shown whole, where pandas would cut them after 50 characters."""
+"""Frames for reading: whole cells, and the name of the first column beside those of the others."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import pandas as pd
 
 
 class WholeFrame(pd.DataFrame):
-    """A pandas frame that shows every cell as it is."""
+    """A pandas frame that shows every cell as it is, where pandas would cut at 50 characters.
+
+    Its first column is the index. pandas shows the name of an index in a line of its own.
+    """
 
     def __repr__(self) -> str:
         """For a terminal."""
         with pd.option_context("display.max_colwidth", None):
-            return super().__repr__()
+            return repr(self._headed())
 
     def _repr_html_(self) -> str | None:
         """For a notebook."""
         with pd.option_context("display.max_colwidth", None):
-            html: str | None = super()._repr_html_()  # type: ignore[misc]
+            html: str | None = self._headed()._repr_html_()  # type: ignore[operator]
         return html
+
+    def _headed(self) -> pd.DataFrame:
+        plain = pd.DataFrame(self)
+        if not isinstance(plain.index, pd.MultiIndex):
+            plain.columns = plain.columns.rename(plain.index.name)
+            plain.index = plain.index.rename(None)
+        return plain

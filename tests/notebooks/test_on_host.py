@@ -60,10 +60,6 @@ def shown(done: Outcome, name: str, cell_id: str) -> pd.DataFrame:
     node = nbformat.read(done.folder / "notebooks" / f"{name}.ipynb", as_version=4)
     (cell,) = [cell for cell in node.cells if cell.id == cell_id]
     (frame,) = pd.read_html(io.StringIO(cell.outputs[-1].data["text/html"]))
-    # The name of the index stands in a row of its own below the names of the columns.
-    frame.columns = [
-        next(name for name in names if not name.startswith("Unnamed")) for names in frame.columns
-    ]
     return frame
 
 
