@@ -107,10 +107,10 @@ def _load(path: Path) -> Image | None:
 
 def _fill(work: Path, name: str, progress: Progress) -> dict[str, Any]:
     tar = work / "root.tar"
-    progress(f"installing {len(recipe.PACKAGES)} Debian packages into a new root file system")
+    progress(f"installing {len(recipe.packages())} Debian packages into a new root file system")
     bootstrap(
-        recipe.SUITE,
-        recipe.PACKAGES,
+        recipe.suite(),
+        recipe.packages(),
         recipe.files_dir(),
         hooks=("{files}/customize.sh",),
         output=tar,
@@ -123,7 +123,7 @@ def _fill(work: Path, name: str, progress: Progress) -> dict[str, Any]:
     tar.unlink()
     return {
         "recipe": name,
-        "suite": recipe.SUITE,
+        "suite": recipe.suite(),
         "kernel": kernel,
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": packages,

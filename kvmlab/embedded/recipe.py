@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -39,8 +40,27 @@ PACKAGES = (
     "xz-utils",
 )
 
+_ONLY_LATER = (
+    "libvirt-daemon-driver-network",
+    "libvirt-daemon-driver-nodedev",
+    "libvirt-daemon-driver-interface",
+)
+"""What Debian 12 has inside libvirt-daemon."""
+
 FORMAT = 1
 """Raised when the layout of the image directory changes."""
+
+
+def suite() -> str:
+    """Debian's suite of the image: KVMLAB_IMAGE_SUITE, to try an older host (docs/real-host.md)."""
+    return os.environ.get("KVMLAB_IMAGE_SUITE", SUITE)
+
+
+def packages() -> tuple[str, ...]:
+    """The packages of the image, as that suite has them."""
+    if suite() == SUITE:
+        return PACKAGES
+    return tuple(name for name in PACKAGES if name not in _ONLY_LATER)
 
 
 def files_dir() -> Path:
@@ -54,7 +74,7 @@ def recipe_hash() -> str:
 
     Package versions do not count: a rebuilt image may hold newer ones, and its manifest names them.
     """
-    digest = hashlib.sha256(f"{FORMAT}\n{SUITE}\n{' '.join(PACKAGES)}\n".encode())
+    digest = hashlib.sha256(f"{FORMAT}\n{suite()}\n{' '.join(packages())}\n".encode())
     root = files_dir()
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(root)}\n".encode())
