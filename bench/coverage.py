@@ -17,23 +17,28 @@ from kvmlab.results.statistics import ratio_interval
 TRUE_RATIO = 1.3
 SIZES = (3, 5, 10, 30)
 
-Draw = Callable[[random.Random], float]
+Draw = Callable[[random.Random, float], float]
+"""One trial's figure; the second argument is what the true value is scaled by."""
 
 
-def _heavy(chance: random.Random) -> float:
+def _heavy(chance: random.Random, times: float) -> float:
     """Logarithms of Student's distribution with 2.5 degrees of freedom: far outliers."""
     chi = chance.gammavariate(1.25, 2.0)
-    return 100 * math.exp(0.05 * chance.gauss(0, 1) / math.sqrt(chi / 2.5))
+    return 100 * times * math.exp(0.05 * chance.gauss(0, 1) / math.sqrt(chi / 2.5))
+
+
+def _one_in_ten(chance: random.Random, times: float) -> float:
+    return 100 * times * chance.gauss(1, 0.02) * (0.6 if chance.random() < 0.1 else 1)
 
 
 KINDS: dict[str, Draw] = {
-    "trials within 5 %": lambda chance: chance.lognormvariate(5, 0.05),
-    "trials within 40 %": lambda chance: chance.lognormvariate(5, 0.4),
+    "trials within 5 %": lambda chance, times: times * chance.lognormvariate(5, 0.05),
+    "trials within 40 %": lambda chance, times: times * chance.lognormvariate(5, 0.4),
     "heavy tails": _heavy,
-    "one in ten at 60 %": lambda chance: (
-        100 * chance.gauss(1, 0.02) * (0.6 if chance.random() < 0.1 else 1)
-    ),
-    "skewed": lambda chance: 50 + chance.expovariate(0.1),
+    "one in ten at 60 %": _one_in_ten,
+    "skewed": lambda chance, times: times * (50 + chance.expovariate(0.1)),
+    # Round trips in whole microseconds: most trials are alike, and what is between them is hidden.
+    "rounded": lambda chance, times: float(round(times * chance.gauss(113.3, 0.3))),
 }
 
 
@@ -52,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _misses(draw: Draw, size: int, chance: random.Random) -> bool:
-    first = [draw(chance) for _ in range(size)]
-    second = [TRUE_RATIO * draw(chance) for _ in range(size)]
+    first = [draw(chance, 1.0) for _ in range(size)]
+    second = [draw(chance, TRUE_RATIO) for _ in range(size)]
     low, high = ratio_interval(first, second)
     return not low <= TRUE_RATIO <= high
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, TypeAlias
 
 from kvmlab.errors import UsageError
@@ -96,8 +97,9 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
     Where the baseline can be zero the ratio has no upper end (infinity). A counter that is zero in
     every trial of one sample and in none of the other (three trials each, at least) needs no
     spread to differ: its ratio is 0, or infinite. A figure of few digits (a round trip in whole
-    microseconds) repeats by chance: its trials are taken to spread by what rounding hides, at
-    least. Two trials each without any spread, rounded or not, claim nothing.
+    microseconds) repeats by chance, and its median may be half a step off however many trials
+    there are: the interval reaches as far. Two trials each without any spread, which nothing
+    rounded, claim nothing.
     """
     import numpy as np
 
@@ -108,8 +110,9 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
             return 0.0, 0.0
         if not any(baseline) and all(current):
             return math.inf, math.inf
+    step = _step(baseline, current)
     alike = len(set(baseline)) == 1 and len(set(current)) == 1
-    if alike and not _step(baseline, current):
+    if alike and not step:
         ratio = ratio_of(baseline[0], current[0])
         if min(len(baseline), len(current)) >= _LEAST_ALIKE:
             return ratio, ratio
@@ -121,7 +124,22 @@ def ratio_interval(baseline: list[float], current: list[float]) -> tuple[float, 
     if min(len(baseline), len(current)) < FEW:
         welch_low, welch_high = _welch_ratio(baseline, current)
         low, high = min(low, welch_low), max(high, welch_high)
+    if step:
+        low, high = _with_rounding(low, high, step, median(baseline), median(current))
     return low, high
+
+
+def _with_rounding(
+    low: float, high: float, step: float, below: float, above: float
+) -> tuple[float, float]:
+    """The ends of a ratio's interval where each of its two medians may be half a step off."""
+    half = step / 2
+    if below <= half or above <= half:
+        return 0.0, math.inf
+    return (
+        low * (1 - half / above) / (1 + half / below),
+        high * (1 + half / above) / (1 - half / below),
+    )
 
 
 def ratio_of(below: float, above: float) -> float:
@@ -136,14 +154,11 @@ def _welch_ratio(baseline: list[float], current: list[float]) -> tuple[float, fl
     import numpy as np
 
     below, above = np.asarray(baseline), np.asarray(current)
-    step = _step(baseline, current)
-    hidden = (step, step)
     positive = bool((below > 0).all() and (above > 0).all())
     if positive:
-        hidden = (step / float(below.mean()), step / float(above.mean()))
         below, above = np.log(below), np.log(above)
     centre = float(above.mean() - below.mean())
-    half = _welch_half_width(below.tolist(), above.tolist(), hidden)
+    half = _welch_half_width(below.tolist(), above.tolist())
     if positive:
         return math.exp(centre - half), math.exp(centre + half)
     middle = float(below.mean())
@@ -161,15 +176,12 @@ def _step(*samples: list[float]) -> float:
     return 0.0
 
 
-def _welch_half_width(below: list[float], above: list[float], steps: tuple[float, float]) -> float:
-    """Half of Welch's interval; a sample varies at least as values rounded to its step do."""
+def _welch_half_width(below: list[float], above: list[float]) -> float:
+    """Half of Welch's interval."""
     import numpy as np
     from scipy import stats
 
-    parts = [
-        max(float(np.var(sample, ddof=1)), step**2 / 12) / len(sample)
-        for sample, step in zip((below, above), steps, strict=True)
-    ]
+    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (below, above)]
     total = sum(parts)
     if total == 0:
         return 0.0

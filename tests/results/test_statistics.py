@@ -121,6 +121,12 @@ def test_figures_of_few_digits_spread_by_what_rounding_hides() -> None:
     assert low <= 1 <= high
 
 
+def test_many_trials_do_not_take_away_what_rounding_hides() -> None:
+    # 113.3 µs and 1.3 times as much, each in whole microseconds.
+    low, high = ratio_interval([113.0] * 12, [147.0] * 12)
+    assert 1.28 < low < 1.3 < 147 / 113 < high < 1.32
+
+
 def test_a_clear_difference_is_claimed_from_three_trials() -> None:
     found = compare(
         result(values=[100, 104, 97]), result("b", values=[310, 290, 305]), "tcp_up_mbps"
