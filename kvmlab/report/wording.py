@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvmlab.clock import Clock
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -29,6 +31,14 @@ class Wording:
     complete: str
     need_script: str
     facts: Mapping[str, str]
+    #: Sentences of the head that kvmlab says in English, and the same here; the rest are names.
+    sentences: Mapping[str, str]
+
+    def said(self, text: str) -> str:
+        """What kvmlab says of host and clock, as far as there are words for it."""
+        for english, here in self.sentences.items():
+            text = text.replace(english, here)
+        return text
 
 
 ENGLISH = Wording(
@@ -52,6 +62,7 @@ ENGLISH = Wording(
     need_script="The figures of this page are drawn by a script that is part of it; allow scripts "
     "to see them.",
     facts={},
+    sentences={},
 )
 CHINESE = Wording(
     language="zh-CN",
@@ -79,6 +90,19 @@ CHINESE = Wording(
     complete="本页自成一体，不从网络读取任何内容。",
     need_script="图由页面自带的脚本绘制；请允许运行脚本，否则看不到图。",
     facts={"Host": "宿主机", "Came up": "启动方式", "Clock": "时钟"},
+    sentences={
+        "Embedded host: a whole KVM host inside one QEMU process, not hardware (": "内嵌宿主机："
+        "一个 QEMU 进程里的整台 KVM 宿主机，不是真实硬件（",
+        Clock.VIRTUAL.meaning: "虚拟时间：每条指令固定 2 ns，模拟设备不占时间，所有 CPU 的工作累加"
+        "在一起；因此数字衡量的是软件路径，不能预测一台服务器的 Gbit/s。",
+        Clock.WALL.meaning: "真实时间：真实时钟的秒数，机器同时在忙的其他事情也算在内。",
+        "embedded host (": "内嵌宿主机（",
+        "virtual clock).": "虚拟时钟）。",
+        "wall clock).": "真实时钟）。",
+        "virtual clock)": "虚拟时钟）",
+        "wall clock)": "真实时钟）",
+        "restored from the state saved at": "恢复自保存的状态，保存时间",
+    },
 )
 _ALL = {wording.language: wording for wording in (ENGLISH, CHINESE)}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.report import names, sentences, tables
+from kvmlab.report.wording import wording
 from kvmlab.results import Reach, compare
 from tests.report import made
 
@@ -142,3 +145,17 @@ def test_an_interval_that_ends_at_one_bears_nothing_out() -> None:
     assert sentences.claim(
         "It is longer.", replace(found, low=1.0, high=4.0), at_least=1.0
     ).outcome == ("not shown")
+
+
+@pytest.mark.parametrize("clock", Clock)
+def test_the_head_of_a_chinese_report_speaks_of_host_and_clock_in_chinese(clock: Clock) -> None:
+    said = wording("zh-CN").said
+    label = f"QEMU 10.0.13, TCG, 1 CPU, {clock.value} clock"
+    for text in (
+        clock.meaning,
+        f"Embedded host: a whole KVM host inside one QEMU process, not hardware ({label}).",
+        f"embedded host ({label})",
+        "restored from the state saved at 2026-11-22T13:35:09+00:00",
+    ):
+        assert not re.search(r"(?:\b[A-Za-z]{2,}\b[ ,]+){3,}", said(text)), said(text)
+        assert wording("en").said(text) == text
