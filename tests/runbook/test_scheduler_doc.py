@@ -1,0 +1,69 @@
+"""The service of docs/real-host.md: systemd takes the unit, kvmlab takes its commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kvmlab.cli import answer
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def units(repository: Path) -> dict[str, str]:
+    """The files of the document, by name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in (repository / "docs" / "real-host.md").read_text().splitlines():
+        text = line.removeprefix("    ")
+        if begin := re.match(r"# /etc/systemd/system/(\S+)$", text):
+            name = begin[1]
+            found[name] = ""
+        elif name and (line.startswith("    ") or not line):
+            found[name] += f"{text}\n"
+        else:
+            name = ""
+    assert set(found) == {"kvmlab-nightly.service", "kvmlab-nightly.timer"}
+    return found
+
+
+def command(unit: str, key: str) -> list[str]:
+    """The words of one command, its variables filled in."""
+    whole = unit.replace("\\\n", " ")
+    values = dict(re.findall(r"^Environment=(\w+)=(.*)$", whole, re.MULTILINE))
+    line = next(one for one in whole.splitlines() if one.startswith(f"{key}="))
+    words = shlex.split(line.partition("=")[2])
+    return [re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], word) for word in words]
+
+
+def test_its_commands_are_those_of_kvmlab(units: dict[str, str], capsys: Out) -> None:
+    unit = units["kvmlab-nightly.service"]
+    program, *words = command(unit, "ExecStart")
+    assert Path(program).name == "lab"
+    assert answer([*words, "--dry-run"]) == 0
+    assert "CABLE" in capsys.readouterr().out
+    program, *words = command(unit, "ExecStartPre")
+    # There is no such host: what was typed is understood, and the name is not.
+    assert answer(words) == 1
+    assert "kvm1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_units(units: dict[str, str], tmp_path: Path) -> None:
+    for name, text in units.items():
+        # The program of another machine: here another one stands in for it.
+        (tmp_path / name).write_text(text.replace("/srv/kvmlab/lab", "/bin/true"))
+    done = subprocess.run(
+        ("systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in units)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
