@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ WHERE: Final = "host started anew in use"
 _SCHEME: Final = SriovVf()
 
 
-def host_started_anew(repository: Path) -> Iterator[Case]:
+def host_started_anew(repository: Path, tell: Callable[[Case], None]) -> None:
     """`restore` with the journal here, here and on the host, and on the host alone."""
     with tempfile.TemporaryDirectory(prefix="kvmlab-anew-", dir="/var/tmp") as folder:
         one, two = Path(folder, "one"), Path(folder, "two")
@@ -51,7 +51,7 @@ def host_started_anew(repository: Path) -> Iterator[Case]:
                 if there:
                     _keep(host, journals)
                 with environ({"KVMLAB_STATE_HOME": str(state)}):
-                    yield after(_SCHEME.id, f"{WHERE}: {name}", host, vm, before)
+                    tell(after(_SCHEME.id, f"{WHERE}: {name}", host, vm, before))
 
 
 def _died_in_use(folder: Path, repository: Path) -> tuple[Plan, Mapping[str, str]]:

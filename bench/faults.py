@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from tests.faults.scene import Scene
 from tests.faults.stranger import stranger
 
 PATH = RESULTS / "faults.json"
-_RESTORE = "kill -9 at every moment of restore itself (sriov-vf, dead in use)"
+RESTORE = "kill -9 at every moment of restore itself (sriov-vf, dead in use)"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,41 +59,42 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _try(only: Sequence[str]) -> None:
-    for name in (name for name in SCHEMES if _wanted(name, only)):
-        cases: list[Case] = []
-        with _scene() as scene, killer(ROOT) as killing:
-            kill_everywhere(name, scene.host, killing, partial(_note, name, cases))
-        _note(name, cases, None)
-    if _wanted(_RESTORE, only):
-        twice: list[Case] = []
-        with _scene() as scene, killer(ROOT) as killing:
-            kill_restore_everywhere(scene.host, killing, partial(_note, _RESTORE, twice))
-        _note(_RESTORE, twice, None)
-    if _wanted(WHERE, only):
-        ended: list[Case] = []
-        for case in host_started_anew(ROOT):
-            _note(WHERE, ended, case)
-        _note(WHERE, ended, None)
     faults = [name for name in FAULTS if _wanted(name, only)]
-    if not faults:
-        return
-    with _scene() as scene:
-        for name in faults:
-            begin = time.monotonic()
-            try:
-                case = try_fault(name, scene)
-            except KvmlabError as error:
-                case = Case(name, "", "not at all", str(error))
-            print(f"  {time.monotonic() - begin:5.1f} s", end="", file=sys.stderr)
-            one: list[Case] = []
-            _note(name, one, case)
-            _note(name, one, None)
-            if case.lost:
-                break  # the next one would begin on a host that is not as it was
+    while faults:
+        with _scene() as scene:
+            # After a host that was lost the next one begins on another.
+            while faults and not _lost_by(name := faults.pop(0), partial(_one, name, scene)):
+                pass
+    for name in SCHEMES:
+        if _wanted(name, only):
+            with _scene() as scene, killer(ROOT) as killing:
+                _lost_by(name, partial(kill_everywhere, name, scene.host, killing))
+    if _wanted(RESTORE, only):
+        with _scene() as scene, killer(ROOT) as killing:
+            _lost_by(RESTORE, partial(kill_restore_everywhere, scene.host, killing))
+    if _wanted(WHERE, only):
+        _lost_by(WHERE, partial(host_started_anew, ROOT))
+
+
+def _one(name: str, scene: Scene, tell: Callable[[Case], None]) -> None:
+    tell(try_fault(name, scene))
+
+
+def _lost_by(name: str, attempt: Callable[[Callable[[Case], None]], object]) -> bool:
+    """Try what belongs to one row of the table; what cannot be tried counts as lost."""
+    cases: list[Case] = []
+    begin = time.monotonic()
+    try:
+        attempt(partial(_note, name, cases))
+    except (KvmlabError, AssertionError) as error:
+        _note(name, cases, Case(name, "", "not at all", str(error) or "a step of it failed"))
+    _note(name, cases, None)
+    print(f"  {time.monotonic() - begin:.0f} s for {name}", file=sys.stderr, flush=True)
+    return any(case.lost for case in cases)
 
 
 def _wanted(name: str, only: Sequence[str]) -> bool:
-    exact = {*SCHEMES, *FAULTS, _RESTORE, WHERE}
+    exact = {*SCHEMES, *FAULTS, RESTORE, WHERE}
     return not only or any(name == word if word in exact else word in name for word in only)
 
 
@@ -143,7 +144,7 @@ def table(groups: Mapping[str, Sequence[Case]], cut_off: Set[str] = frozenset())
         "| fault | tried | nothing to undo, or reverted at once | put back by restore | lost |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name in (*SCHEMES, _RESTORE, *FAULTS, WHERE):
+    for name in (*SCHEMES, RESTORE, *FAULTS, WHERE):
         if name in groups:
             words = f"kill -9 at every moment of {name}" if name in SCHEMES else name
             words += " (not yet all)" if name in cut_off else ""

@@ -103,6 +103,8 @@ def packets_lost(seconds: int) -> Fault:
 
         said = applied(scene, scene.plan(), lose)
         until(lambda: _reopened(scene), timeout_sec=120, every_sec=2, what="packets again")
+        # The host has not heard that the connection is over; until it is sure, it is held.
+        _await_free(scene.host)
         return said
 
     return fault
