@@ -13,13 +13,14 @@ The interval is one of 95 %: no more than 5 % of the comparisons may claim a dif
 
 from __future__ import annotations
 
+import argparse
 import functools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import kvmlab
-from bench._harness import RESULTS, Bench, repeats
+from bench._harness import RESULTS, Bench
 from kvmlab.clock import Clock
 from kvmlab.measure import Trials, interleaved
 from kvmlab.measure.stopping import Stopping
@@ -41,9 +42,13 @@ Round = tuple[float, float]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``--count`` rounds more for each pool (0: none), then draw from all that the pools have."""
-    count = repeats(15, argv)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=15, help="rounds to add to each pool")
+    parser.add_argument("--clock", choices=list(Clock), action="append", help="of this one only")
+    settings = parser.parse_args(argv)
+    count: int = settings.count
     bench = Bench("aa_test", "share of A/A comparisons that claim a difference, in percent")
-    for clock in (Clock.VIRTUAL, Clock.WALL):
+    for clock in map(Clock, settings.clock or list(Clock)):
         out = RESULTS / f"aa-{clock.value}"
         if count:
             measure(clock, count, out)

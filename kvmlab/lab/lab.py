@@ -117,9 +117,15 @@ class Lab(OpenHost):
         """
         from kvmlab.changes.bare import addressed
         from kvmlab.measure import measure_baseline
+        from kvmlab.measure.baseline import LABEL
 
-        with self._watched(), addressed(self.inspect(), self.wire, self.vm):
-            return measure_baseline(self.host, trials)
+        with (
+            self._watched(),
+            addressed(self.inspect(), self.wire, self.vm),
+            self._journal([LABEL], trials) as journal,
+        ):
+            result = measure_baseline(self.host, trials, journal=journal)
+            return self._keeping.measured(journal, result)[0]
 
     def compare(self, *plans: Plan, trials: Trials) -> tuple[Result, ...]:
         """Apply the plans in turn, block by block, and measure each: one result a plan.

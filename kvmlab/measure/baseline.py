@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +13,13 @@ from kvmlab.measure.meters import patience, wire_of
 from kvmlab.measure.serving import PeerServer
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.workloads import SPARE_SEC, Workload, holder, workload
-from kvmlab.results import Metric, Raw, Result, Trial, Window
+from kvmlab.results import Journal, Metric, Raw, Result, Trial, Window
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
 SCHEME: Final = "host"
-_LABEL: Final = "the host's port, no VM"
+LABEL: Final = "the host's port, no VM"
 # The order of /proc/net/dev: received bytes and packets, then sent ones.
 _RX_BYTES, _RX_PACKETS, _TX_BYTES, _TX_PACKETS = 0, 1, 8, 9
 
@@ -34,8 +34,10 @@ class _Run:
     bytes: int
 
 
-def measure_baseline(host: Host, trials: Trials) -> Result:
+def measure_baseline(host: Host, trials: Trials, *, journal: Journal | None = None) -> Result:
     """Run the workloads from the host's own port, which has to have the VM's address.
+
+    ``journal`` gets every trial as soon as it is done.
 
     The result is one of the scheme "host": throughput and latency as any other, and no costs,
     since no VM takes part. What schemes reach, they reach of this.
@@ -44,6 +46,17 @@ def measure_baseline(host: Host, trials: Trials) -> Result:
         MeasureError: a client or server failed, or the host has no cable under test.
     """
     settings = trials.on(host.clock)
+    head = Result(
+        scheme=SCHEME,
+        label=LABEL,
+        host=host.label,
+        clock=host.clock,
+        emulated=host.emulated,
+        trials=(),
+        meta={"settings": settings.to_dict(), "port": wire_of(host).port},
+    )
+    if journal is not None:
+        journal.begin(0, head)
     found: list[Trial] = []
     raw: list[Raw] = []
     for number in range(1, settings.count + 1):
@@ -51,17 +64,11 @@ def measure_baseline(host: Host, trials: Trials) -> Result:
             trial, said = _trial(host, settings, name, number)
             found.append(trial)
             raw.append(said)
+            if journal is not None:
+                journal.add(0, SCHEME, trial, (said,))
     order = {name: place for place, name in enumerate(settings.workloads)}
-    return Result(
-        scheme=SCHEME,
-        label=_LABEL,
-        host=host.label,
-        clock=host.clock,
-        emulated=host.emulated,
-        trials=tuple(sorted(found, key=lambda trial: (order[trial.workload], trial.number))),
-        meta={"settings": settings.to_dict(), "port": wire_of(host).port},
-        raw=tuple(raw),
-    )
+    found.sort(key=lambda trial: (order[trial.workload], trial.number))
+    return replace(head, trials=tuple(found), raw=tuple(raw))
 
 
 def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial, Raw]:
@@ -73,7 +80,7 @@ def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial,
     with PeerServer(host, wire, work):
         run = _run(host, settings, work, device, at_peer=at_peer)
     metrics = work.read(run.client)
-    if name.startswith("pps"):
+    if work.arrives:
         rate = run.received / settings.total_sec
         metrics = (Metric("udp_received_pps", rate, "packets/s", "higher"), *metrics)
     where = f"{device} in namespace {wire.peer_netns}" if at_peer else device

@@ -62,7 +62,11 @@ class Watch:
 
 
 class Meters:
-    """Counters and server around one trial; a context manager that takes both away again."""
+    """Counters around trials, a server around each; a context manager that takes them away again.
+
+    Counters are set with the first trial and stay for the others: a trial is the difference of two
+    readings, and to set and remove them costs the host more than the rest of what surrounds it.
+    """
 
     def __init__(self, subject: Subject) -> None:
         self._host = subject.host
@@ -104,7 +108,7 @@ class Meters:
     def prepare(
         self, server: tuple[str, ...], listens: str, port: int, watch: Watch | None = None
     ) -> None:
-        """Set the counters, start the server and see it listen.
+        """Set the counters unless they are, start the server and see it listen.
 
         With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
         once traffic comes.
@@ -151,6 +155,10 @@ class Meters:
         begin, end = parse_snapshots(completed.stdout)
         return begin, end
 
+    def rest(self) -> None:
+        """End the server; the counters stay for the next :meth:`prepare`."""
+        self._server_ended(self._run("rest", check=False))
+
     def finish(self) -> None:
         """End the server and remove the counters; a second call does nothing.
 
@@ -161,13 +169,16 @@ class Meters:
             return
         self._open = False
         completed = self._run("finish", check=False)
-        self.server_log = completed.stdout.partition("=== server\n")[2]
+        self._server_ended(completed)
         if completed.returncode != 0:
             raise MeasureError(
                 f"The meters could not be removed from {self._host.label}.",
                 todo=f"Look for {self._name} in /sys/kernel/tracing/instances there.",
                 evidence=completed.stdout[-2000:] + completed.stderr[-2000:],
             )
+
+    def _server_ended(self, completed: Completed) -> None:
+        self.server_log = completed.stdout.partition("=== server\n")[2] or self.server_log
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ _CONFIG_SPACE = "/sys/bus/pci/devices/0000:00:00.0/config"
 _MUST_COUNT = ("vm_exits", "userspace_exits", "context_switches", "cpu_us")
 
 
-def self_check(subject: Subject) -> dict[str, Any]:
+def self_check(subject: Subject, meters: Meters | None = None) -> dict[str, Any]:
     """Provoke exits, exits to QEMU, context switches, CPU time and packets, and see them counted.
 
     The VM sends a few echoes to the peer and reads a PCI device's configuration space, which only
@@ -27,16 +27,18 @@ def self_check(subject: Subject) -> dict[str, Any]:
     Raises:
         MeasureError: a counter stayed at zero, so a zero of it in a trial would mean nothing.
     """
+    if meters is None:
+        with Meters(subject) as own:
+            return self_check(subject, own)
     host, agent = subject.host, subject.vm.agent
-    with Meters(subject) as meters:
-        meters.prepare(holder(120), "none", 0)
-        begin = meters.read("begin")
-        timeout_sec = patience(host, 15)
-        agent.run(("wc", "-c", _CONFIG_SPACE), timeout_sec=timeout_sec)
-        agent.run(
-            ("ping", "-c", str(ECHOES), "-i", "0.2", subject.nic.peer_ip), timeout_sec=timeout_sec
-        )
-        end = meters.read("end")
+    meters.prepare(holder(120), "none", 0)
+    begin = meters.read("begin")
+    timeout_sec = patience(host, 15)
+    agent.run(("wc", "-c", _CONFIG_SPACE), timeout_sec=timeout_sec)
+    echoes = ("ping", "-c", str(ECHOES), "-i", "0.02", subject.nic.peer_ip)
+    agent.run(echoes, timeout_sec=timeout_sec)
+    end = meters.read("end")
+    meters.rest()
     counted = window(begin, end, meters.device, meters.counted_at)
     totals: dict[str, float] = {"packets": counted.packets}
     for cost in costs(begin, end, meters.roles, meters.interrupt_devices):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kvmlab.errors import UsageError
 from kvmlab.measure.flagging import flagged
 from kvmlab.measure.metadata import guest_metadata, host_metadata
+from kvmlab.measure.meters import Meters
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.stopping import Stopping
@@ -23,7 +24,7 @@ from kvmlab.results import Journal, Path, Raw, Result, Trial
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic
-    from kvmlab.domain import TestVM, VmThreads
+    from kvmlab.domain import TestVM
     from kvmlab.hosts import Host
 
 Apply = Callable[[], AbstractContextManager["Nic"]]
@@ -81,8 +82,9 @@ class _Gathering:
         self._raw: list[Raw] = []
         self._path: Path | None = None
 
-    def first_look(self, nic: Nic, threads: VmThreads, steps: _Steps) -> None:
+    def first_look(self, subject: Subject, meters: Meters, steps: _Steps) -> None:
         """Once for each scheme: metadata, the counters' proof, the path of a packet."""
+        nic, threads = subject.nic, subject.threads
         self._nic = nic
         steps.now(f"{nic.label}: proving the counters")
         self._meta = {
@@ -90,7 +92,7 @@ class _Gathering:
             "nic": nic.to_dict(),
             "host": host_metadata(self._host, threads),
             "guest": guest_metadata(self._host, self._vm, nic),
-            "self_check": self_check(Subject(self._host, self._vm, nic, threads)),
+            "self_check": self_check(subject, meters),
         }
         if self._settings.trace_path:
             steps.now(f"{nic.label}: following one packet")
@@ -103,18 +105,23 @@ class _Gathering:
         self, nic: Nic, number: int, block: int, workloads: Sequence[str], steps: _Steps
     ) -> None:
         """One trial of each workload, after a first look where there was none yet."""
-        threads = self._vm.threads()
-        if self._nic is None:
-            self.first_look(nic, threads, steps)
-        subject = Subject(self._host, self._vm, nic, threads)
-        for name in workloads:
-            steps.now(f"{nic.label}: {name}, trial {number}{steps.of}")
-            work = workload(name, self._settings, nic.peer_ip)
-            trial, raw = run_trial(subject, work, self._settings, number=number, block=block)
-            self._trials.append(trial)
-            self._raw.extend(raw)
-            if self._journal is not None:
-                self._journal.add(self._number, nic.scheme, trial, raw)
+        subject = Subject(self._host, self._vm, nic, self._vm.threads())
+        with Meters(subject) as meters:
+            if self._nic is None:
+                self.first_look(subject, meters, steps)
+            for name in workloads:
+                steps.now(f"{nic.label}: {name}, trial {number}{steps.of}")
+                self._trial(subject, meters, name, number, block)
+
+    def _trial(self, subject: Subject, meters: Meters, name: str, number: int, block: int) -> None:
+        work = workload(name, self._settings, subject.nic.peer_ip)
+        trial, raw = run_trial(
+            subject, work, self._settings, number=number, block=block, meters=meters
+        )
+        self._trials.append(trial)
+        self._raw.extend(raw)
+        if self._journal is not None:
+            self._journal.add(self._number, subject.nic.scheme, trial, raw)
 
     def found(self, name: str) -> list[float]:
         """The figures of a workload so far: those of the metric that its trials name first."""

@@ -8,17 +8,32 @@ from typing import Any
 
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
+from kvmlab.results import Variant
 
 USUAL_WORKLOADS = ("tcp_up", "tcp_down", "latency", "pps")
 """TCP from the VM to the peer, TCP back, echoes, small UDP datagrams from the VM."""
-WORKLOADS = (*USUAL_WORKLOADS, "request_response", "tcp_up_flows", "pps_flows")
-"""Those, and UDP messages that a program at the peer answers, and TCP and small datagrams from the
-VM in several flows at once."""
+LOADED_WORKLOADS = ("latency_under_up", "latency_under_down", "latency_under_both")
+"""Echoes while TCP runs from the VM, to it, or both ways at once."""
+WORKLOADS = (
+    *USUAL_WORKLOADS,
+    "pps_down",
+    "request_response",
+    "tcp_up_flows",
+    "pps_flows",
+    *LOADED_WORKLOADS,
+)
+"""All of those, small UDP datagrams to the VM, UDP messages that a program at the peer answers, and
+TCP and small datagrams from the VM in several flows at once. Each may carry a size of message and a
+number of flows of its own: `tcp_up@1024x4`."""
+MESSAGE_SIZES = (64, 256, 1024, 4096, 16_384, 65_536)
+FLOWS = (1, 2, 4, 8)
 
 _MOST_SECONDS = 600
 MOST_TRIALS = 100
 _SMALLEST_MESSAGE, _LARGEST_MESSAGE, _LARGEST_DATAGRAM = 64, 65_536, 65_507
-_TCP = ("tcp_up", "tcp_down", "tcp_up_flows", "latency")  # echoes have no message of ours
+_UDP = ("pps", "pps_down", "pps_flows", "request_response")
+_ECHOES = ("latency",)  # no message of ours, and one at a time
+_ONE_FLOW = (*_ECHOES, "request_response")
 _MOST_FLOWS = 128  # of one iperf3
 
 
@@ -68,20 +83,43 @@ class Trials:
             _whole("warmup_sec", self.warmup_sec, 0, 60)
         _whole("flows", self.flows, 1, _MOST_FLOWS)
         if self.message_bytes is not None:
-            udp = any(name not in _TCP for name in self.workloads)
-            most = _LARGEST_DATAGRAM if udp else _LARGEST_MESSAGE
+            most = min(_most_bytes(name) for name in self.workloads or ("tcp_up",))
             _whole("message_bytes", self.message_bytes, _SMALLEST_MESSAGE, most)
         _whole("seed", self.seed, 0, 2**32 - 1)
         _whole("budget_sec", self.budget_sec, 1, 86_400)
         if self.until_percent is not None:
             _number("until_percent", self.until_percent, 0.1, 100)
-        unknown = [name for name in self.workloads if name not in WORKLOADS]
+        bases = {name: Variant.parse(str(name)).base for name in self.workloads}
+        unknown = [name for name, base in bases.items() if base not in WORKLOADS]
         if unknown or not self.workloads or len(set(self.workloads)) < len(self.workloads):
             raise UsageError(
                 f"The workloads {list(self.workloads)!r} cannot be run"
                 f"{f': {unknown[0]!r} is unknown' if unknown else ''}.",
                 todo=f"Name each of those you want once; there are {', '.join(WORKLOADS)}.",
             )
+        for name in self.workloads:
+            _check_variant(Variant.parse(name))
+
+    def sweep(
+        self,
+        workload: str,
+        *,
+        message_bytes: Sequence[int] | None = None,
+        flows: Sequence[int] | None = None,
+    ) -> Trials:
+        """The same settings for one workload over sizes of messages, numbers of flows, or both.
+
+        Without either the sizes are :data:`MESSAGE_SIZES`. A datagram holds 65,507 bytes, which
+        then stand for the largest. `kvmlab.figures.sweep` draws what comes of it.
+
+        Raises:
+            UsageError: the workload is unknown, or has no such size or number of flows.
+        """
+        sizes: Sequence[int | None] = message_bytes or (None,)
+        if message_bytes is None and flows is None:
+            sizes = [min(size, _most_bytes(workload)) for size in MESSAGE_SIZES]
+        varied = [Variant(workload, size, many) for many in flows or (None,) for size in sizes]
+        return replace(self, workloads=tuple(map(str, varied)))
 
     def on(self, clock: Clock) -> Trials:
         """The same settings with the warm-up that fits the clock, where none was wished for."""
@@ -102,6 +140,28 @@ class Trials:
     def to_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
         return {**asdict(self), "workloads": list(self.workloads)}
+
+
+def _most_bytes(name: str) -> int:
+    return _LARGEST_DATAGRAM if Variant.parse(str(name)).base in _UDP else _LARGEST_MESSAGE
+
+
+def _check_variant(varied: Variant) -> None:
+    """Refuse a size or a number of flows that the workload cannot have."""
+    for value, without, what in (
+        (varied.message_bytes, _ECHOES, "messages of a size of ours"),
+        (varied.flows, _ONE_FLOW, "several flows"),
+    ):
+        if value is not None and varied.base in without:
+            raise UsageError(
+                f"The workload `{varied.base}` has no {what}, so that `{varied}` cannot be run.",
+                todo="Give it none, or take another workload.",
+            )
+    if varied.message_bytes is not None:
+        most = _most_bytes(varied.base)
+        _whole("message_bytes", varied.message_bytes, _SMALLEST_MESSAGE, most)
+    if varied.flows is not None:
+        _whole("flows", varied.flows, 1, _MOST_FLOWS)
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:

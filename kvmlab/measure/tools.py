@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from kvmlab.errors import MeasureError, OutputError
@@ -56,11 +57,13 @@ def iperf3_tcp(text: str, direction: str) -> tuple[Metric, ...]:
     )
 
 
-def iperf3_udp(text: str, *, datagram_bytes: int = DATAGRAM_BYTES) -> tuple[Metric, ...]:
+def iperf3_udp(
+    text: str, *, datagram_bytes: int = DATAGRAM_BYTES, down: bool = False
+) -> tuple[Metric, ...]:
     """Datagrams a second as sent and as delivered to the receiving program, and the loss between.
 
     What arrived at the peer's port is counted there, by the meters; a program that shares a CPU
-    with all the rest gets fewer.
+    with all the rest gets fewer. With ``down`` the VM received them.
 
     Counted in bytes: with a warm-up left out, iperf3's own count of lost packets still has the
     warm-up's in it (seen: 41,815 "lost" of 656,780, and 641,650 of them arrived)::
@@ -84,11 +87,18 @@ def iperf3_udp(text: str, *, datagram_bytes: int = DATAGRAM_BYTES) -> tuple[Metr
     if sent <= 0:
         raise MeasureError("iperf3 sent no datagram.", evidence=text[-2000:])
     loss = max(0.0, 1 - received / sent) * 100
-    return (
+    told = (
         Metric("udp_sent_pps", sent, "packets/s", "higher"),
         Metric("udp_delivered_pps", received, "packets/s", "higher"),
         Metric("udp_loss_percent", loss, "%", "lower"),
     )
+    if not down:
+        return told
+    # What was delivered comes first: nobody asks a VM how fast its peer can send.
+    sent_down, delivered, lost = (
+        replace(metric, name=metric.name.replace("udp_", "udp_down_")) for metric in told
+    )
+    return delivered, sent_down, lost
 
 
 def sockperf_ping_pong(text: str) -> tuple[Metric, ...]:
@@ -128,6 +138,40 @@ def sockperf_ping_pong(text: str) -> tuple[Metric, ...]:
         if at in values and (at == "50" or count * (1 - float(at) / 100) >= 10)
     ]
     return (*shown, *_mean_and_count("response", float(mean[1]), count))
+
+
+def echoes_under_load(text: str, direction: str) -> tuple[Metric, ...]:
+    """Round-trip times of echoes, and the throughput of the streams that ran beside them.
+
+    ``direction`` is that of the streams: "up", "down" or "both". The output of ``under_load.sh``::
+
+        64 bytes from 192.0.2.1: icmp_seq=2 ttl=64 time=0.541 ms
+        --- 192.0.2.1 ping statistics ---
+        8 packets transmitted, 8 packets received, 0% packet loss
+        === streams
+        {"start": ...}
+
+    Raises:
+        OutputError: it is not that.
+        MeasureError: nothing came back, or iperf3 failed.
+    """
+    echoes, _, streams = text.partition("=== streams\n")
+    end = iperf3_document(streams).get("end", {})
+    sums = {
+        "up": {"up": "sum_received"},
+        "down": {"down": "sum_received"},
+        "both": {"up": "sum_received", "down": "sum_received_bidir_reverse"},
+    }[direction]
+    try:
+        moved = [
+            (way, end[key]["bytes"] * 8 / 1e6 / end[key]["seconds"]) for way, key in sums.items()
+        ]
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise OutputError("iperf3's JSON lacks its sums.", evidence=text[-400:]) from error
+    return (
+        *(replace(metric, name=f"loaded_{metric.name}") for metric in ping_times(echoes)),
+        *(Metric(f"load_{way}_mbps", mbps, "Mbit/s", "higher") for way, mbps in moved),
+    )
 
 
 def ping_times(text: str) -> tuple[Metric, ...]:

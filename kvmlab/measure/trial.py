@@ -52,9 +52,15 @@ class _Attempt:
 
 
 def run_trial(
-    subject: Subject, work: Workload, trials: Trials, *, number: int, block: int
+    subject: Subject,
+    work: Workload,
+    trials: Trials,
+    *,
+    number: int,
+    block: int,
+    meters: Meters | None = None,
 ) -> tuple[Trial, tuple[Raw, ...]]:
-    """Run ``work`` once, with every meter around it.
+    """Run ``work`` once, with every meter around it; with ``meters`` those of the trials before.
 
     The order: counters set, server started and seen listening, client started in the VM; on the
     host a watcher stands by that sees the traffic come, takes a snapshot in the warm-up, waits the
@@ -68,14 +74,17 @@ def run_trial(
         MeasureError: no traffic came, the client failed, or something stayed behind.
         HostError, DomainError: host or VM do not answer.
     """
+    if meters is None:
+        with Meters(subject) as own:
+            return run_trial(subject, work, trials, number=number, block=block, meters=own)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     missed = 0
-    found = _attempt(subject, work, trials)
+    found = _attempt(subject, meters, work, trials)
     while found.window is None or not found.window.packets:
         missed += 1
         if missed == _ATTEMPTS:
-            raise _unseen(subject, work, found)
-        found = _attempt(subject, work, trials)
+            raise _unseen(meters, work, found)
+        found = _attempt(subject, meters, work, trials)
     raw = _raw(work, number, found)
     again = (f"repeated: {missed} attempt(s) missed the traffic",) if missed else ()
     trial = Trial(
@@ -93,9 +102,9 @@ def run_trial(
     return trial, raw
 
 
-def _unseen(subject: Subject, work: Workload, found: _Attempt) -> MeasureError:
+def _unseen(meters: Meters, work: Workload, found: _Attempt) -> MeasureError:
     return MeasureError(
-        f"The counters of {Meters(subject).counted_at} saw no traffic of the workload "
+        f"The counters of {meters.counted_at} saw no traffic of the workload "
         f"`{work.name}` in {_ATTEMPTS} attempts.",
         todo=(
             "Is that the port that carries the traffic? On a very busy machine give trials more "
@@ -105,11 +114,11 @@ def _unseen(subject: Subject, work: Workload, found: _Attempt) -> MeasureError:
     )
 
 
-def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
+def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -> _Attempt:
     agent = subject.vm.agent
     around = Surroundings(subject.host)
     cable = wire_of(subject.host, subject.nic)
-    with Meters(subject) as meters, PeerServer(subject.host, cable, work) as there:
+    with PeerServer(subject.host, cable, work) as there:
         meters.prepare(work.server, work.listens, work.port, _watch(trials))
         queues = read_queues(subject)
         began_sec = monotonic()
@@ -129,6 +138,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         took = Condition("client_sec", _OURS, monotonic() - began_sec, "s")
         around.ended()
         then = read_queues(subject)
+        meters.rest()
     server_log = there.log or meters.server_log
     if found is None:
         return _Attempt(client.stdout, server_log, None, ())
@@ -141,7 +151,7 @@ def _attempt(subject: Subject, work: Workload, trials: Trials) -> _Attempt:
         counted,
         (*spent, *around.costs),
         (arrived_pps(*found, meters.device, at_peer=not meters.peer_is_elsewhere),)
-        if work.name.startswith("pps")
+        if work.arrives
         else (),
         (*_flags(spent, counted), *around.flags),
         _shares(subject, found, queues, then),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.resources import files
 
 from kvmlab.measure import tools
 from kvmlab.measure.settings import Trials
-from kvmlab.results import Metric
+from kvmlab.results import Metric, Variant
 
 IPERF3_PORT = 5201
 SOCKPERF_PORT = 11111
@@ -19,6 +20,10 @@ SPARE_SEC = 30
 # before left behind (a VF's card then holds interrupts back), and their median wanders by a tenth.
 _ECHO_EVERY_SEC = 0.002
 _LATE_SEC = 4
+_LOADED_EVERY_SEC = 0.01
+# Echoes under load end before the load does.
+_LOADED_SPARE_SEC = 0.25
+_WAYS = {"up": (), "down": ("-R",), "both": ("--bidir",)}
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Workload:
     ``listens`` is what the server has to be seen doing before the client starts: "tcp", "udp" or
     "none". ``accepted`` are the exit codes of a client whose output is whole.
     ``spins`` says that the client waits for its next packet without sleeping, so that the CPU time
-    of the guest says nothing.
+    of the guest says nothing. ``arrives`` says that what the VM sends is to be counted on the wire
+    as well. ``suffix`` is the kind of file that the client's raw output is.
     """
 
     name: str
@@ -40,11 +46,8 @@ class Workload:
     read: Callable[[str], tuple[Metric, ...]]
     accepted: frozenset[int] = frozenset({0})
     spins: bool = False
-
-    @property
-    def suffix(self) -> str:
-        """The kind of file that its raw output is."""
-        return "json" if self.tool == "iperf3" else "txt"
+    arrives: bool = False
+    suffix: str = "txt"
 
 
 def holder(held_sec: int) -> tuple[str, ...]:
@@ -53,23 +56,30 @@ def holder(held_sec: int) -> tuple[str, ...]:
 
 
 def workload(name: str, trials: Trials, peer_ip: str) -> Workload:
-    """The workload ``name`` of the settings."""
-    if name == "latency":
+    """The workload ``name`` of the settings; what the name says of sizes and flows comes first."""
+    varied = Variant.parse(name)
+    size = varied.message_bytes or trials.message_bytes
+    base = varied.base.removesuffix("_flows")
+    flows = varied.flows or (trials.flows if base != varied.base else 1)
+    if base == "latency":
         return _ping(trials, peer_ip)
-    if name == "request_response":
-        return _sockperf(trials, peer_ip)
-    kind = name.removesuffix("_flows")
-    extra = ("-P", str(trials.flows)) if kind != name else ()
-    if kind == "pps":
-        size = trials.message_bytes or tools.DATAGRAM_BYTES
-        datagrams = ("-u", "-b", "0", "-l", str(size))
-        read = partial(tools.iperf3_udp, datagram_bytes=size)
-        return _iperf3(name, trials, peer_ip, (*datagrams, *extra), read)
-    direction = kind.removeprefix("tcp_")
-    extra = ("-R", *extra) if direction == "down" else extra
-    if trials.message_bytes is not None:
-        extra = (*extra, "-l", str(trials.message_bytes))
-    return _iperf3(name, trials, peer_ip, extra, partial(tools.iperf3_tcp, direction=direction))
+    if base == "request_response":
+        return _sockperf(name, trials, peer_ip, size)
+    kind, _, direction = base.rpartition("_")
+    several = () if flows == 1 else ("-P", str(flows))
+    sized = () if size is None else ("-l", str(size))
+    if base.startswith("pps"):
+        size = size or tools.DATAGRAM_BYTES
+        down = base == "pps_down"
+        extra = (*_WAYS["down" if down else "up"], "-u", "-b", "0", "-l", str(size), *several)
+        read = partial(tools.iperf3_udp, datagram_bytes=size, down=down)
+        return replace(_iperf3(name, trials, peer_ip, extra, read), arrives=not down)
+    extra = (*_WAYS[direction], *several, *sized)
+    if kind == "tcp":
+        read = partial(tools.iperf3_tcp, direction=direction)
+        return _iperf3(name, trials, peer_ip, extra, read)
+    loaded = partial(tools.echoes_under_load, direction=direction)
+    return _under_load(_iperf3(name, trials, peer_ip, extra, loaded), trials, peer_ip)
 
 
 def _held(trials: Trials) -> str:
@@ -88,17 +98,26 @@ def _iperf3(
     server = ("timeout", _held(trials), "iperf3", "-s", "-1", "-B", peer_ip, "-p", port)
     times = ("-t", str(int(trials.seconds)), "-O", str(trials.omitted_sec))
     client = ("timeout", _held(trials), "iperf3", "-c", peer_ip, "-p", port, *times, *extra, "-J")
-    return Workload(name, "iperf3", server, "tcp", IPERF3_PORT, client, read)
+    return Workload(name, "iperf3", server, "tcp", IPERF3_PORT, client, read, suffix="json")
 
 
-def _sockperf(trials: Trials, peer_ip: str) -> Workload:
+def _under_load(streams: Workload, trials: Trials, peer_ip: str) -> Workload:
+    """The same streams, with echoes while they run."""
+    text = files("kvmlab.measure").joinpath("scripts", "under_load.sh").read_text("utf-8")
+    during = trials.seconds - _LOADED_SPARE_SEC
+    times = (str(trials.omitted_sec), f"{during:g}", str(_LOADED_EVERY_SEC))
+    client = ("sh", "-c", text, "kvmlab-under-load", *times, peer_ip, *streams.client)
+    return replace(streams, client=client, suffix="txt")
+
+
+def _sockperf(name: str, trials: Trials, peer_ip: str, message_bytes: int | None) -> Workload:
     port = str(SOCKPERF_PORT)
     server = ("timeout", _held(trials), "sockperf", "server", "-i", peer_ip, "-p", port)
     client = ("timeout", _held(trials), "sockperf", "ping-pong", "-i", peer_ip, "-p", port)
     times = ("-t", str(trials.total_sec), "--full-rtt")
-    size = () if trials.message_bytes is None else ("-m", str(trials.message_bytes))
+    size = () if message_bytes is None else ("-m", str(message_bytes))
     return Workload(
-        "request_response",
+        name,
         "sockperf",
         server,
         "udp",

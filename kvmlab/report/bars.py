@@ -15,7 +15,7 @@ from kvmlab.results import Better, Result, Summary
 ROW_PX = 54
 # Headings that have to fit over a narrow column.
 _SHORT = {"cpu_us_per_packet": "CPU µs a packet"}
-_MARKED = "◆ A trial with a flag: what may explain it is shown at the mark. It counts all the same."
+MARKED = "◆ A trial with a flag: what may explain it is shown at the mark. It counts all the same."
 # What `overview` shows where it was measured: throughput both ways, latency, then the costs.
 OVERVIEW = (
     ("tcp_up_mbps", None),
@@ -44,7 +44,7 @@ class _Panel:
 
     @property
     def where(self) -> str:
-        return names.WORKLOADS.get(self.workload or "", self.workload or "")
+        return names.workload(self.workload) if self.workload else ""
 
     @property
     def sense(self) -> str:
@@ -163,7 +163,7 @@ def _flags(result: Result, metric: str, workload: str | None) -> tuple[str, ...]
 def _marked(lines: Sequence[str], panels: Sequence[_Panel]) -> list[str]:
     """The lines under the title, with one about marked trials where there are any."""
     marked = any(flags for panel in panels for row in panel.flags for flags in row)
-    return [*lines, _MARKED] if marked else list(lines)
+    return [*lines, MARKED] if marked else list(lines)
 
 
 def _rows(

@@ -8,5 +8,16 @@ from kvmlab.report.forest import ratios
 from kvmlab.report.overlay import published
 from kvmlab.report.spread import spread
 from kvmlab.report.stacked import costs
+from kvmlab.report.sweep import sweep, under_load
 
-__all__ = ["compare", "costs", "overview", "path", "published", "ratios", "spread"]
+__all__ = [
+    "compare",
+    "costs",
+    "overview",
+    "path",
+    "published",
+    "ratios",
+    "spread",
+    "sweep",
+    "under_load",
+]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from kvmlab.results import Variant
+
 # The name in the data -> what a figure or a sentence calls it.
 METRICS = {
     "tcp_up_mbps": "TCP from the VM",
@@ -14,7 +16,17 @@ METRICS = {
     "udp_sent_pps": "UDP packets sent",
     "udp_received_pps": "UDP packets at the peer's port",
     "udp_delivered_pps": "UDP packets delivered",
+    "udp_down_sent_pps": "UDP packets sent to the VM",
+    "udp_down_delivered_pps": "UDP packets delivered in the VM",
+    "udp_down_loss_percent": "UDP packets lost on the way to the VM",
     "rtt_mean_us": "Round trip, mean",
+    "loaded_rtt_p50_us": "Round trip under load, median",
+    "loaded_rtt_p90_us": "Round trip under load, 90th percentile",
+    "loaded_rtt_p99_us": "Round trip under load, 99th percentile",
+    "loaded_rtt_mean_us": "Round trip under load, mean",
+    "loaded_rtt_observations_count": "Round trips under load",
+    "load_up_mbps": "TCP from the VM, beside echoes",
+    "load_down_mbps": "TCP to the VM, beside echoes",
     "rtt_observations_count": "Round trips",
     "response_p50_us": "Response of a program, median",
     "response_p90_us": "Response of a program, 90th percentile",
@@ -34,8 +46,12 @@ WORKLOADS = {
     "tcp_down": "TCP to the VM",
     "latency": "round trips",
     "pps": "small UDP packets",
+    "pps_down": "small UDP packets to the VM",
     "pps_flows": "many small UDP flows",
     "request_response": "requests to a program",
+    "latency_under_up": "round trips while TCP runs from the VM",
+    "latency_under_down": "round trips while TCP runs to the VM",
+    "latency_under_both": "round trips while TCP runs both ways",
 }
 COSTS = {
     "vm_exits": "VM exits",
@@ -76,13 +92,45 @@ PER = {"packet": "a packet", "megabyte": "a megabyte", "second": "a second", "tr
 def metric(name: str, workload: str | None = None) -> str:
     """``vm_exits_per_packet`` in ``tcp_up`` -> "VM exits a packet, TCP from the VM"."""
     if name in METRICS:
-        return METRICS[name]
+        if workload is None:
+            return METRICS[name]
+        varied = Variant.parse(workload)
+        load = varied.base.startswith("latency_under_")
+        beside = WORKLOADS[varied.base].replace("round trips", ",") if load else ""
+        return f"{METRICS[name]}{beside}{_varied(varied)}"
     for suffix, per in (("_per_packet", "a packet"), ("_per_mb", "a megabyte")):
         if name.endswith(suffix):
             stem = name.removesuffix(suffix)
             told = f"{cost(stem)} {per}"
-            return f"{told}, {WORKLOADS.get(workload, workload)}" if workload else told
+            return f"{told}, {_workload(workload)}" if workload else told
     return name.replace("_", " ")
+
+
+def workload(name: str) -> str:
+    """``tcp_up@64x4`` -> "TCP from the VM, messages of 64 bytes, 4 flows"."""
+    varied = Variant.parse(name)
+    told = WORKLOADS.get(varied.base, varied.base)
+    if varied.message_bytes is not None:
+        told = told.replace("small ", "")
+    return f"{told}{_varied(varied)}"
+
+
+_workload = workload  # where an argument has its name
+
+
+def _varied(one: Variant) -> str:
+    told = "" if one.message_bytes is None else f", messages of {one.message_bytes:,} bytes"
+    return told if one.flows is None else f"{told}, {flows(one.flows)}"
+
+
+def flows(count: int) -> str:
+    """``1`` -> "1 flow"."""
+    return f"{count} flow{'s' if count != 1 else ''}"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that reads well: 64 -> "64", 4096 -> "4 Ki", 65507 -> "65,507"."""
+    return f"{count // 1024} Ki" if count % 1024 == 0 else f"{count:,}"
 
 
 def cost(name: str) -> str:

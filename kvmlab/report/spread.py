@@ -64,7 +64,7 @@ def spread(*results: Result, workload: str = "tcp_up", shown: Sequence[str] = SH
         style.over_panel(figure, suffix, names.SHARES[kind], f"by {names.ONE_OF[kind]}")
     # Below the axis and its labels, measured in pixels.
     figure.update_layout(legend={"y": -_LEGEND_PX / (ROW_PX * len(results))})
-    traffic = names.WORKLOADS.get(workload, workload)
+    traffic = names.workload(workload)
     return style.finish(
         figure,
         title=f"Who did the work: {traffic}",
@@ -92,7 +92,7 @@ def at_work(*results: Result, kind: str = "worker_us") -> pd.DataFrame:
             least, most = min(counts), max(counts)
             told = str(most) if least == most else f"{least} to {most}"
             row = rows.setdefault(result.label, {})
-            row[names.WORKLOADS.get(workload, workload)] = told if most else "–"
+            row[names.workload(workload)] = told if most else "–"
     if not any(value != "–" for row in rows.values() for value in row.values()):
         raise _not_counted()
     frame = pd.DataFrame.from_dict(rows, orient="index")

@@ -77,7 +77,7 @@ def costs(
         top = 1 - number * panel_px / plot_px
         domain = (top - panel_px / plot_px, top - PANEL_HEAD_PX / plot_px)
         _panel(figure, name, found, results, number + 1, (max(0.0, domain[0]), domain[1]), per)
-    traffic = names.WORKLOADS.get(workload, workload)
+    traffic = names.workload(workload)
     return style.finish(
         figure,
         title=f"What {names.PER[per]} costs ({traffic})",

@@ -31,7 +31,7 @@ def summary(*results: Result) -> pd.DataFrame:
         for workload in result.workloads:
             for name in _metrics(result, workload):
                 found = result.summary(name, workload)
-                about = (names.WORKLOADS.get(workload, workload), names.metric(name))
+                about = (names.workload(workload), names.metric(name))
                 rows.setdefault(about, {})[result.label] = told(found)
     frame = pd.DataFrame.from_dict(rows, orient="index").fillna("")
     frame.index = pd.MultiIndex.from_tuples(list(rows), names=("workload", "metric"))
@@ -66,7 +66,7 @@ def flagged(*results: Result) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (result.label, names.WORKLOADS.get(trial.workload, trial.workload), trial.number, flag)
+        (result.label, names.workload(trial.workload), trial.number, flag)
         for result in results
         for trial in result.trials
         for flag in trial.flags

@@ -23,6 +23,7 @@ from kvmlab.results.runs import PLACES, Part, Run, find_run, find_runs, load_run
 from kvmlab.results.statistics import Summary, summarise
 from kvmlab.results.store import load, save
 from kvmlab.results.table import tidy
+from kvmlab.results.variant import Variant
 
 __all__ = [
     "PLACES",
@@ -52,6 +53,7 @@ __all__ = [
     "Side",
     "Summary",
     "Trial",
+    "Variant",
     "Verdict",
     "Window",
     "compare",

@@ -34,6 +34,9 @@ DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
         {"message_bytes": 63},
         {"message_bytes": 65_508},
         {"message_bytes": 65_537, "workloads": ("tcp_up",)},
+        {"workloads": ("tcp_up@x0",)},
+        {"workloads": ("tcp_up@",)},
+        {"workloads": ("tcp_up@64x", "tcp_up")},
         {"workloads": ()},
         {"workloads": "tcp_up"},
         {"workloads": ("tcp_up", "nothing")},
@@ -85,6 +88,57 @@ def test_the_size_of_messages_is_a_parameter(name: str, words: str) -> None:
 
 def test_a_stream_may_have_larger_messages_than_a_datagram_holds() -> None:
     assert Trials(message_bytes=65_536, workloads=("tcp_up", "latency")).message_bytes == 65_536
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tcp_up@64", "-O 1 -l 64 -J"),
+        ("tcp_down@x2", "-O 1 -R -P 2 -J"),
+        ("tcp_up@65536x4", "-O 1 -P 4 -l 65536 -J"),
+        ("pps@1400x8", "-O 1 -u -b 0 -l 1400 -P 8 -J"),
+        ("pps_down@65507", "-O 1 -R -u -b 0 -l 65507 -J"),
+        ("request_response@1024", "--full-rtt -m 1024"),
+        ("latency_under_both@x4", "-O 1 --bidir -P 4 -J"),
+    ],
+)
+def test_a_workload_may_carry_a_size_and_flows_of_its_own(name: str, words: str) -> None:
+    work = workload(name, Trials(workloads=(name,)), "192.0.2.1")
+    assert work.name == name
+    assert " ".join(work.client).endswith(words)
+
+
+def test_a_sweep_is_one_workload_with_many_sizes_or_flows() -> None:
+    sizes = Trials(count=2).sweep("tcp_up")
+    assert sizes.workloads[0] == "tcp_up@64"
+    assert sizes.workloads[-1] == "tcp_up@65536"
+    assert sizes.count == 2
+    assert Trials().sweep("pps").workloads[-1] == "pps@65507"
+    assert Trials().sweep("tcp_down", flows=(1, 8)).workloads == ("tcp_down@x1", "tcp_down@x8")
+    both = Trials().sweep("tcp_up", flows=(1, 2), message_bytes=(64, 4096))
+    assert both.workloads == ("tcp_up@64x1", "tcp_up@4096x1", "tcp_up@64x2", "tcp_up@4096x2")
+
+
+@pytest.mark.parametrize(
+    ("name", "varied"),
+    [
+        ("latency", {}),
+        ("request_response", {"flows": (2,)}),
+        ("pps", {"message_bytes": (64, 65_508)}),
+        ("tcp_up", {"message_bytes": (63,)}),
+    ],
+)
+def test_what_a_workload_cannot_have_is_not_swept(name: str, varied: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"no messages|no several|message_bytes"):
+        Trials().sweep(name, **varied)
+
+
+def test_echoes_under_load_end_before_the_load_does() -> None:
+    work = workload("latency_under_down", Trials(seconds=2, warmup_sec=1), "192.0.2.1")
+    assert work.client[:2] == ("sh", "-c")
+    assert work.client[4:8] == ("1", "1.75", "0.01", "192.0.2.1")
+    assert "-R" in work.client
+    assert (work.listens, work.tool) == ("tcp", "iperf3")
 
 
 def test_datagrams_are_counted_by_their_size() -> None:

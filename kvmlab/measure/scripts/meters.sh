@@ -1,11 +1,13 @@
 # The meters of one trial on the host, and the server that the VM's client talks to.
 # Arguments only, nothing is composed. Run as root: sh -s -- ACTION INSTANCE ...
 #
-#   prepare INSTANCE PID FILTER PROTOCOL PORT_HEX SERVER...   counters on, server up and listening
+#   prepare INSTANCE PID FILTER PROTOCOL PORT_HEX SERVER...   counters on unless they are, server up
+#           and listening
 #   read    INSTANCE PID WORKERS DEVICE LABEL             one snapshot
 #   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER PROTOCOL PORT_HEX SERVER...
 #           prepare, and a watcher in the background: waits for traffic, snapshot, waits, snapshot
 #   window  INSTANCE SECONDS                              what the watcher saw, once it has ended
+#   rest    INSTANCE                                      server ended; the counters stay for the next
 #   finish  INSTANCE                                      server ended, counters removed
 #
 # PID is QEMU; FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2",
@@ -64,6 +66,30 @@ count_syscalls() { # those of all threads of QEMU; a kernel may have been built 
         threads="$threads${threads:+ || }common_pid == ${thread##*/}"
     done
     count_by id raw_syscalls/sys_enter "$threads"
+}
+
+set_counters() {
+    # What a killed run left: one lab at a time works on a host.
+    for stale in $RUN/*.pid; do cleanup_server "$stale"; done
+    for stale in $RUN/*.watcher; do cleanup_watcher "$stale"; done
+    rm -f $RUN/*
+    for stale in $T/instances/kvmlab-*; do [ -d "$stale" ] && remove_instance "$stale"; done
+    mkdir $I || { echo "=== no tracefs"; exit 3; }
+    # Nobody reads its ring buffer: hist triggers count without one.
+    echo 1 > $I/buffer_size_kb
+    count_by isa,exit_reason kvm/kvm_exit "$filter" &&
+        count_by reason,errno kvm/kvm_userspace_exit "$filter" &&
+        count_by vector kvm/kvm_inj_virq "$filter" && count_syscalls ||
+        { echo "=== no triggers"; cat $T/error_log; exit 3; }
+    echo /proc/$pid/task/* > $RUN/$name.threads
+}
+
+end_traffic() { # the server and what watched its traffic; the counters stay
+    cleanup_watcher $RUN/$name.watcher
+    cleanup_server $RUN/$name.pid
+    echo "=== server"
+    tail -n 40 $RUN/$name.log 2>/dev/null
+    rm -f $RUN/$name.log $RUN/$name.window $RUN/$name.lock
 }
 
 listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
@@ -164,18 +190,12 @@ prepare | watch)
     port=$3
     shift 3
     mkdir -p -m 700 $RUN
-    # What a killed run left: one lab at a time works on a host.
-    for stale in $RUN/*.pid; do cleanup_server "$stale"; done
-    for stale in $RUN/*.watcher; do cleanup_watcher "$stale"; done
-    rm -f $RUN/*.log $RUN/*.window $RUN/*.lock
-    for stale in $T/instances/kvmlab-*; do [ -d "$stale" ] && remove_instance "$stale"; done
-    mkdir $I || { echo "=== no tracefs"; exit 3; }
-    # Nobody reads its ring buffer: hist triggers count without one.
-    echo 1 > $I/buffer_size_kb
-    count_by isa,exit_reason kvm/kvm_exit "$filter" &&
-        count_by reason,errno kvm/kvm_userspace_exit "$filter" &&
-        count_by vector kvm/kvm_inj_virq "$filter" && count_syscalls ||
-        { echo "=== no triggers"; cat $T/error_log; exit 3; }
+    # The counters of the trial before go on, as long as they are of the same threads.
+    if [ -d $I ]; then
+        read -r counted < $RUN/$name.threads
+        [ "$counted" = "$(echo /proc/$pid/task/*)" ] || remove_instance $I
+    fi
+    [ -d $I ] || set_counters
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
     echo $server > $RUN/$name.pid
@@ -215,13 +235,13 @@ window)
     # The watcher holds the lock while it lives: waiting for it costs the host nothing.
     flock -w "$1" $RUN/$name.lock cat $RUN/$name.window || echo "=== no traffic"
     ;;
+rest)
+    end_traffic
+    ;;
 finish)
-    cleanup_watcher $RUN/$name.watcher
-    cleanup_server $RUN/$name.pid
+    end_traffic
     remove_instance $I
-    echo "=== server"
-    tail -n 40 $RUN/$name.log 2>/dev/null
-    rm -f $RUN/$name.log $RUN/$name.window $RUN/$name.lock
+    rm -f $RUN/$name.threads
     [ ! -d $I ] || { echo "=== left behind $I"; exit 5; }
     ;;
 esac

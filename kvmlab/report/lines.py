@@ -1,0 +1,264 @@
+"""What figures over an axis of ours are drawn of: lines, every trial on them, and its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import plotly.graph_objects as go
+
+from kvmlab.report import names, style, text
+from kvmlab.report.bars import MARKED
+from kvmlab.results import Better, Result, Summary
+
+_PLOT_PX = 250
+_GAP = 0.09
+_LEGEND_PX = 52
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_SYMBOLS = ("circle", "square", "triangle-up", "cross", "x")
+# Beyond, a linear axis would press the slow schemes flat.
+_LOG_FROM = 15.0
+# The dots of two schemes stand beside each other; a share of the axis.
+_DODGE = 0.012
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of a line: ``at`` on the axis, ``place`` in words, what was measured there."""
+
+    at: float
+    place: str
+    summary: Summary
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The points of one scheme (or one host, or one number of flows)."""
+
+    label: str
+    tint: str
+    nth: int  # of those of one colour
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis that all panels share: what stands at which place, and how it is called."""
+
+    title: str
+    places: Mapping[float, str]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric of all lines, in one unit."""
+
+    heading: str
+    unit: str
+    divisor: float
+    better: Better
+    lines: tuple[Line, ...]
+
+    @property
+    def values(self) -> list[float]:
+        """Every trial's figure, in the unit that is shown."""
+        found = (line.points for line in self.lines)
+        return [
+            value / self.divisor
+            for points in found
+            for point in points
+            for value in point.summary.values
+        ]
+
+    @property
+    def logarithmic(self) -> bool:
+        """Do the figures span too much for a linear axis?"""
+        return min(self.values) > 0 and max(self.values) > _LOG_FROM * min(self.values)
+
+
+def told_apart(lines: Sequence[Line]) -> list[Line]:
+    """Lines of one colour get dashes and symbols of their own."""
+    seen: dict[str, int] = {}
+    told = []
+    for line in lines:
+        nth = seen[line.tint] = seen.get(line.tint, -1) + 1
+        told.append(replace(line, nth=nth))
+    return told
+
+
+def points_of(result: Result, metric: str, workload: str, at: float, place: str) -> list[Point]:
+    """The point of one workload; none where the result does not have it."""
+    if workload not in result.workloads:
+        return []
+    trials = [
+        trial
+        for trial in result.of(workload)
+        if any(one.name == metric for one in trial.every_metric())
+    ]
+    flags = tuple("; ".join(trial.flags) for trial in trials)
+    return [Point(at, place, result.summary(metric, workload), flags)]
+
+
+def panel_of(heading: str, found: tuple[str, Better, Sequence[Line]]) -> Panel:
+    """A panel for unit, sense and lines, in a unit that reads well."""
+    unit, better, lines = found
+    largest = max(
+        value for line in lines for point in line.points for value in point.summary.values
+    )
+    shown, divisor = names.scaled(unit, largest)
+    return Panel(heading, shown, divisor, better, tuple(lines))
+
+
+def drawn(title: str, panels: Sequence[Panel], axis: Axis, notice: list[str]) -> go.Figure:
+    """Panels side by side over one axis, a legend below, ``notice`` under the title."""
+    figure = go.Figure()
+    width = (1 - _GAP * (len(panels) - 1)) / len(panels)
+    for column, panel in enumerate(panels):
+        suffix = "" if column == 0 else str(column + 1)
+        _axes(figure, panel, axis, suffix, column * (width + _GAP), width)
+        span = max(axis.places) - min(axis.places) or 1.0
+        for nth, line in enumerate(panel.lines):
+            aside = (nth - (len(panel.lines) - 1) / 2) * _DODGE * span
+            for trace in _traces(panel, line, aside, legend=column == 0):
+                figure.add_trace(trace.update({"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}))
+        sense = "more is better" if panel.better == "higher" else "less is better"
+        scale = ", logarithmic" if panel.logarithmic else ""
+        style.over_panel(figure, suffix, panel.heading, f"{panel.unit}, {sense}{scale}")
+    rows = math.ceil(len(panels[0].lines) / 3)
+    figure.update_layout(
+        legend={"x": 0, "y": -_LEGEND_PX / _PLOT_PX, "yanchor": "top", "xanchor": "left"}
+    )
+    flagged = any(
+        f for p in panels for line in p.lines for point in line.points for f in point.flags
+    )
+    return style.finish(
+        figure,
+        title=title,
+        lines=[*notice, MARKED] if flagged else notice,
+        plot_px=_PLOT_PX,
+        left_px=70,
+        head_px=46,
+        bottom_px=_LEGEND_PX + 24 * rows + 8,
+    )
+
+
+def _axes(
+    figure: go.Figure, panel: Panel, axis: Axis, suffix: str, start: float, width: float
+) -> None:
+    low, high = min(axis.places), max(axis.places)
+    margin = 0.06 * ((high - low) or 1.0)
+    figure.update_layout(
+        {
+            f"xaxis{suffix}": {
+                "domain": [start, min(1.0, start + width)],
+                "anchor": f"y{suffix}",
+                "range": [low - margin, high + margin],
+                "tickvals": list(axis.places),
+                "ticktext": list(axis.places.values()),
+                "title": {"text": axis.title},
+                "fixedrange": True,
+            },
+            f"yaxis{suffix}": {
+                "anchor": f"x{suffix}",
+                "type": "log" if panel.logarithmic else "linear",
+                "range": _range(panel),
+                "nticks": 6,
+                "fixedrange": True,
+            },
+        }
+    )
+
+
+def _range(panel: Panel) -> list[float]:
+    """From the least trial to the largest, with the intervals unless they go far beyond."""
+    ends = [
+        end / panel.divisor
+        for line in panel.lines
+        for point in line.points
+        for end in (point.summary.low, point.summary.high)
+        if point.summary.count > 1
+    ]
+    least, most = min(panel.values), max(panel.values)
+    top = max([most, *(end for end in ends if most < end < 1.4 * most)])
+    if not panel.logarithmic:
+        return [0, top * 1.06 or 1]
+    bottom = min([least, *(end for end in ends if least / 1.4 < end < least)])
+    return [math.log10(bottom / 1.15), math.log10(top * 1.15)]
+
+
+def _traces(panel: Panel, line: Line, aside: float, *, legend: bool) -> list[go.Scatter]:
+    """The line through the medians with its intervals, and the trials."""
+    medians = [point.summary.median / panel.divisor for point in line.points]
+    ends = [
+        (point.summary.low, point.summary.high)
+        if point.summary.count > 1
+        else (point.summary.median, point.summary.median)
+        for point in line.points
+    ]
+    through = go.Scatter(
+        x=[point.at + aside for point in line.points],
+        y=medians,
+        mode="lines",
+        line={"color": line.tint, "width": 2, "dash": _DASHES[line.nth % len(_DASHES)]},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [
+                high / panel.divisor - at for (_, high), at in zip(ends, medians, strict=True)
+            ],
+            "arrayminus": [
+                at - max(0.0, low) / panel.divisor
+                for (low, _), at in zip(ends, medians, strict=True)
+            ],
+            "color": line.tint,
+            "thickness": 1.4,
+            "width": 4,
+        },
+        name=line.label,
+        legendgroup=line.label,
+        showlegend=legend,
+        hoverinfo="skip",
+    )
+    shown = [
+        (point, value, flags)
+        for point in line.points
+        for value, flags in zip(point.summary.values, point.flags, strict=True)
+    ]
+    symbol = _SYMBOLS[line.nth % len(_SYMBOLS)]
+    dots = go.Scatter(
+        x=[point.at + aside for point, _, _ in shown],
+        y=[value / panel.divisor for _, value, _ in shown],
+        mode="markers",
+        marker={
+            "color": [style.AMBER if flags else "white" for _, _, flags in shown],
+            "size": 7,
+            "line": {"color": line.tint, "width": 1.6},
+            "symbol": ["diamond" if flags else symbol for _, _, flags in shown],
+        },
+        name=f"trials of {line.label}",
+        legendgroup=line.label,
+        showlegend=False,
+        hovertext=[
+            text.lines(
+                line.label,
+                f"{point.place}: {names.number(value / panel.divisor)} {panel.unit}",
+                _interval(point.summary, panel),
+                flags,
+            )
+            for point, value, flags in shown
+        ],
+        hoverinfo="text",
+    )
+    return [through, dots]
+
+
+def _interval(summary: Summary, panel: Panel) -> str:
+    if summary.count < 2:
+        return "one trial: no interval"
+    low, middle, high = (
+        names.number(value / panel.divisor)
+        for value in (max(0.0, summary.low), summary.median, summary.high)
+    )
+    return f"median {middle}, 95 % interval {low} … {high}"

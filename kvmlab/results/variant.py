@@ -1,0 +1,40 @@
+"""A workload with a size of message and a number of flows of its own, as one name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_NAME = re.compile(r"(?P<base>[a-z_]+)(?:@(?P<bytes>[1-9]\d*)?(?:x(?P<flows>[1-9]\d*))?)?")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``base`` is the workload; None stands for what the settings of the trials say.
+
+    >>> str(Variant("tcp_up", message_bytes=1024, flows=4))
+    'tcp_up@1024x4'
+    """
+
+    base: str
+    message_bytes: int | None = None
+    flows: int | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The variant of that name; what is no such name is a base of its own.
+
+        >>> Variant.parse("pps@64"), Variant.parse("latency").flows
+        (Variant(base='pps', message_bytes=64, flows=None), None)
+        """
+        found = _NAME.fullmatch(name)
+        if found is None or name.endswith("@"):
+            return cls(name)
+        size, flows = found["bytes"], found["flows"]
+        return cls(found["base"], int(size) if size else None, int(flows) if flows else None)
+
+    def __str__(self) -> str:
+        if self.message_bytes is None and self.flows is None:
+            return self.base
+        return f"{self.base}@{self.message_bytes or ''}{f'x{self.flows}' if self.flows else ''}"
