@@ -156,13 +156,16 @@ def taken_over(host: Host) -> HostBusy:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the block has ended: an undo must not stop halfway."""
+    """Put Ctrl-C, SIGTERM and SIGHUP off until the block has ended: no undo stops halfway.
+
+    A terminal that is closed sends SIGHUP, and systemd may send it right after SIGTERM.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     pending: list[tuple[int, FrameType | None]] = []
     before: dict[int, Any] = {}
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+    for number in (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP)):
         before[number] = signal.signal(number, lambda n, frame: pending.append((n, frame)))
     try:
         yield
