@@ -20,6 +20,11 @@ _LINE = re.compile(
 )
 _DIRECTION: dict[str, Direction] = {"net_dev_start_xmit": "out", "netif_receive_skb": "in"}
 _BRIDGE_EVENT = "bridge_forward"
+_PASSED_BY = "No device of the host saw the packet, and the peer is another machine."
+_NAMELESS = (
+    "The host's kernel saw the packet and recorded no names of devices (Debian's 6.1.192 does so): "
+    "its way is not known."
+)
 
 
 @dataclass(frozen=True)
@@ -134,12 +139,16 @@ def build_path(trace: Trace, ends: Ends) -> Path:
     """The hops of one echo, there and back, from its events and what is known of the devices.
 
     What no tracepoint shows (the guest's own interface, a bridge without its probe) is put in as
-    ``inferred``.
+    ``inferred``. Where nothing between the two ends can be known, a note says why.
 
     Raises:
         MeasureError: no event belongs to the echo.
     """
     net = [event for event in trace.events if event.name in _DIRECTION and event.device != "lo"]
+    if not net and ends.peer_port is None and ends.host_device is None:
+        return _only_the_guest(ends, _PASSED_BY)
+    if any(not event.device for event in net):
+        return _only_the_guest(ends, _NAMELESS)
     if not net:
         raise MeasureError(
             "The echo was answered, and no tracepoint of the host saw it.",
@@ -156,11 +165,20 @@ def build_path(trace: Trace, ends: Ends) -> Path:
         hops.append(hop)
         hops.extend(_bridge(event, hop, trace, probes, ends, start))
     first, last = hops[0], hops[-1]
-    guest = Hop("request", "guest", ends.guest_interface, "guest NIC", "out", 0.0, "guest kernel")
-    guest = replace(guest, inferred=True, note="the echo was sent from here")
-    back = replace(guest, leg="reply", direction="in", at_us=last.at_us, note="and came back here")
+    guest, back = _at_the_guest(ends, last.at_us)
     notes = () if first.side == "host" else ("No device of the host saw the packet.",)
     return Path((guest, *hops, back), ECHO_DATA_BYTES, last.at_us, notes)
+
+
+def _at_the_guest(ends: Ends, back_us: float) -> tuple[Hop, Hop]:
+    guest = Hop("request", "guest", ends.guest_interface, "guest NIC", "out", 0.0, "guest kernel")
+    guest = replace(guest, inferred=True, note="the echo was sent from here")
+    back = replace(guest, leg="reply", direction="in", at_us=back_us, note="and came back here")
+    return guest, back
+
+
+def _only_the_guest(ends: Ends, why: str) -> Path:
+    return Path(_at_the_guest(ends, 0.0), ECHO_DATA_BYTES, None, (why,))
 
 
 def _last_echo(events: Sequence[Event]) -> list[Event]:

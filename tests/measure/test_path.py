@@ -26,7 +26,11 @@ def text(scheme: str) -> str:
 
 
 def path(scheme: str) -> PacketPath:
-    return build_path(parse_trace(text(scheme)), ends(scheme))
+    return path_of(scheme, ends(scheme))
+
+
+def path_of(recording: str, known: Ends) -> PacketPath:
+    return build_path(parse_trace(text(recording)), known)
 
 
 @pytest.mark.parametrize("scheme", list(TAPS))
@@ -104,6 +108,23 @@ def test_a_peer_elsewhere_turns_the_packet_behind_the_port() -> None:
 def test_no_event_no_path() -> None:
     with pytest.raises(MeasureError, match="no tracepoint"):
         build_path(Trace((), {}), ends("e1000e"))
+
+
+def test_a_kernel_that_names_no_devices() -> None:
+    """Recorded on Debian 12, Linux 6.1.192: the events came, each with an empty name."""
+    found = path_of(
+        "debian12", Ends("eth0", "p2p1", "p2p2", "vnet0", 290, frozenset(), frozenset())
+    )
+    assert found.devices() == ("eth0",)
+    assert found.round_trip_us is None
+    assert "recorded no names of devices" in found.notes[0]
+
+
+def test_a_packet_that_passes_the_host_by_to_another_machine() -> None:
+    away = Ends("eth0", "p2p1", None, None, 290, frozenset(), frozenset())
+    found = build_path(Trace((), {}), away)
+    assert found.devices() == ("eth0",)
+    assert "the peer is another machine" in found.notes[0]
 
 
 @settings(max_examples=60)
