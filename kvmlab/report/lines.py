@@ -19,6 +19,8 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "square", "triangle-up", "cross", "x")
 # Beyond, a linear axis would press the slow schemes flat.
 _LOG_FROM = 15.0
+_MANY_US = 1e4
+_MOST_TICKS = 8
 # The dots of two schemes stand beside each other; a share of the axis.
 _DODGE = 0.012
 
@@ -75,6 +77,8 @@ class Panel:
     @property
     def logarithmic(self) -> bool:
         """Do the figures span too much for a linear axis?"""
+        if self.unit == "%":
+            return False
         return min(self.values) > 0 and max(self.values) > _LOG_FROM * min(self.values)
 
 
@@ -108,6 +112,8 @@ def panel_of(heading: str, found: tuple[str, Better, Sequence[Line]]) -> Panel:
         value for line in lines for point in line.points for value in point.summary.values
     )
     shown, divisor = names.scaled(unit, largest)
+    if unit.startswith("µs/") and largest > _MANY_US:
+        shown, divisor = unit.replace("µs", "ms"), 1e3
     return Panel(heading, shown, divisor, better, tuple(lines))
 
 
@@ -147,6 +153,7 @@ def drawn(title: str, panels: Sequence[Panel], axis: Axis, notice: list[str]) ->
 def _axes(
     figure: go.Figure, panel: Panel, axis: Axis, suffix: str, start: float, width: float
 ) -> None:
+    ticks = _ticks(*_range(panel)) if panel.logarithmic else []
     low, high = min(axis.places), max(axis.places)
     margin = 0.06 * ((high - low) or 1.0)
     figure.update_layout(
@@ -165,10 +172,23 @@ def _axes(
                 "type": "log" if panel.logarithmic else "linear",
                 "range": _range(panel),
                 "nticks": 6,
+                "tickvals": ticks or None,
+                "ticktext": [names.number(tick) for tick in ticks],
                 "fixedrange": True,
             },
         }
     )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10 … between two powers of ten; without 2 and 5 where that would be many."""
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for steps in ((1, 2, 5), (1,)):
+        found = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [tick for tick in found if low <= math.log10(tick) <= high]
+        if len(inside) <= _MOST_TICKS:
+            return inside
+    return inside
 
 
 def _range(panel: Panel) -> list[float]:

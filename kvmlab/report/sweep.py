@@ -50,8 +50,11 @@ def sweep(*results: Result, workload: str = "", metrics: Sequence[str] = ()) -> 
         panel_of(names.metric(metric), _lines(results, swept, metric, axis, by_size=by_size))
         for metric in metrics or _SHOWN.get(base, ()) or _first_metric(results, swept)
     ]
-    title = f"{names.workload(base)}, {'by size of message' if by_size else 'by number of flows'}"
-    return drawn(title, panels, axis, notice)
+    what = names.workload(base)
+    if by_size:
+        what = what.replace("small ", "")  # Only some of them are.
+    title = f"{what}, {'by size of message' if by_size else 'by number of flows'}"
+    return drawn(title[0].upper() + title[1:], panels, axis, notice)
 
 
 def under_load(*results: Result, percentile: str = "p50") -> go.Figure:
