@@ -173,7 +173,7 @@ def _axes(
                 "range": _range(panel),
                 "nticks": 6,
                 "tickvals": ticks or None,
-                "ticktext": [names.number(tick) for tick in ticks],
+                "ticktext": [f"{tick:,.10g}" for tick in ticks],
                 "fixedrange": True,
             },
         }
@@ -257,6 +257,7 @@ def _traces(panel: Panel, line: Line, aside: float, *, legend: bool) -> list[go.
             "line": {"color": line.tint, "width": 1.6},
             "symbol": ["diamond" if flags else symbol for _, _, flags in shown],
         },
+        cliponaxis=False,  # Those at zero are seen whole.
         name=f"trials of {line.label}",
         legendgroup=line.label,
         showlegend=False,
