@@ -19,7 +19,8 @@ from kvmlab.facts import (
     inspect,
 )
 from kvmlab.facts.display import Cell, Section, Sheet, as_html, as_text
-from kvmlab.hosts import Host, HostKind, RecordedRunner, Reply
+from kvmlab.hosts import Host, HostKind, RecordedRunner, Reply, Wire
+from kvmlab.schemes.catalogue import CATALOGUE, attempt
 from tests.facts.record import load, recorded_host
 
 
@@ -201,6 +202,20 @@ def test_without_proof_kvm_counts_as_unusable(data: Path) -> None:
         facts = inspect(host, prove_kvm=False)
     assert not facts.kvm.usable
     assert "no guest was booted" in facts.kvm.reason
+
+
+def test_an_older_host_is_read_as_a_newer_one(data: Path) -> None:
+    """Debian 12: Linux 6.1, iproute2 6.1, util-linux 2.38."""
+    facts = _facts(data, "debian12")
+    assert facts.kernel.release.startswith("6.1.")
+    assert facts.kernel.distribution == "Debian GNU/Linux 12 (bookworm)"
+    assert facts.unread == ()
+    assert facts.management == "mgmt0"
+    assert {port.name for port in facts.ports} == {"mgmt0", "p1p1", "p1p2", "p2p1", "p2p2", "p3p1"}
+    assert facts.port("p2p1").sriov_totalvfs == 7
+    assert len(facts.iommu.groups) == 20
+    wire = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
+    assert [one.id for one in CATALOGUE if not attempt(one, facts, wire).possible] == []
 
 
 def test_an_ordinary_user_is_told_what_was_not_read(data: Path) -> None:
