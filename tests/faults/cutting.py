@@ -129,7 +129,7 @@ def _reopened(scene: Scene) -> bool:
 _STOPPED: Final = """
 import sys, kvmlab
 from kvmlab.changes.keeper import Keeper
-Keeper.take.__kwdefaults__["silence_sec"] = 5
+Keeper.take.__kwdefaults__["silence_sec"] = 30
 with kvmlab.open_lab(sys.argv[1], wire=sys.argv[2], allow_changes=True) as lab:
     change = lab.plan(kvmlab.Virtio(backend="vhost")).apply(lab.vm)
     print("applied", flush=True)
