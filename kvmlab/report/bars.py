@@ -16,6 +16,8 @@ ROW_PX = 54
 # Headings that have to fit over a narrow column.
 _SHORT = {"cpu_us_per_packet": "CPU µs a packet"}
 MARKED = "◆ A trial with a flag: what may explain it is shown at the mark. It counts all the same."
+# What a title has room for beside its first words, where a page is narrow.
+_LONGEST_TITLE = 58
 # What `overview` shows where it was measured: throughput both ways, latency, then the costs.
 OVERVIEW = (
     ("tcp_up_mbps", None),
@@ -116,9 +118,10 @@ def overview(*results: Result, metrics: Sequence[tuple[str, str | None]] = OVERV
 
 
 def _versus(results: Sequence[Result]) -> str:
-    if len(results) > 2:
+    said = " against ".join(result.label for result in results)
+    if len(results) > 2 or len(said) > _LONGEST_TITLE:
         return f"{len(results)} schemes"
-    return " against ".join(result.label for result in results)
+    return said
 
 
 def _has(result: Result, metric: str, workload: str | None) -> bool:

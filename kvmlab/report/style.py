@@ -33,6 +33,8 @@ SCHEMES = {
     "sriov-vf": PINK,
     "passthrough": GREY,
 }
+#: What fits beside a figure's rows.
+LABEL_COLUMNS = 20
 NOTICE_COLUMNS = 116
 _LINE_PX = 16
 
@@ -176,6 +178,6 @@ def labels(results: Sequence[Result]) -> list[str]:
 
 
 def wrapped(label: str) -> str:
-    """A long label on two lines, broken at its comma."""
+    """A long label on several lines, broken at its first comma, and where it has to be."""
     head, comma, tail = label.partition(", ")
-    return text.lines(f"{head}{comma.strip()}", tail)
+    return text.lines(f"{head}{comma.strip()}", *textwrap.wrap(tail, LABEL_COLUMNS))

@@ -88,9 +88,18 @@ class SriovVf(Scheme):
     @property
     def label(self) -> str:
         """The name for figures."""
-        ways = {"interface": "", "hostdev": ", bare hostdev", "network": ", from a pool"}
-        knobs = self.id.removeprefix("sriov-vf").removeprefix(f"-{self.how}").strip("-")
-        return f"SR-IOV VF{ways[self.how]}" + (f" ({knobs})" if knobs else "")
+        on = {True: "on", False: "off"}
+        words = {
+            "bare hostdev": self.how == "hostdev",
+            "from a pool": self.how == "network",
+            "by max_vfs": self.way == "max_vfs",
+            f"VLAN {self.vlan}": self.vlan is not None,
+            f"spoof check {on[bool(self.spoofchk)]}": self.spoofchk is not None,
+            f"trust {on[bool(self.trust)]}": self.trust is not None,
+            f"at most {self.max_tx_rate} Mbit/s": self.max_tx_rate is not None,
+            f"link state {self.link_state}": self.link_state is not None,
+        }
+        return ", ".join(("SR-IOV VF", *(word for word, said in words.items() if said)))
 
     @property
     def backend(self) -> str:
@@ -176,6 +185,11 @@ class SriovVf(Scheme):
             notes.append(
                 "A bare <hostdev> carries neither MAC nor VLAN: libvirt sets nothing through the "
                 "PF. kvmlab gives the VF its MAC by hand, else the VM would see a random one."
+            )
+        if self.max_tx_rate and facts.emulated:
+            notes.append(
+                "The card of this host is emulated: it notes the rate, and does not keep to it. A "
+                "real 82576 does."
             )
         if self.trust:
             notes.append(

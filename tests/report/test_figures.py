@@ -64,8 +64,9 @@ def test_a_flagged_trial_is_drawn_and_marked() -> None:
 def test_results_of_several_hosts_share_a_figure_and_say_theirs(draw: Any) -> None:
     here, there = made.virtio(), replace(made.virtio(), host="kvm1", emulated=None)
     figure = draw(here, there)
-    assert any("on kvm1" in tick for tick in figure.layout.yaxis.ticktext)
-    assert any("on embedded host" in tick for tick in figure.layout.yaxis.ticktext)
+    ticks = [tick.replace("<br>", " ") for tick in figure.layout.yaxis.ticktext]
+    assert any("on kvm1" in tick for tick in ticks)
+    assert any("on embedded host" in tick for tick in ticks)
     assert not any("on" in tick.split() for tick in draw(here).layout.yaxis.ticktext)
 
 
@@ -193,3 +194,12 @@ def test_a_vhost_worker_stands_in_the_kernel() -> None:
 def test_a_result_without_a_path_cannot_be_drawn() -> None:
     with pytest.raises(UsageError, match="no traced path"):
         figures.path(made.e1000())
+
+
+def test_a_long_label_is_broken_where_it_would_be_cut_off() -> None:
+    label = "SR-IOV VF, bare hostdev, trust on, at most 500 Mbit/s"
+    figure = figures.overview(made.virtio(), replace(made.e1000(), label=label))
+    lines = [line for tick in figure.layout.yaxis.ticktext for line in tick.split("<br>")]
+    assert max(map(len, lines)) <= 20
+    assert label in " ".join(lines)
+    assert "against" not in str(figure.layout.annotations), "the title would be cut off as well"

@@ -132,7 +132,7 @@ def test_every_knob_that_a_scheme_declares_can_be_chosen() -> None:
     made_panel.knobs.controls["how"].value = "hostdev"
     made_panel.knobs.controls["vlan"].value = "7"
     made_panel.knobs.controls["trust"].value = "yes"
-    assert "VF, bare hostdev (vlan7-trust-on)" in made_panel.said
+    assert "SR-IOV VF, bare hostdev, VLAN 7, trust on" in made_panel.said
     made_panel.button.click()
     assert asked[-1][0] == SriovVf(how="hostdev", vlan=7, trust=True)
 
