@@ -19,6 +19,7 @@ from kvmlab.measure.stopping import Stopping
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.tracing import trace_path
 from kvmlab.measure.trial import run_trial
+from kvmlab.measure.uncounted import is_counted
 from kvmlab.measure.workloads import workload
 from kvmlab.results import Journal, Path, Raw, Result, Trial
 
@@ -92,7 +93,7 @@ class _Gathering:
             "nic": nic.to_dict(),
             "host": host_metadata(self._host, threads),
             "guest": guest_metadata(self._host, self._vm, nic),
-            "self_check": self_check(subject, meters),
+            "self_check": self_check(subject, meters) if is_counted(subject) else {},
         }
         if self._settings.trace_path:
             steps.now(f"{nic.label}: following one packet")

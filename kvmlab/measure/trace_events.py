@@ -22,8 +22,7 @@ _DIRECTION: dict[str, Direction] = {"net_dev_start_xmit": "out", "netif_receive_
 _BRIDGE_EVENT = "bridge_forward"
 _PASSED_BY = "No device of the host saw the packet, and the peer is another machine."
 _NAMELESS = (
-    "The host's kernel saw the packet and recorded no names of devices (Debian's 6.1.192 does so): "
-    "its way is not known."
+    "The host's kernel saw the packet and recorded no names of devices: its way is not known."
 )
 
 
@@ -103,6 +102,8 @@ def parse_trace(text: str) -> Trace:
         p2p1 port br-kvmlab
         === end
 
+    Linux 6.1 prints no devices there; then the same lines follow once more as ``=== names``.
+
     Raises:
         OutputError: it broke off.
     """
@@ -115,8 +116,19 @@ def parse_trace(text: str) -> Trace:
         if len(words) != 3:
             raise OutputError("The list of network devices broke off.", evidence=line)
         links[words[0]] = Link(words[1], None if words[2] == "-" else words[2])
-    events = [_event(line) for line in _LINE.finditer(parts["trace"])]
+    events = _named(_events(parts["trace"]), _events(parts.get("names", "")))
     return Trace(tuple(sorted(events, key=lambda event: event.at_us)), links)
+
+
+def _events(text: str) -> list[Event]:
+    return [_event(line) for line in _LINE.finditer(text)]
+
+
+def _named(events: list[Event], names: list[Event]) -> list[Event]:
+    """The events with the names of the same events printed once more, where they were."""
+    if len(names) != len(events):
+        return events
+    return [replace(one, device=named.device) for one, named in zip(events, names, strict=True)]
 
 
 def _event(line: re.Match[str]) -> Event:

@@ -21,6 +21,7 @@ from kvmlab.measure.serving import PeerServer
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, others_percent, window
 from kvmlab.measure.subject import Subject
+from kvmlab.measure.uncounted import is_counted, uncounted_trial
 from kvmlab.measure.workloads import SPARE_SEC, Workload
 from kvmlab.results import Condition, Cost, Metric, Raw, Share, Trial, Window
 
@@ -74,6 +75,8 @@ def run_trial(
         MeasureError: no traffic came, the client failed, or something stayed behind.
         HostError, DomainError: host or VM do not answer.
     """
+    if not is_counted(subject):
+        return uncounted_trial(subject, work, trials, number=number, block=block)
     if meters is None:
         with Meters(subject) as own:
             return run_trial(subject, work, trials, number=number, block=block, meters=own)

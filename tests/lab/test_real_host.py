@@ -7,7 +7,7 @@ another machine, behind a proxy command as it stands in many an ssh configuratio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from kvmlab.domain.persistent import defined_with
 from kvmlab.errors import MeasureError
 from kvmlab.lab import Lab, open_lab
 from kvmlab.measure import Trials
-from kvmlab.schemes import Virtio
+from kvmlab.schemes import SriovVf, Virtio
 from tests.faults.stranger import NAME, SPEC, stranger
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
@@ -86,6 +86,18 @@ def test_a_peer_that_is_another_machine(place: Place) -> None:
                 peer.run(("pkill", "-x", "iperf3"), timeout_sec=60)
                 held.communicate(timeout=30)
         assert servers() == ""
+        # A VF's packets pass the host by: nobody there counts them, and they are measured.
+        some = replace(trials, workloads=("tcp_up", "latency"))
+        with lab.plan(SriovVf()).applied(lab.vm) as nic:
+            result = lab.measure(nic, replace(some, trace_path=True))
+            for trial in result.trials:
+                assert trial.metrics[0].value > 0
+                assert trial.costs == ()
+                assert trial.window is not None
+                assert trial.window.counted_at == f"{nic.guest_interface} in the VM"
+                assert trial.window.packets > 50
+            assert result.path is not None
+            assert "the peer is another machine" in result.path.notes[0]
         bare = lab.baseline(trials)
         assert {trial.workload for trial in bare.trials} == set(found)
 

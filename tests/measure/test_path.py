@@ -111,7 +111,7 @@ def test_no_event_no_path() -> None:
 
 
 def test_a_kernel_that_names_no_devices() -> None:
-    """Recorded on Debian 12, Linux 6.1.192: the events came, each with an empty name."""
+    """Recorded on Debian 12, Linux 6.1.192, which prints no names beside plain addresses."""
     found = path_of(
         "debian12", Ends("eth0", "p2p1", "p2p2", "vnet0", 290, frozenset(), frozenset())
     )

@@ -43,6 +43,12 @@ stop)
     echo 0 > $I/tracing_on
     echo "=== trace"
     cat $I/trace
+    # Linux 6.1 leaves out the devices' names where it prints plain addresses.
+    if grep -q 'dev= ' $I/trace; then
+        echo 1 > $I/options/hash-ptr
+        echo "=== names"
+        cat $I/trace
+    fi
     echo "=== links"
     for device in /sys/class/net/*; do
         kind=other
