@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from kvmlab.changes import check
 from kvmlab.doctor import Diagnosis, Verdict, examine
-from kvmlab.domain import Domain, HostDevice, Interface, PciAddress
-from kvmlab.errors import Unavailable
+from kvmlab.domain import Domain, HostDevice, Interface, LabVm, PciAddress, TestVM
+from kvmlab.errors import Refused, Unavailable
 from kvmlab.facts import Rule, inspect
 from kvmlab.facts.sriov import error_name, explain_numvfs
+from kvmlab.lab import open_lab
 from kvmlab.schemes import Macvtap, Virtio
+from kvmlab.waiting import until
 
 if TYPE_CHECKING:
-    from kvmlab.domain import TestVM
     from kvmlab.hosts import Host
 
 pytestmark = pytest.mark.host
@@ -160,9 +163,17 @@ def test_a_pf_that_is_down_and_a_vf_that_answers(host: Host) -> None:
         down = look(host).finding(Rule.PF_DOWN)
         assert down.verdict is Verdict.PROBLEM
         assert "ip link set p2p1 up" in down.fix
+        # The VF's driver gave up on its PF; without being bound anew it never gets a link.
         host.run(
-            ("sh", "-ec", "ip link set p2p1 up; "
-             f"echo 0000:0b:10.0 > {PCI}/0000:0b:10.0/driver/unbind; "
+            ("sh", "-ec", f"ip link set {vf_name} up; ip link set p2p1 up; n=0; "
+             "until grep -q 1 /sys/class/net/p2p1/carrier || [ $n -gt 100 ]; do "
+             "n=$((n+1)); sleep 0.1; done"),
+            timeout_sec=60,
+        )  # fmt: skip
+        dead = look(host).finding(Rule.VF_REGISTERS_DEAD)
+        assert (dead.verdict, dead.subjects) == (Verdict.PROBLEM, ("0000:0b:10.0",))
+        host.run(
+            ("sh", "-ec", f"echo 0000:0b:10.0 > {PCI}/0000:0b:10.0/driver/unbind; "
              "echo 0000:0b:10.0 > /sys/bus/pci/drivers_probe; "
              f"ip link set {vf_name} up; n=0; "
              f"until grep -q 1 {PCI}/0000:0b:10.0/net/*/carrier || [ $n -gt 100 ]; do "
@@ -241,6 +252,85 @@ def test_names_and_ports_that_are_taken(host: Host) -> None:
         assert verdict(look(host), Rule.PORT_MISSING) is Verdict.PROBLEM
 
 
+def test_a_port_that_is_not_for_the_lab(host: Host) -> None:
+    facts = inspect(host, prove_kvm=False)
+    assert facts.wire is not None
+    managed = replace(facts, wire=replace(facts.wire, port=str(facts.management)))
+    found = examine(host, facts=managed)
+    assert verdict(found, Rule.MANAGEMENT) is Verdict.PROBLEM
+    by_bridge = [one.rule for one in found.schemes if one.scheme.startswith(("e1000", "virtio"))]
+    assert set(by_bridge) == {Rule.MANAGEMENT}
+    plain = examine(host, facts=replace(facts, wire=replace(facts.wire, port="p1p1")))
+    assert verdict(plain, Rule.SRIOV_MISSING) is Verdict.WARNING
+    assert plain.schemes[-1].rule == Rule.SRIOV_MISSING
+    # Somebody's connection ends at the port.
+    peer = facts.wire.peer_address.partition("/")[0]
+    with provoked(
+        host,
+        f"ip address add {facts.wire.vm_address} dev p2p1; "
+        "ip netns exec peer iperf3 -s -D -1 -p 5999 -I /run/doctor-iperf3; sleep 0.3; "
+        f"(iperf3 -c {peer} -p 5999 -t 60 -b 100K >/dev/null 2>&1 & echo $! >/run/doctor-client); "
+        "sleep 0.5",
+        "kill $(cat /run/doctor-client) $(tr -d '\\0' </run/doctor-iperf3); "
+        f"ip address delete {facts.wire.vm_address} dev p2p1",
+    ):
+        refused = Virtio().plan(inspect(host, prove_kvm=False)).refusals
+    assert {one.rule for one in refused} == {Rule.CONNECTIONS}
+
+
+def test_what_a_host_lacks(host: Host) -> None:
+    with provoked(host, "mv /dev/kvm /dev/kvm-away", "mv /dev/kvm-away /dev/kvm"):
+        assert verdict(examine(host), Rule.KVM_NOT_USABLE) is Verdict.PROBLEM
+    ip = "$(readlink -f $(command -v ip))"
+    with (
+        provoked(host, f"echo {ip} >/run/ip-was; mv {ip} /run/ip-away",
+                 "mv /run/ip-away $(cat /run/ip-was)"),
+        pytest.raises(Unavailable) as unread,
+    ):  # fmt: skip
+        inspect(host, prove_kvm=False)
+    assert unread.value.rule == Rule.IPROUTE_MISSING
+    away = ("/sys/kernel/iommu_groups", "/sys/class/iommu")
+    with provoked(
+        host,
+        "; ".join(f"mount -t tmpfs none {path}" for path in away),
+        "; ".join(f"umount {path}" for path in away),
+    ):
+        found = look(host)
+        assert verdict(found, Rule.IOMMU_OFF) is Verdict.PROBLEM
+        assert [one.rule for one in found.schemes if not one.possible] == [Rule.IOMMU_OFF] * 2
+    switch = "sysctl -w net.bridge.bridge-nf-call-iptables"
+    with provoked(
+        host,
+        f"modprobe br_netfilter; {switch}=1; iptables -P FORWARD DROP",
+        "iptables -P FORWARD ACCEPT; modprobe -r br_netfilter",
+    ):
+        assert verdict(look(host), Rule.BRIDGE_NETFILTER) is Verdict.PROBLEM
+    after = look(host)
+    assert after.problems == (), str(after)
+
+
+STRANGE = """<domain type='kvm'><name>doctor-strange</name><memory unit='MiB'>64</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
+
+
+def test_vms_that_are_not_the_labs(host: Host, vm: TestVM) -> None:
+    with pytest.raises(Unavailable) as none:
+        TestVM._define(host, LabVm(name="doctor-none", kernel="/nowhere"))
+    assert none.value.rule == Rule.LAB_VM_IMAGE
+    plan = Virtio().plan(inspect(host, prove_kvm=False), vm=vm)
+    domain = host.libvirt.defineXML(STRANGE)
+    try:
+        with pytest.raises(Refused) as not_ours:
+            TestVM.ensure(host, "doctor-strange")
+        assert not_ours.value.rule == Rule.NOT_THE_LABS_DOMAIN
+        refused = check(
+            plan.steps, inspect(host, prove_kvm=False), TestVM.find(host, "doctor-strange")
+        )
+        assert [one.rule for one in refused] == [Rule.NOT_THE_NAMED_DOMAIN]
+    finally:
+        domain.undefine()
+
+
 def test_queues_that_nobody_uses(host: Host, vm: TestVM) -> None:
     facts = inspect(host, prove_kvm=False)
     vcpus = Domain.parse(vm.xml()).vcpus or 0
@@ -260,10 +350,17 @@ def test_queues_that_nobody_uses(host: Host, vm: TestVM) -> None:
         assert verdict(look(host, vm), Rule.QUEUES_MISMATCH) is Verdict.OK
 
 
-def test_a_macvtap_that_is_deaf_to_filters(host: Host, vm: TestVM) -> None:
+def test_a_macvtap_that_is_deaf_to_filters_below_a_windows(host: Host, vm: TestVM) -> None:
     facts = inspect(host, prove_kvm=False)
-    with Macvtap().plan(facts, vm=vm).applied(vm):
-        assert verdict(look(host, vm), Rule.MACVTAP_RX_FILTERS) is Verdict.WARNING
+    metadata = f"virsh metadata {vm.name} http://libosinfo.org/xmlns/libvirt/domain/1.0 --live"
+    windows = "<libosinfo><os id='http://microsoft.com/win/11'/></libosinfo>"
+    with (
+        Macvtap().plan(facts, vm=vm).applied(vm),
+        provoked(host, f'{metadata} --key libosinfo --set "{windows}"', f"{metadata} --remove"),
+    ):
+        found = look(host, vm)
+        assert verdict(found, Rule.MACVTAP_RX_FILTERS) is Verdict.WARNING
+        assert verdict(found, Rule.WINDOWS_NETKVM) is Verdict.WARNING
     with Macvtap(trust_guest_rx_filters=True).plan(facts, vm=vm).applied(vm):
         assert verdict(look(host, vm), Rule.MACVTAP_RX_FILTERS) is Verdict.OK
 
@@ -302,3 +399,38 @@ def test_a_guest_without_a_driver(vm: TestVM, host: Host) -> None:
     assert found.verdict is Verdict.PROBLEM
     assert found.subjects == ("igbvf",)
     assert verdict(look(host, vm), Rule.GUEST_DRIVER_MISSING) is Verdict.OK
+
+
+KEPT = "/usr/lib/kvmlab-kept"
+POOR = f"""#!/bin/sh
+exec prlimit --memlock=65536:65536 setpriv --bounding-set -sys_resource {KEPT}/libvirtd "$@"
+"""
+END_LIBVIRTD = "kill -9 $(cat /run/libvirtd.pid)"
+
+
+@pytest.mark.timeout(300)
+def test_libvirt_is_gone_and_comes_back_poor() -> None:
+    """On a host of its own: libvirt's other connections end with it."""
+    with open_lab(progress=lambda text: None) as lab:
+        host = lab.host
+
+        def answers() -> bool:
+            asked = ("timeout", "5", "virsh", "-c", "qemu:///system", "list")
+            return host.run(asked, timeout_sec=60, check=False).returncode == 0
+
+        away = f"mkdir {KEPT} && mv /usr/sbin/libvirtd {KEPT}/ && {END_LIBVIRTD}"
+        host.run(("sh", "-ec", away), timeout_sec=60)
+        until(lambda: not answers(), timeout_sec=60, what="The end of libvirtd")
+        found = look(host)
+        gone = found.finding(Rule.LIBVIRT_MISSING)
+        assert gone.verdict is Verdict.PROBLEM
+        assert verdict(found, Rule.LOCKED_MEMORY) is Verdict.UNKNOWN
+        told = {(one.rule, one.found, one.fix) for one in found.schemes}
+        assert told == {(Rule.LIBVIRT_MISSING, gone.found, gone.fix)}
+
+        host.run(("tee", "/usr/sbin/libvirtd"), timeout_sec=60, input_text=POOR)
+        host.run(("chmod", "+x", "/usr/sbin/libvirtd"), timeout_sec=60)
+        until(answers, timeout_sec=60, every_sec=0.5, what="libvirtd's coming back")
+        found = look(host)
+        assert verdict(found, Rule.LIBVIRT_MISSING) is Verdict.OK
+        assert verdict(found, Rule.LOCKED_MEMORY) is Verdict.PROBLEM
