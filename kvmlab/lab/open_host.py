@@ -202,8 +202,9 @@ class OpenHost:
             lines["Came up"] = self.how
         if self.host.wire is not None:
             wire = self.host.wire
+            peer = wire.peer_ssh.shown if wire.peer_ssh is not None else wire.peer_port
             lines["Cable"] = (
-                f"{wire.port} to {wire.peer_port or 'the peer'}; the VM is {wire.vm_address}, the "
+                f"{wire.port} to {peer or 'the peer'}; the VM is {wire.vm_address}, the "
                 f"peer {wire.peer_address}"
             )
         return lines
