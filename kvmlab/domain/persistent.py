@@ -83,3 +83,5 @@ def _drop(node: etree._Element) -> None:
     parent = node.getparent()
     assert parent is not None
     parent.remove(node)
+    if not len(parent):
+        parent.text = None

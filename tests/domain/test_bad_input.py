@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kvmlab.domain import Domain, Interface, PciAddress, diff_of_attaching
+from kvmlab.domain.persistent import controllers_of, defined_with, defined_without, is_defined
 from kvmlab.errors import KvmlabError, OutputError
 from kvmlab.facts import HostFacts, inspect
 from kvmlab.hosts import Wire
@@ -44,6 +45,19 @@ WILD = (
 @pytest.fixture(scope="module")
 def facts(data: Path) -> HostFacts:
     return inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
+
+
+@pytest.mark.parametrize("text", WILD)
+def test_a_definition_from_the_wild_is_the_same_again(text: str) -> None:
+    mac = "52:54:00:00:00:09"  # one of them has a card of its own with this MAC
+    written = defined_with(text, TAP.xml(), mac)
+    assert is_defined(written, mac)
+    assert not is_defined(text, mac)
+    if "<devices" in text:
+        less = defined_without(written, mac, controllers=controllers_of(text))
+        assert less == Domain.parse(text).xml()
+    for part in ("qemu:arg", "by hand", "urn:x", "vhost-vdpa-0"):
+        assert (part in written) is (part in text)
 
 
 @pytest.mark.parametrize("text", WILD)
