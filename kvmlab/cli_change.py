@@ -129,7 +129,9 @@ def define(
     domain: Annotated[
         str, typer.Option("--domain", help="libvirt name of the VM whose definition is changed.")
     ],
-    scheme: Annotated[str, typer.Argument(metavar="[SCHEME]", help="As for plan.")] = "",
+    scheme: Annotated[
+        str, typer.Argument(metavar="SCHEME", help="As for plan; none with --undo.")
+    ] = "",
     host: Host = "embedded",
     cable: Cable = "",
     knob: Knobs = None,

@@ -56,9 +56,13 @@ class PeerServer:
         # No root: the ports of these servers are above 1023.
         self._process = runner.start(argv)
         assert self._process.stdout is not None
-        said = Lines(self._process.stdout).next(timeout_sec=_ANSWER_SEC)
+        said = None
+        try:
+            said = Lines(self._process.stdout).next(timeout_sec=_ANSWER_SEC)
+        finally:
+            if said != "ready":
+                self._end()
         if said != "ready":
-            self._end()
             raise _not_ready(said, work, runner, ip, self.log)
         return self
 
