@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
 from kvmlab.report import names, style, text
-from kvmlab.results import Better, Result, Summary
+from kvmlab.results import Better, Result, Summary, named_by_host
 
 ROW_PX = 54
 # Headings that have to fit over a narrow column.
@@ -118,10 +118,14 @@ def overview(*results: Result, metrics: Sequence[tuple[str, str | None]] = OVERV
 
 
 def _versus(results: Sequence[Result]) -> str:
-    said = " against ".join(result.label for result in results)
-    if len(results) > 2 or len(said) > _LONGEST_TITLE:
-        return f"{len(results)} schemes"
-    return said
+    said = " against ".join(named_by_host(results))
+    if len(results) <= 2 and len(said) <= _LONGEST_TITLE:
+        return said
+    schemes = len({result.label for result in results})
+    hosts = len({result.host for result in results})
+    if schemes > 1:
+        return f"{schemes} schemes on {hosts} hosts" if hosts > 1 else f"{schemes} schemes"
+    return f"{results[0].label}, on {hosts} hosts" if hosts > 1 else results[0].label
 
 
 def _has(result: Result, metric: str, workload: str | None) -> bool:
@@ -184,7 +188,7 @@ def _rows(
         "yaxis": "y" if column == 1 else f"y{column}",
     }
     reach = 0.0
-    for row, (result, label) in enumerate(zip(results, style.labels(results), strict=True)):
+    for row, (result, label) in enumerate(zip(results, named_by_host(results), strict=True)):
         summary = panel.summaries[row]
         if summary is None:
             continue
@@ -208,7 +212,7 @@ def _rows(
                 "anchor": axes["xaxis"],
                 "range": [len(results) - 0.45, -0.55],
                 "tickvals": list(range(len(results))),
-                "ticktext": [style.wrapped(label) for label in style.labels(results)],
+                "ticktext": [style.wrapped(label) for label in named_by_host(results)],
                 "showticklabels": labelled,
                 "tickfont": {"size": 13, "color": style.INK},
                 "showgrid": False,

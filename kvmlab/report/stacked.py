@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
 from kvmlab.report import names, style, text
-from kvmlab.results import CostSummary, Per, Result
+from kvmlab.results import CostSummary, Per, Result, named_by_host
 
 ROW_PX = 46
 PANEL_HEAD_PX = 58
@@ -173,7 +173,7 @@ def _axes(
                 "domain": list(domain),
                 "range": [len(results) - 0.5, -0.5],
                 "tickvals": list(range(len(results))),
-                "ticktext": [style.wrapped(label) for label in style.labels(results)],
+                "ticktext": [style.wrapped(label) for label in named_by_host(results)],
                 "tickfont": {"size": 13, "color": style.INK},
                 "showgrid": False,
                 "fixedrange": True,
@@ -212,7 +212,7 @@ def _bar(
         marker={"color": tint, "line": {"color": "white", "width": 1}},
         hovertext=[
             text.lines(label, f"{part}: {names.number(value)} {unit}")
-            for label, value in zip(style.labels(results), values, strict=True)
+            for label, value in zip(named_by_host(results), values, strict=True)
         ],
         hoverinfo="text",
         legend=f"legend{suffix}",

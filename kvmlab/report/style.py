@@ -171,13 +171,13 @@ def over_panel(figure: go.Figure, suffix: str, title: str, *lines: str) -> None:
     )
 
 
-def labels(results: Sequence[Result]) -> list[str]:
-    """What rows of a figure are called: the labels, with the hosts where there are several."""
-    several = len({result.host for result in results}) > 1
-    return [f"{result.label}, on {result.host}" if several else result.label for result in results]
-
-
 def wrapped(label: str) -> str:
-    """A long label on several lines, broken at its first comma, and where it has to be."""
-    head, comma, tail = label.partition(", ")
-    return text.lines(f"{head}{comma.strip()}", *textwrap.wrap(tail, LABEL_COLUMNS))
+    """A long label on several lines: broken at its first comma, before its host, and where needed.
+
+    >>> str(wrapped("virtio, vhost, on kvm1"))
+    'virtio,<br>vhost,<br>on kvm1'
+    """
+    scheme, on, host = label.rpartition(", on ")
+    head, comma, tail = (f"{scheme}," if on else label).partition(", ")
+    there = f"on {host}" if on else ""
+    return text.lines(f"{head}{comma.strip()}", *textwrap.wrap(tail, LABEL_COLUMNS), there)

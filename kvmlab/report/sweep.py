@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from kvmlab.errors import UsageError
 from kvmlab.report import names, style
 from kvmlab.report.lines import Axis, Line, Point, drawn, panel_of, points_of, told_apart
-from kvmlab.results import Better, Result, Variant
+from kvmlab.results import Better, Result, Variant, named_by_host
 
 _LOADS = {
     "latency": "nothing",
@@ -74,7 +74,7 @@ def under_load(*results: Result, percentile: str = "p50") -> go.Figure:
         )
     axis = Axis("what else runs", {float(at): _LOADS[name] for at, name in enumerate(run)})
     found = []
-    for index, (result, label) in enumerate(zip(results, style.labels(results), strict=True)):
+    for index, (result, label) in enumerate(zip(results, named_by_host(results), strict=True)):
         points = []
         for at, name in enumerate(run):
             metric = f"{'' if name == 'latency' else 'loaded_'}rtt_{percentile}_us"
@@ -140,7 +140,7 @@ def _lines(
     """The lines of one metric, with its unit and its sense."""
     found: list[Line] = []
     kinds: set[tuple[str, Better]] = set()
-    for index, (result, label) in enumerate(zip(results, style.labels(results), strict=True)):
+    for index, (result, label) in enumerate(zip(results, named_by_host(results), strict=True)):
         others = dict.fromkeys(one.flows if by_size else None for one in swept[str(index)])
         for other in others:
             points: list[Point] = []

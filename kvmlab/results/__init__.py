@@ -1,6 +1,6 @@
 """RESULT: frozen results, their units, statistics, comparison and store. Sees no host."""
 
-from kvmlab.results.comparison import Comparison, Verdict, compare, require_one_clock
+from kvmlab.results.comparison import Comparison, Verdict, compare, named_by_host, require_one_clock
 from kvmlab.results.journal import About, Journal, held, new_folder
 from kvmlab.results.model import (
     Better,
@@ -63,6 +63,7 @@ __all__ = [
     "held",
     "load",
     "load_run",
+    "named_by_host",
     "new_folder",
     "require_one_clock",
     "save",

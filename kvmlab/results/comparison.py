@@ -74,6 +74,16 @@ def require_one_clock(results: Sequence[Result]) -> Clock:
     )
 
 
+def named_by_host(results: Sequence[Result]) -> list[str]:
+    """What results are called beside each other: their labels, with hosts where there are several.
+
+    >>> named_by_host([])
+    []
+    """
+    several = len({result.host for result in results}) > 1
+    return [f"{result.label}, on {result.host}" if several else result.label for result in results]
+
+
 def compare(
     baseline: Result, current: Result, metric: str, workload: str | None = None
 ) -> Comparison:
@@ -89,6 +99,7 @@ def compare(
         units = ", ".join(sorted(unit for unit, _ in kinds))
         raise UsageError(f"The metric `{metric}` comes in unlike units: {units}.")
     unit, better = kinds.pop()
+    labels = named_by_host((baseline, current))
     first, second = baseline.summary(metric, workload), current.summary(metric, workload)
     low, high = ratio_interval(list(first.values), list(second.values))
     return Comparison(
@@ -96,8 +107,8 @@ def compare(
         workload=workload,
         unit=unit,
         better=better,
-        baseline_label=baseline.label,
-        current_label=current.label,
+        baseline_label=labels[0],
+        current_label=labels[1],
         baseline=first,
         current=second,
         ratio=ratio_of(first.median, second.median),

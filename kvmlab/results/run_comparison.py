@@ -111,7 +111,9 @@ def _pairs(below: Sequence[Part], above: Sequence[Part]) -> Iterator[tuple[Part,
 
 def _compared(first: Run, second: Run, old: Part, new: Part) -> SchemeComparison:
     require_one_clock((_named(old.result, first), _named(new.result, second)))
-    below, above = _told_apart(old.result, first, new.result, second)
+    below, above = (
+        replace(part.result, label=run.name) for part, run in ((old, first), (new, second))
+    )
     verdicts = tuple(
         compare(below, above, metric, workload) for metric, workload in _shared(below, above)
     )
@@ -133,15 +135,6 @@ def _compared(first: Run, second: Run, old: Part, new: Part) -> SchemeComparison
 
 def _named(result: Result, run: Run) -> Result:
     return replace(result, label=f"{result.label} in {run.name}")
-
-
-def _told_apart(old: Result, first: Run, new: Result, second: Run) -> tuple[Result, Result]:
-    """Labels that tell the two apart: by the run, and by the host where that differs."""
-    hosts = old.host != new.host
-    return tuple(  # type: ignore[return-value]  # two of them
-        replace(one, label=f"{run.name}, {one.host}" if hosts else run.name)
-        for one, run in ((old, first), (new, second))
-    )
 
 
 def _shared(below: Result, above: Result) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import pytest
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.report import figures, tables
-from kvmlab.results import Result
+from kvmlab.results import Result, compare
 from tests.report import made
 
 
@@ -67,7 +67,17 @@ def test_results_of_several_hosts_share_a_figure_and_say_theirs(draw: Any) -> No
     ticks = [tick.replace("<br>", " ") for tick in figure.layout.yaxis.ticktext]
     assert any("on kvm1" in tick for tick in ticks)
     assert any("on embedded host" in tick for tick in ticks)
-    assert not any("on" in tick.split() for tick in draw(here).layout.yaxis.ticktext)
+    assert not any("on kvm1" in tick for tick in draw(here).layout.yaxis.ticktext)
+
+
+def test_a_comparison_of_two_hosts_says_which() -> None:
+    here, there = made.virtio(), replace(made.virtio(), host="kvm1", emulated=None)
+    found = compare(here, there, "tcp_up_mbps")
+    assert "on kvm1" in str(found)
+    assert "on embedded host" in str(found)
+    assert "back end, on 2 hosts" in texts(figures.compare(here, there, metric="tcp_up_mbps"))
+    assert "2 schemes on 2 hosts" in texts(figures.overview(here, there, made.e1000()))
+    assert "on kvm1" in texts(figures.ratios(here, there, comparisons=[found]))
 
 
 def test_long_times_are_drawn_in_milliseconds() -> None:

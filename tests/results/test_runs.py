@@ -150,6 +150,6 @@ def test_different_hosts_are_compared_and_said(tmp_path: Path) -> None:
     first = kept(tmp_path, "a", result())
     second = kept(tmp_path, "b", replace(result(), host="kvm1", emulated=None))
     found = compared(first, second)
-    assert found.verdicts[0].baseline_label == "a, embedded host"
-    assert found.verdicts[0].current_label == "b, kvm1"
+    assert found.verdicts[0].baseline_label == "a, on embedded host"
+    assert found.verdicts[0].current_label == "b, on kvm1"
     assert any("different hosts" in note for note in found.notes)
