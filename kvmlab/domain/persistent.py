@@ -42,9 +42,9 @@ def macs_of_ours(domain_xml: str) -> tuple[str, ...]:
 
 
 def defined_without(domain_xml: str, mac: str, *, controllers: frozenset[str] | None) -> str:
-    """The definition without kvmlab's device of that MAC; ``controllers`` stay, all of them where None.
+    """The definition without kvmlab's device of that MAC, and with no other ``controllers``.
 
-    libvirt adds a port of its own for a device that finds none free.
+    libvirt adds a port of its own for a device that finds none free. None keeps them all.
     """
     domain = Domain.parse(domain_xml)
     for node in _devices(domain, mac):
