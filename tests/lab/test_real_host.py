@@ -98,8 +98,8 @@ def test_a_peer_that_is_another_machine(place: Place) -> None:
                 assert trial.window.packets > 50
             assert result.path is not None
             assert "the peer is another machine" in result.path.notes[0]
-        bare = lab.baseline(trials)
-        assert {trial.workload for trial in bare.trials} == set(found)
+        bare = lab.baseline(some)
+        assert {trial.workload for trial in bare.trials} == set(some.workloads)
 
 
 def test_a_definition_is_changed_only_when_asked(place: Place, capsys: Out) -> None:
