@@ -35,7 +35,7 @@ def summary(*results: Result) -> pd.DataFrame:
                 rows.setdefault(about, {})[result.label] = told(found)
     frame = pd.DataFrame.from_dict(rows, orient="index").fillna("")
     frame.index = pd.MultiIndex.from_tuples(list(rows), names=("workload", "metric"))
-    return frame
+    return _whole(frame)
 
 
 def comparisons(*found: Comparison) -> pd.DataFrame:

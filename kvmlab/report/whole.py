@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pandas as pd
+
+# JupyterLab sets every cell to the right; these hold words, or figures with their units.
+_LEFT: Final = (
+    "<style>.jp-RenderedHTMLCommon table.kvmlab-table :is(th, td, tr) { text-align: left; }</style>"
+)
 
 
 class WholeFrame(pd.DataFrame):
@@ -16,11 +23,10 @@ class WholeFrame(pd.DataFrame):
         with pd.option_context("display.max_colwidth", None):
             return repr(self._headed())
 
-    def _repr_html_(self) -> str | None:
+    def _repr_html_(self) -> str:
         """For a notebook."""
         with pd.option_context("display.max_colwidth", None):
-            html: str | None = self._headed()._repr_html_()  # type: ignore[operator]
-        return html
+            return _LEFT + self._headed().to_html(justify="left", classes="kvmlab-table")
 
     def _headed(self) -> pd.DataFrame:
         plain = pd.DataFrame(self)

@@ -21,7 +21,7 @@ def card(title: str, lines: Mapping[str, str]) -> str:
 
 def line(text: str, share: float | None = None) -> str:
     """One line of progress: a bar filled to ``share`` (0 … 1), if any, and what is being done."""
-    style = "font-size: .875em; color: #5b6670;"
+    style = "font-size: .875em; color: #6b7884;"
     if share is None:
         return _text(DIV(text, style=style))
     width = f"{100 * min(1.0, max(0.0, share)):.0f}%"
