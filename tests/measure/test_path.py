@@ -120,6 +120,16 @@ def test_a_kernel_that_names_no_devices() -> None:
     assert "recorded no names of devices" in found.notes[0]
 
 
+def test_a_kernel_that_names_devices_only_beside_hashed_addresses() -> None:
+    """The same host, asked for its trace once more."""
+    known = Ends("eth0", "p2p1", "p2p2", "vnet0", 218, frozenset({223}), frozenset())
+    found = path_of("debian12-names", known)
+    assert found.devices() == ("eth0", "vnet0", "kvmlab0", "p2p1", "p2p2")
+    assert found.devices(leg="reply") == ("p2p2", "p2p1", "kvmlab0", "vnet0", "eth0")
+    assert found.host_hops[0].carrier == "vhost worker"
+    assert found.notes == ()
+
+
 def test_a_packet_that_passes_the_host_by_to_another_machine() -> None:
     away = Ends("eth0", "p2p1", None, None, 290, frozenset(), frozenset())
     found = build_path(Trace((), {}), away)
