@@ -20,7 +20,7 @@ from kvmlab.changes import (
 from kvmlab.domain import Domain, HostDevice, Interface, diff_of_attaching, validate
 from kvmlab.domain.declared import Element
 from kvmlab.errors import Refused, Unavailable, UsageError
-from kvmlab.facts import HostFacts, ModuleState, Rule, inspect
+from kvmlab.facts import HostFacts, LinkState, ModuleState, Rule, inspect
 from kvmlab.hosts import Wire
 from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.base import mac_for
@@ -335,6 +335,7 @@ def test_vfs_that_there_are_stay(facts: HostFacts) -> None:
         (SriovVf(trust=True), {"sriov_numvfs": 2}, "port-in-use"),
         (SriovVf(how="hostdev"), {"sriov_numvfs": 2}, "port-in-use"),
         (SriovVf(link_state="enable"), {}, "sriov-missing"),
+        (SriovVf(max_tx_rate=100), {"link": LinkState.NO_CARRIER}, "pf-down"),
         (SriovVf(), {"sriov_offset": None}, "numvfs-refused"),
     ],
 )
@@ -345,6 +346,22 @@ def test_vfs_that_cannot_be_had(
         scheme.plan(changed_port(facts, PF, **values), wire=WIRE)
     assert caught.value.rule == rule
     assert caught.value.todo
+
+
+def awaited(facts: HostFacts, scheme: Scheme) -> list[str]:
+    """What the plan says that it waits for."""
+    steps = scheme.plan(facts, wire=WIRE).steps
+    return [line for step in steps for line in (*step.do_text, *step.undo_text) if "wait" in line]
+
+
+def test_a_vf_waits_for_the_link_that_its_port_loses(facts: HostFacts) -> None:
+    down, more = "(wait until p2p1 has its link again)", ", if it had one)"
+    assert awaited(facts, SriovVf()) == [down, down.replace(")", more)]
+    assert down in awaited(facts, Virtio(with_vfs=1))
+    assert down in awaited(facts, SriovVf(way="max_vfs"))
+    # A port without a cable never gets one; its VFs can be made all the same.
+    without = changed_port(facts, PF, link=LinkState.NO_CARRIER)
+    assert down not in awaited(without, SriovVf())
 
 
 def test_vfs_that_vms_have_are_left_to_them(facts: HostFacts) -> None:
