@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterato
         made = Scene.on(found, folder, repository)
         yield made
         made.host.close()
+
+
+@contextmanager
+def another_boot(scene: Scene) -> Iterator[None]:
+    """As if the host had been started anew."""
+    scene.on_host("tee", "/tmp/boot", text="another\n")
+    scene.on_host("mount", "--bind", "/tmp/boot", "/proc/sys/kernel/random/boot_id")
+    try:
+        yield
+    finally:
+        scene.on_host("umount", "/proc/sys/kernel/random/boot_id")
 
 
 def test_killed_at_every_moment(scene: Scene, repository: Path) -> None:
@@ -124,6 +136,10 @@ def test_another_machine_is_told_who_works_there_and_puts_it_right(
             vm = TestVM.find(host)
             left = leftovers(host)
             assert len(left) == len(plan.steps)
+            with another_boot(scene):
+                told = [one.what for one in leftovers(host)]
+            assert plan.steps[0].what not in told, "it has ended with the host's boot"
+            assert "was started anew since virtio-vhost was applied" in told[-1]
             facts = inspect(host, prove_kvm=False)
             with pytest.raises(Refused, match="left changes behind"):
                 Virtio().plan(facts, wire=WIRES["p2p1"], vm=vm).apply(vm)
