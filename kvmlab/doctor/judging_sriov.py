@@ -24,7 +24,8 @@ def sriov_missing(case: Case) -> Finding:
         return warning(
             rule,
             read,
-            f"The port for the schemes, {named(tested)}, has no SR-IOV. VFs at most: {listed(told)}.",
+            f"The port for the schemes, {named(tested)}, has no SR-IOV. Others have: "
+            f"{listed(told)} VFs at most.",
             fix="Name one of those as the port, where SR-IOV is wanted.",
             subjects=[tested.address],
         )
