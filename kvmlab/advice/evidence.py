@@ -10,6 +10,7 @@ from kvmlab.advice.model import Reason
 from kvmlab.advice.needs import Load
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
+from kvmlab.report import names
 from kvmlab.results import Comparison, Result, compare, require_one_clock
 
 #: What decides under a load: metrics, with the workload where they are costs.
@@ -143,10 +144,9 @@ def _has(result: Result, metric: str, workload: str | None) -> bool:
 
 def _sentence(result: Result, metric: str, workload: str | None) -> str:
     found = result.summary(metric, workload)
-    where = f" ({workload})" if workload else ""
     interval = f" [{found.low:.4g} … {found.high:.4g}]" if found.count > 1 else ", a single trial"
-    name = metric.rsplit("_", 1)[0] if workload is None else metric
+    figure = f"{found.median:.4g} {found.unit}{interval}"
     return (
-        f"{name}{where}: {found.median:.4g} {found.unit}{interval}, {result.clock.value} time"
+        f"{names.metric(metric, workload)}: {figure}, {result.clock.value} time"
         f"{', emulated host' if result.emulated else ''}"
     )

@@ -213,7 +213,7 @@ def test_measured_figures_count_and_are_told() -> None:
     ]
     advice = advise(embedded(), load="bulk", results=results)
     assert (
-        of(advice, "virtio-vhost").evidence == ("tcp_up: 304.5 [299.1 … 310] Mbit/s, wall time",)
+        of(advice, "virtio-vhost").evidence == ("TCP from the VM: 304.5 [299.1 … 310] Mbit/s, wall time",)
         or "304.5" in of(advice, "virtio-vhost").evidence[0]
     )
     assert [r.points for r in of(advice, "virtio-qemu").reasons if r.rule == "measured"] == [1]
@@ -267,7 +267,7 @@ def test_emulated_throughput_gives_way_to_costs() -> None:
     advice = advise(embedded(), load="bulk", results=results)
     assert advice.contradictions == ()
     (told,) = of(advice, "virtio-vhost").evidence
-    assert "cpu_us_per_packet (tcp_up)" in told
+    assert "CPU time a packet, TCP from the VM" in told
     assert "emulated host" in told
     assert any("emulated host" in note for note in advice.notes)
 
