@@ -213,7 +213,8 @@ def test_measured_figures_count_and_are_told() -> None:
     ]
     advice = advise(embedded(), load="bulk", results=results)
     assert (
-        of(advice, "virtio-vhost").evidence == ("TCP from the VM: 304.5 [299.1 … 310] Mbit/s, wall time",)
+        of(advice, "virtio-vhost").evidence
+        == ("TCP from the VM: 304.5 [299.1 … 310] Mbit/s, wall time",)
         or "304.5" in of(advice, "virtio-vhost").evidence[0]
     )
     assert [r.points for r in of(advice, "virtio-qemu").reasons if r.rule == "measured"] == [1]
