@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +28,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.host
 
 NOTEBOOK = "00-packet-path.ipynb"
+# Panels of later notebooks, on the host that this one has opened.
+MORE = {
+    "trial-panel": 'trials = lab.panel(model="virtio-vhost", seconds=1)\ntrials',
+    "advice-panel": "adviser = kvmlab.AdvicePanel(facts)\nadviser",
+    "advice-last": "print(adviser.advice.best.scheme, len(trials.results))",
+}
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\S+token=\w+")
 RUN_SEC = 240
 
@@ -36,7 +41,9 @@ RUN_SEC = 240
 @contextmanager
 def jupyterlab(work: Path, home: Path) -> Iterator[tuple[str, Path]]:
     """JupyterLab as `./lab` starts it, on a copy and with nobody's settings: address and log."""
-    shutil.copy(folder() / NOTEBOOK, work)
+    book = nbformat.read(folder() / NOTEBOOK, as_version=4)
+    book.cells += [nbformat.v4.new_code_cell(text, id=name) for name, text in MORE.items()]
+    nbformat.write(book, work / NOTEBOOK)
     places = {"JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_DATA_DIR": home / "data"}
     env = {**os.environ, **{name: str(path) for name, path in places.items()}}
     command = [sys.executable, "-m", "kvmlab", "lab", str(work / NOTEBOOK), "--no-browser"]
@@ -104,8 +111,10 @@ def test_a_newcomer_runs_the_first_notebook(
         node = executed(page, work / NOTEBOOK)
         assert [out.get("evalue") for out in outputs(node) if out.output_type == "error"] == []
         figures = [out for out in outputs(node) if "application/vnd.plotly.v1+json" in str(out)]
-        assert len(figures) == 2
-        the_panel_works(page)
+        assert len(figures) == 3
+        the_path_panel_works(page)
+        the_trial_panel_works(page)
+        the_adviser_works(page)
         assert page.locator(".jp-Dialog").count() == 0, "JupyterLab asked something"
         assert page.locator(".Toastify__toast").all_inner_texts() == []
         assert outside == []
@@ -113,26 +122,95 @@ def test_a_newcomer_runs_the_first_notebook(
         assert "websocket_ping" not in log.read_text()
 
 
-def the_panel_works(page: Page) -> None:
+def cell(page: Page, text: str) -> Locator:
+    """The cell with that code, brought into view: JupyterLab keeps no others on the page."""
+    found = page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=text)
+    page.locator(".jp-Notebook").hover()
+
+    def in_view(step: int) -> bool:
+        page.mouse.wheel(0, step)
+        return found.count() == 1
+
+    page.mouse.wheel(0, -100_000)
+    until(lambda: in_view(300), timeout_sec=60, every_sec=0.1, what=f"The cell {text}")
+    found.scroll_into_view_if_needed()
+    return found
+
+
+def the_path_panel_works(page: Page) -> None:
     """Another card is chosen, the button pressed twice: one run, told as it goes, then drawn."""
-    button = page.get_by_role("button", name="Run it")
+    panel = cell(page, "lab.path_panel")
+    button = panel.get_by_role("button", name="Run it")
     button.scroll_into_view_if_needed()
-    drawn = page.locator(".jupyter-widgets .js-plotly-plot")
+    drawn = panel.locator(".jupyter-widgets .js-plotly-plot")
     assert drawn.count() == 0
-    page.locator(".widget-dropdown select").select_option("e1000")
+    chosen(panel, "card", "e1000")
     button.dblclick()
     until(button.is_disabled, timeout_sec=10, what="The button's rest")
-    until(lambda: "following one packet" in said(page), timeout_sec=60, what="What it does now")
+    until(lambda: "following one packet" in said(panel), timeout_sec=60, what="What it does now")
     drawn.locator("svg.main-svg").first.wait_for(timeout=120_000)
     assert "The way of one ping: e1000, fully emulated" in drawn.inner_text()
     page.wait_for_timeout(1500)  # in which the second click would have begun another run
     assert button.is_enabled()
-    assert said(page) == ""
+    assert said(panel) == ""
     assert drawn.count() == 1
 
 
-def said(page: Page) -> str:
-    lines: Locator = page.locator(".jupyter-widgets .widget-html-content")
+def the_trial_panel_works(page: Page) -> None:
+    """A VF, handed over bare and trusted: its knobs come with the card, its trial is told live."""
+    panel = cell(page, "lab.panel")
+    button = panel.get_by_role("button", name="Run it")
+    chosen(panel, "card", "sriov-vf")
+    chosen(panel, "how", "hostdev")
+    chosen(panel, "trust", "yes")
+    wanted = "SR-IOV VF, bare hostdev, trust on"
+    until(lambda: wanted in said(panel), timeout_sec=30, what="What would be run")
+    panel.get_by_label("max tx rate").fill("none")
+    panel.get_by_label("max tx rate").press("Tab")
+    until(lambda: "'none' is no value" in said(panel), timeout_sec=30, what="What is wrong")
+    panel.get_by_label("max tx rate").fill("500")
+    panel.get_by_label("max tx rate").press("Tab")
+    until(
+        lambda: "at most 500 Mbit/s" in said(panel), timeout_sec=30, what="What would be run then"
+    )
+    button.click()
+    seen: list[str] = []
+
+    def told() -> bool:
+        seen.append(said(panel))
+        return any("latency, trial 1" in words for words in seen)
+
+    until(told, timeout_sec=120, every_sec=0.2, what="The trial's progress")
+    assert any("tcp_up, trial 1" in words for words in seen), seen
+    drawn = panel.locator(".jupyter-widgets .js-plotly-plot")
+    drawn.locator("svg.main-svg").first.wait_for(timeout=120_000)
+    # Labels are broken into lines.
+    rows = "".join(drawn.inner_text().split())
+    assert "".join(wanted.split()) in rows
+    assert "virtio,vhost" in rows
+
+
+def the_adviser_works(page: Page) -> None:
+    """Its advice follows its controls, and what it says last is what the notebook has."""
+    panel = cell(page, "adviser = kvmlab")
+    chosen(panel, "load", "latency")
+    panel.get_by_label("must migrate").check()
+    words = panel.locator(".jupyter-widgets .widget-html-content").last
+    until(
+        lambda: "VF and virtio standby, teamed" in words.inner_text(), timeout_sec=60, what="Advice"
+    )
+    last = cell(page, "print(adviser")
+    last.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    until(lambda: "vf-teaming 2" in last.inner_text(), timeout_sec=60, what="The panels' results")
+
+
+def chosen(panel: Locator, label: str, value: str) -> None:
+    panel.get_by_label(label, exact=True).select_option(value)
+
+
+def said(panel: Locator) -> str:
+    lines: Locator = panel.locator(".jupyter-widgets .widget-html-content")
     return " ".join(lines.all_inner_texts()).strip()
 
 
