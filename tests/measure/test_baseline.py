@@ -9,6 +9,7 @@ import pytest
 from kvmlab.errors import MeasureError, OutputError, Unavailable
 from kvmlab.measure import Trials
 from kvmlab.measure.baseline import parse_run
+from kvmlab.results.journal import recovered
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
@@ -55,6 +56,10 @@ def test_the_port_alone(lab: Lab) -> None:
     # What iperf3 said went over the wire, and little else did.
     assert 0.9 < mbps * 1e6 / 8 * up.window.seconds / up.window.bytes < 1.1
     assert result.summary("udp_received_pps").median > 0
+    # It is a run as every measurement is, from its first trial on.
+    folder = lab.keep(result).folder
+    assert (folder / "trials.jsonl").read_text().count("\n") == 4
+    assert recovered(folder)[0].trials == result.trials
 
 
 @pytest.mark.host

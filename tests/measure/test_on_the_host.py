@@ -138,6 +138,31 @@ def test_the_counters_were_proven(results: tuple[Result, Result]) -> None:
             assert counted[name] > 0
 
 
+def test_sizes_flows_and_load_are_those_of_the_name(lab: Lab, nic: Nic) -> None:
+    names = ("tcp_down@64x2", "pps@4096", "pps_down", "latency", "latency_under_up")
+    result = lab.measure(nic, Trials(count=1, workloads=names, trace_path=False))
+    assert result.workloads == names
+    raw = {item.name: item.text for item in result.raw}
+    ran = [
+        json.loads(raw[f"{name}-01-client.json"])["start"]["test_start"]
+        for name in ("tcp_down@64x2", "pps@4096", "pps_down")
+    ]
+    assert [(one["blksize"], one["num_streams"]) for one in ran] == [(64, 2), (4096, 1), (64, 1)]
+    assert [(one["protocol"], one["reverse"]) for one in ran] == [
+        ("TCP", 1),
+        ("UDP", 0),
+        ("UDP", 1),
+    ]
+    # A datagram of 4,096 bytes is three packets on the wire.
+    sent, on_wire = (result.summary(name).median for name in ("udp_sent_pps", "udp_received_pps"))
+    assert 2.5 < on_wire / sent < 3.5
+    assert result.summary("udp_down_delivered_pps").median > 0
+    alone, loaded = (result.summary(name).median for name in ("rtt_p50_us", "loaded_rtt_p50_us"))
+    assert loaded > 2 * alone
+    assert result.summary("load_up_mbps").median > 1
+    assert left_behind(lab.host) == ""
+
+
 def test_metadata_says_what_may_explain_a_figure(results: tuple[Result, Result]) -> None:
     host = results[0].meta["host"]
     assert host["versions"]["qemu"].count(".") == 2
