@@ -76,6 +76,7 @@ class Meters:
         self._name = f"kvmlab-{secrets.token_hex(4)}"
         self._open = False
         self._watch_sec = 0.0
+        self._split = "none"
         self.server_log = ""
 
     @property
@@ -106,21 +107,31 @@ class Meters:
         return tuple(filter(None, (self._wire.port, self._nic.host_device)))
 
     def prepare(
-        self, server: tuple[str, ...], listens: str, port: int, watch: Watch | None = None
+        self,
+        server: tuple[str, ...],
+        listens: str,
+        port: int,
+        watch: Watch | None = None,
+        *,
+        split: bool = True,
     ) -> None:
         """Set the counters unless they are, start the server and see it listen.
 
         With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
-        once traffic comes.
+        once traffic comes. ``split`` tells exactly who ran: under the virtual clock everybody,
+        else the VM's own code. Each entry to the VM and each softirq then costs the host a
+        microsecond of virtual time more, which a round trip feels.
 
         Raises:
             MeasureError: the kernel's tracing or the server cannot be used; the message says why.
         """
         tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
         self._open = True
+        whole = "all" if self._host.clock is Clock.VIRTUAL else "guest"
+        self._split = whole if split else "none"
         if self.peer_is_elsewhere:
             server, listens, port = holder(_HELD_SEC), "none", 0
-        argv = (tasks, listens, f"{port:04X}", *self._wire.on_peer(server))
+        argv = (tasks, self._split, listens, f"{port:04X}", *self._wire.on_peer(server))
         try:
             if watch is None:
                 self._run("prepare", str(self._threads.pid), *argv)
@@ -140,7 +151,7 @@ class Meters:
 
     def read(self, label: str) -> Snapshot:
         """One snapshot now."""
-        completed = self._run("read", *self._place, label)
+        completed = self._run("read", *self._place, self._split, label)
         return parse_snapshots(completed.stdout)[0]
 
     def window(self) -> tuple[Snapshot, Snapshot] | None:

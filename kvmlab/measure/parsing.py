@@ -11,7 +11,9 @@ from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
 from kvmlab.measure.syscall_names import syscall_name
 
 TICKS_PER_SEC = 100  # USER_HZ, which is 100 on every x86 Linux
-_BUCKET = re.compile(r"^\{ (?P<keys>.+) \} hitcount:\s*(?P<count>\d+)", re.MULTILINE)
+_BUCKET = re.compile(
+    r"^\{ (?P<keys>.+) \} hitcount:\s*(?P<count>\d+)(?:\s+common_timestamp:\s*(?P<ns>\d+))?", re.M
+)
 _TOTALS = re.compile(r"^Totals:\n\s+Hits: (?P<hits>\d+)\n.*?Dropped: (?P<dropped>\d+)", re.M | re.S)
 
 
@@ -26,10 +28,19 @@ class Counters:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Events and the sum of their moments, modulo 2^64 as the kernel sums; ``ns`` None: no sum."""
+
+    count: int
+    ns: int | None
+
+
+@dataclass(frozen=True)
 class Thread:
     """What one thread has spent since it exists."""
 
     tid: int
+    process: int
     comm: str
     run_ns: int
     wait_ns: int
@@ -38,36 +49,42 @@ class Thread:
 
 
 def histogram(text: str) -> dict[tuple[int, ...], int]:
-    """Counts by key from a tracefs ``hist`` file.
+    """Counts by key from a tracefs ``hist`` file: :func:`moments` without the sums."""
+    return {key: found.count for key, found in moments(text).items()}
+
+
+def moments(text: str) -> dict[tuple[int, ...], Moments]:
+    """Counts and summed moments by key from a tracefs ``hist`` file.
 
     ::
 
         # event histogram
         #
-        # trigger info: hist:keys=isa,exit_reason:vals=hitcount:sort=hitcount:size=2048 [active]
+        # trigger info: hist:keys=common_pid:vals=hitcount,common_timestamp:sort=hitcount:...
         #
 
-        { isa:          2, exit_reason:        123 } hitcount:         17
-        { isa:          2, exit_reason:       1024 } hitcount:        204
+        { common_pid:        263 } hitcount:        221  common_timestamp: 4504740506212
 
         Totals:
             Hits: 221
-            Entries: 2
+            Entries: 1
             Dropped: 0
 
     Raises:
         OutputError: it broke off, its parts exceed its total, or the kernel dropped events.
     """
-    found: dict[tuple[int, ...], int] = {}
+    found: dict[tuple[int, ...], Moments] = {}
     for bucket in _BUCKET.finditer(text):
         try:
             key = tuple(_signed(part.split(":")[1]) for part in bucket["keys"].split(","))
         except (ValueError, IndexError) as error:
             raise OutputError("A histogram's key is no number.", evidence=text[:400]) from error
-        found[key] = found.get(key, 0) + int(bucket["count"])
+        before = found.get(key, Moments(0, 0))
+        ns = None if bucket["ns"] is None else (before.ns or 0) + int(bucket["ns"])
+        found[key] = Moments(before.count + int(bucket["count"]), ns)
     totals = _TOTALS.search(text)
     # The VM runs on while the file is read, and the totals come last: they may be ahead.
-    if totals is None or sum(found.values()) > int(totals["hits"]):
+    if totals is None or sum(m.count for m in found.values()) > int(totals["hits"]):
         raise OutputError("A histogram of the kernel is incomplete.", evidence=text[-400:])
     if int(totals["dropped"]):
         raise OutputError(
@@ -82,8 +99,22 @@ def _signed(text: str) -> int:
 
 
 def vm_exits(text: str) -> dict[str, int]:
-    """VM exits by name from the hist of ``kvm:kvm_exit`` with keys isa, exit_reason."""
-    return {vm_exit_name(*_pair(key, text)): count for key, count in histogram(text).items()}
+    """VM exits by name from the hist of ``kvm:kvm_exit``, keys common_pid, isa, exit_reason."""
+    found: dict[str, int] = {}
+    for (_, *key), count in histogram(text).items():
+        name = vm_exit_name(*_pair(tuple(key), text))
+        found[name] = found.get(name, 0) + count
+    return found
+
+
+def by_thread(text: str) -> dict[int, Moments]:
+    """Counts and summed moments by thread id, of a histogram whose first key is common_pid."""
+    found: dict[int, Moments] = {}
+    for (tid, *_), more in moments(text).items():
+        before = found.get(tid, Moments(0, 0))
+        ns = None if more.ns is None or before.ns is None else (before.ns + more.ns) % 2**64
+        found[tid] = Moments(before.count + more.count, ns)
+    return found
 
 
 def userspace_exits(text: str) -> dict[str, int]:
@@ -107,7 +138,7 @@ def syscalls(text: str) -> dict[str, int]:
 
 def _pair(key: tuple[int, ...], text: str) -> tuple[int, int]:
     if len(key) != 2:
-        raise OutputError("A histogram is not keyed by two fields.", evidence=text[:400])
+        raise OutputError("A histogram has other keys than it should.", evidence=text[:400])
     return key
 
 
@@ -194,14 +225,14 @@ def _action(words: list[str]) -> list[str]:
 
 
 def threads(files: Mapping[str, str]) -> dict[int, Thread]:
-    """Threads by id from ``/proc/PID/task/TID/{stat,schedstat,status}``.
+    """Threads by id from ``/proc/PID/task/TID/{stat,schedstat}``.
 
     ::
 
         712 (CPU 0/KVM) S 1 698 698 0 -1 138428480 1002 0 0 0 311 402 0 0 20 0 5 0 1301 ...
-        7131882301 90122313 40122          (on a CPU, waiting for one: ns; times it ran)
-        voluntary_ctxt_switches:	39801
-        nonvoluntary_ctxt_switches:	321
+        7131882301 90122313 40122          (on a CPU, waiting for one: ns; times it was put on one)
+
+    A thread that is put on a CPU once was taken off once: these are its context switches.
 
     Raises:
         OutputError: one of them broke off.
@@ -214,18 +245,53 @@ def threads(files: Mapping[str, str]) -> dict[int, Thread]:
         head, _, tail = text.rpartition(")")
         fields = tail.split()
         spent = files.get(f"{folder}/schedstat", "").split()
-        switches = re.findall(
-            r"^(?:non)?voluntary_ctxt_switches:\s+(\d+)$", files.get(f"{folder}/status", ""), re.M
-        )
-        if len(fields) < 42 or len(spent) != 3 or len(switches) != 2:
+        if len(fields) < 42 or len(spent) != 3:
             raise OutputError(f"What {folder} says of a thread broke off.", evidence=text[:400])
         tid = int(folder.rpartition("/")[2])
         found[tid] = Thread(
             tid=tid,
+            process=int(folder.split("/")[2]),
             comm=head.partition("(")[2],
             run_ns=int(spent[0]),
             wait_ns=int(spent[1]),
             guest_ticks=int(fields[40]),  # field 43 of proc_pid_stat(5); the state is field 3
-            switches=sum(map(int, switches)),
+            switches=int(spent[2]),
         )
     return found
+
+
+def trace_clock_sec(text: str) -> float:
+    """The time of a tracefs instance, from its ``per_cpu/cpu0/stats``, to the microsecond.
+
+    ::
+
+        entries: 0
+        oldest event ts:     0.000000
+        now ts:    36.045153
+        dropped events: 0
+
+    Raises:
+        OutputError: there is no such line; the trace clock counts no time.
+    """
+    found = re.search(r"^now ts:\s+(\d+\.\d+)$", text, re.MULTILINE)
+    if found is None:
+        raise OutputError("A tracefs instance does not tell its time.", evidence=text[:400])
+    return float(found[1])
+
+
+def busy_ns(text: str) -> int:
+    """How long all CPUs ran programs since the host's start, from ``/proc/schedstat``.
+
+    ::
+
+        version 16
+        timestamp 4294901535
+        cpu0 0 0 0 0 0 0 22811463074 7809063629 21529     (the seventh: ns that programs ran)
+
+    Raises:
+        OutputError: there is no line of a CPU.
+    """
+    lines = [line.split() for line in text.splitlines() if re.match(r"cpu\d", line)]
+    if not lines or any(len(words) < 8 for words in lines):
+        raise OutputError("/proc/schedstat tells of no CPU.", evidence=text[:400])
+    return sum(int(words[7]) for words in lines)

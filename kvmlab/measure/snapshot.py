@@ -9,11 +9,25 @@ from kvmlab.errors import MeasureError, OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.parsing import TICKS_PER_SEC, Counters, Thread
 from kvmlab.measure.sections import files, sections
+from kvmlab.measure.split import (
+    GUEST,
+    OUTSIDE,
+    SAMPLED,
+    SERVER,
+    VCPU,
+    Between,
+    guest_ns,
+    instructions,
+    softirq_ns,
+)
 from kvmlab.results import Cost, Metric, Window
 
 US_PER_TICK = 1_000_000 / TICKS_PER_SEC
 _TRACED = ("kvm_exit", "kvm_userspace_exit", "kvm_inj_virq")
 _SYSCALLS = "sys_enter"
+_TIME = "cpu0"
+_BUSY = "/proc/schedstat"
+_WIRE = "standard input"  # as `tail` calls it
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,9 @@ class Snapshot:
     userspace_exits: Mapping[str, int]
     injected: Mapping[str, int]
     syscalls: Mapping[str, int] | None = None  # None where the kernel cannot count them
+    guest: Between | None = None  # None where it cannot sum the moments of events
+    softirq: Between | None = None  # None where nobody asked who ran each nanosecond
+    busy_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,15 +57,17 @@ class Roles:
     pid: int
     vcpus: frozenset[int]
 
-    def of(self, tid: int, comm: str) -> str:
-        """The role of a thread of the VM."""
-        if tid in self.vcpus:
-            return "vCPU"
-        if comm.startswith("vhost-"):
+    def of(self, thread: Thread) -> str:
+        """The role of a thread of the VM, or of the server at the peer."""
+        if thread.tid in self.vcpus:
+            return VCPU
+        if thread.comm.startswith("vhost-"):
             return "vhost worker"
-        if tid == self.pid:
+        if thread.process != self.pid:
+            return SERVER
+        if thread.tid == self.pid:
             return "QEMU main loop"
-        return "QEMU I/O thread" if comm.startswith("IO ") else "QEMU other threads"
+        return "QEMU I/O thread" if thread.comm.startswith("IO ") else "QEMU other threads"
 
 
 def parse_snapshots(text: str) -> list[Snapshot]:
@@ -57,56 +76,57 @@ def parse_snapshots(text: str) -> list[Snapshot]:
     ::
 
         === snapshot begin
-        1763815000.123456789
-        === wire
-        Inter-|   Receive ...
-        === host
-        ==> /proc/stat <==
-        cpu  2255 34 2290 ...
-        === interrupts
-        === exits
+        ==> /sys/kernel/tracing/instances/kvmlab-4711/per_cpu/cpu0/stats <==
+        now ts:    36.045153
         ==> /sys/kernel/tracing/instances/kvmlab-4711/events/kvm/kvm_exit/hist <==
         # event histogram
+        ==> standard input <==
+        Inter-|   Receive ...
+        ==> /proc/stat <==
+        cpu  2255 34 2290 ...
         === end
 
     Raises:
         OutputError: it broke off, or a part is not what it should be.
     """
-    found: list[Snapshot] = []
-    label, parts = "", dict[str, str]()
-    for name, body in sections(text):
-        if name.startswith("snapshot "):
-            label, parts = name.removeprefix("snapshot "), {"time": body}
-        elif name == "end":
-            found.append(_snapshot(label, parts))
-        else:
-            parts[name] = body
-    return found
+    return [
+        _snapshot(name.removeprefix("snapshot "), files(body))
+        for name, body in sections(text)
+        if name.startswith("snapshot ")
+    ]
 
 
-def _snapshot(label: str, parts: Mapping[str, str]) -> Snapshot:
+def _snapshot(label: str, read: Mapping[str, str]) -> Snapshot:
     try:
-        host = files(parts["host"])
-        traced = {path.split("/")[-2]: text for path, text in files(parts["exits"]).items()}
+        traced = {path.split("/")[-2]: text for path, text in read.items() if "/tracing/" in path}
         exits, userspace, injected = (traced[event] for event in _TRACED)
         return Snapshot(
             label=label,
-            at_sec=float(parts["time"]),
-            wire=parsing.net_dev(parts["wire"]),
-            threads=parsing.threads(host),
-            cpu_ticks=parsing.cpu_ticks(host["/proc/stat"]),
-            softirqs=parsing.per_cpu_table(host["/proc/softirqs"]),
-            interrupts=parsing.per_cpu_table(parts["interrupts"]),
+            at_sec=parsing.trace_clock_sec(traced[_TIME]),
+            wire=parsing.net_dev(read[_WIRE]),
+            threads=parsing.threads(read),
+            cpu_ticks=parsing.cpu_ticks(read["/proc/stat"]),
+            softirqs=parsing.per_cpu_table(read["/proc/softirqs"]),
+            interrupts=parsing.per_cpu_table(read["/proc/interrupts"]),
             vm_exits=parsing.vm_exits(exits),
             userspace_exits=parsing.userspace_exits(userspace),
             injected=parsing.injected(injected),
             syscalls=parsing.syscalls(traced[_SYSCALLS]) if _SYSCALLS in traced else None,
+            guest=_between(traced, "kvm_entry", "kvm_exit"),
+            softirq=_between(traced, "softirq_entry", "softirq_exit"),
+            busy_ns=parsing.busy_ns(read[_BUSY]) if _BUSY in read else None,
         )
     except (KeyError, ValueError, IndexError) as error:
         raise OutputError(
             f"The snapshot `{label}` of the meters lacks a part: {error}.",
-            evidence="\n".join(parts)[:400],
+            evidence="\n".join(read)[:400],
         ) from error
+
+
+def _between(traced: Mapping[str, str], began: str, ended: str) -> Between | None:
+    if began not in traced:
+        return None
+    return Between(parsing.by_thread(traced[began]), parsing.by_thread(traced[ended]))
 
 
 def window(begin: Snapshot, end: Snapshot, device: str, counted_at: str) -> Window:
@@ -148,9 +168,11 @@ def costs(
 ) -> tuple[Cost, ...]:
     """What was spent between two snapshots.
 
-    ``cpu_us`` comes from the scheduler (exact) except its part "guest", the share of the vCPU
-    threads spent inside the VM, and ``softirq_us`` and ``steal_us``: those the kernel samples at
-    its tick (10 ms). ``interrupts`` are those of ``devices`` and of handed-over functions.
+    ``cpu_us`` comes from the scheduler, its part "guest" from the moments of each entry and exit;
+    where the kernel cannot sum those, it is sampled at the tick (10 ms) and called "guest
+    (sampled)". ``softirq_us`` is exact where the moments of softirqs were summed (as for
+    ``instructions``), and sampled as ``steal_us`` elsewhere. ``interrupts`` are those of
+    ``devices`` and of handed-over functions.
     """
     found = [
         *_difference("vm_exits", "exits", begin.vm_exits, end.vm_exits),
@@ -163,10 +185,15 @@ def costs(
             "interrupts", "interrupts", *(_of(s.interrupts, devices) for s in (begin, end))
         ),
     ]
-    for name, kind in (("softirq_us", "softirq"), ("steal_us", "steal")):
-        ticks = end.cpu_ticks[kind] - begin.cpu_ticks[kind]
-        found.append(Cost(name, "all CPUs", ticks * US_PER_TICK, "µs"))
-    return tuple(found)
+    exact_ns = softirq_ns(begin, end)
+    softirq_us = _sampled_us(begin, end, "softirq") if exact_ns is None else exact_ns / 1000
+    found.append(Cost("softirq_us", "all CPUs", softirq_us, "µs"))
+    found.append(Cost("steal_us", "all CPUs", _sampled_us(begin, end, "steal"), "µs"))
+    return (*instructions(begin, end, roles), *found)
+
+
+def _sampled_us(begin: Snapshot, end: Snapshot, kind: str) -> float:
+    return (end.cpu_ticks[kind] - begin.cpu_ticks[kind]) * US_PER_TICK
 
 
 def _difference(
@@ -209,20 +236,24 @@ def _of(interrupts: Mapping[str, int], devices: tuple[str, ...]) -> dict[str, in
 
 def _thread_costs(begin: Snapshot, end: Snapshot, roles: Roles) -> Iterator[Cost]:
     spent: dict[str, list[float]] = {}
-    guest_us = 0.0
+    sampled_us = 0.0
     for tid, last in end.threads.items():
-        first = begin.threads.get(tid, Thread(tid, last.comm, 0, 0, 0, 0))
-        sums = spent.setdefault(roles.of(tid, last.comm), [0.0, 0.0, 0.0])
+        role = roles.of(last)
+        if role == SERVER:
+            continue
+        first = begin.threads.get(tid, Thread(tid, last.process, last.comm, 0, 0, 0, 0))
+        sums = spent.setdefault(role, [0.0, 0.0, 0.0])
         sums[0] += (last.run_ns - first.run_ns) / 1000
         sums[1] += (last.wait_ns - first.wait_ns) / 1000
         sums[2] += last.switches - first.switches
-        guest_us += (last.guest_ticks - first.guest_ticks) * US_PER_TICK
+        sampled_us += (last.guest_ticks - first.guest_ticks) * US_PER_TICK
     for role, (run_us, _, _) in spent.items():
-        if role == "vCPU":
+        if role == VCPU:
+            exact_ns = guest_ns(begin, end, roles)
             # The tick is coarse: never let the guest have more than its threads ran.
-            guest_us = min(guest_us, run_us)
-            yield Cost("cpu_us", "guest", guest_us, "µs")
-            yield Cost("cpu_us", "vCPU outside the guest", run_us - guest_us, "µs")
+            inside_us = min(sampled_us, run_us) if exact_ns is None else exact_ns / 1000
+            yield Cost("cpu_us", SAMPLED if exact_ns is None else GUEST, inside_us, "µs")
+            yield Cost("cpu_us", OUTSIDE, run_us - inside_us, "µs")
         else:
             yield Cost("cpu_us", role, run_us, "µs")
     for role, (_, wait_us, _) in spent.items():

@@ -20,6 +20,7 @@ from kvmlab.measure.queues import (
 from kvmlab.measure.serving import PeerServer
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.snapshot import Snapshot, arrived_pps, costs, others_percent, window
+from kvmlab.measure.split import GUEST, idle_percent
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.uncounted import is_counted, uncounted_trial
 from kvmlab.measure.workloads import SPARE_SEC, Workload
@@ -122,7 +123,8 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
     around = Surroundings(subject.host)
     cable = wire_of(subject.host, subject.nic)
     with PeerServer(subject.host, cable, work) as there:
-        meters.prepare(work.server, work.listens, work.port, _watch(trials))
+        watch, streams = _watch(trials), work.tool == "iperf3"
+        meters.prepare(work.server, work.listens, work.port, watch, split=streams)
         queues = read_queues(subject)
         began_sec = monotonic()
         handle = agent.start(work.client)
@@ -145,7 +147,8 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
     server_log = there.log or meters.server_log
     if found is None:
         return _Attempt(client.stdout, server_log, None, ())
-    spent = _told(work, costs(*found, meters.roles, meters.interrupt_devices))
+    everything = costs(*found, meters.roles, meters.interrupt_devices)
+    spent = _told(work, everything)
     counted = window(*found, meters.device, meters.counted_at)
     others = Condition("others_cpu_percent", HOST, others_percent(*found, spent), "%")
     return _Attempt(
@@ -158,14 +161,20 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
         else (),
         (*_flags(spent, counted), *around.flags),
         _shares(subject, found, queues, then),
-        (took, others, *around.conditions),
+        (took, others, *_idle(found, everything), *around.conditions),
     )
+
+
+def _idle(found: tuple[Snapshot, Snapshot], everything: tuple[Cost, ...]) -> tuple[Condition, ...]:
+    if not any(cost.name == "instructions" for cost in everything):
+        return ()
+    return (Condition("idle_percent", HOST, idle_percent(*found, everything), "%"),)
 
 
 def _told(work: Workload, spent: tuple[Cost, ...]) -> tuple[Cost, ...]:
     if not work.spins:
         return spent
-    return tuple(cost for cost in spent if (cost.name, cost.part) != ("cpu_us", "guest"))
+    return tuple(cost for cost in spent if not cost.part.startswith(GUEST))
 
 
 def _shares(

@@ -64,6 +64,7 @@ COSTS = {
     "interrupts": "Interrupts",
     "guest_interrupts": "Interrupts put into the VM",
     "softirqs": "Softirqs",
+    "instructions": "Instructions, by who ran them",
     "steal_us": "CPU time stolen",
     "machine_steal_us": "CPU time stolen from this machine",
 }

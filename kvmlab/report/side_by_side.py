@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EMPTY = "–"
-_GUEST = "guest"
+_GUEST = ("guest", "guest (sampled)")
 
 
 def side_by_side(*results: Result, baseline: Result) -> pd.DataFrame:
@@ -70,11 +70,11 @@ def _host_cpu(result: Result) -> str:
     return f"{names.number(sum(values))} µs" if values else _EMPTY
 
 
-def _medians(result: Result, name: str, without: str = "") -> Sequence[float]:
+def _medians(result: Result, name: str, without: Sequence[str] = ()) -> Sequence[float]:
     if "tcp_up" not in result.workloads:
         return ()
     found = result.costs("tcp_up", name=name)
-    return [one.summary.median for one in found if one.part != without]
+    return [one.summary.median for one in found if one.part not in without]
 
 
 def _metric(result: Result, name: str) -> str:

@@ -13,20 +13,24 @@ from kvmlab.results import CostSummary, Per, Result, named_by_host
 
 ROW_PX = 46
 PANEL_HEAD_PX = 58
+LONG_LEGEND_PX = 38
 # The costs that one figure shows, one panel each, where they were counted.
-SHOWN = ("cpu_us", "vm_exits", "userspace_exits", "context_switches")
+SHOWN = ("instructions", "cpu_us", "vm_exits", "userspace_exits", "context_switches")
 # Parts beyond these are drawn as one: a stack of twenty slivers says nothing.
 LARGEST = 5
 OTHERS = "others"
-# Who pays CPU time keeps one colour in every figure.
+# Who pays CPU time or instructions keeps one colour in every figure.
 ROLES = {
     "guest": "#c3c9cf",
+    "guest (sampled)": "#c3c9cf",
     "vCPU": style.SKY,
     "vCPU outside the guest": style.SKY,
     "QEMU main loop": style.ORANGE,
     "QEMU other threads": style.AMBER,
     "vhost worker": style.GREEN,
     "softirq": style.PINK,
+    "peer's server": style.BLUE,
+    "other programs": style.GREY,
 }
 
 
@@ -71,12 +75,15 @@ def costs(
             f"None of the costs {', '.join(shown)} was counted in the workload `{workload}`."
         )
     figure = go.Figure()
-    panel_px = PANEL_HEAD_PX + ROW_PX * len(results)
-    plot_px = panel_px * len(stacks)
+    heads = [_head_px(found) for found in stacks.values()]
+    rows_px = ROW_PX * len(results)
+    plot_px = sum(heads) + rows_px * len(stacks)
+    top_px = plot_px
     for number, (name, found) in enumerate(stacks.items()):
-        top = 1 - number * panel_px / plot_px
-        domain = (top - panel_px / plot_px, top - PANEL_HEAD_PX / plot_px)
-        _panel(figure, name, found, results, number + 1, (max(0.0, domain[0]), domain[1]), per)
+        first_px = top_px - heads[number]
+        top_px = first_px - rows_px
+        domain = (max(0.0, top_px / plot_px), first_px / plot_px)
+        _panel(figure, name, found, results, number + 1, domain, per)
     traffic = names.workload(workload)
     return style.finish(
         figure,
@@ -86,6 +93,11 @@ def costs(
         head_px=0,
         bottom_px=16,
     )
+
+
+def _head_px(stacks: Sequence[_Stack]) -> int:
+    """Room for a panel's heading and its legend, of which a long one takes several lines."""
+    return PANEL_HEAD_PX + (LONG_LEGEND_PX if len(_parts(stacks)) > LARGEST + 1 else 0)
 
 
 def _stack(result: Result, workload: str, per: Per, name: str) -> _Stack:
@@ -146,7 +158,7 @@ def _panel(
         y=domain[1],
         xanchor="left",
         yanchor="bottom",
-        yshift=26,
+        yshift=_head_px(stacks) - 32,
         showarrow=False,
         font={"size": 13},
     )
@@ -235,6 +247,6 @@ def _parts(stacks: Sequence[_Stack]) -> list[str]:
             share = each.summary.median / (stack.total or 1.0)
             weight[each.part] = max(weight.get(each.part, 0.0), share)
     ordered = sorted((p for p in weight if weight[p] > 0), key=lambda p: -weight[p])
-    if len(ordered) <= LARGEST + 1:
+    if len(ordered) <= LARGEST + 1 or ROLES.keys() >= set(ordered):
         return ordered
     return [*ordered[:LARGEST], OTHERS]

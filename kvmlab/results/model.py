@@ -77,10 +77,11 @@ class Window:
 class Cost:
     """What one trial cost, counted over its whole window.
 
-    ``name`` is one of ``vm_exits``, ``userspace_exits``, ``syscalls``, ``context_switches``,
-    ``cpu_us``, ``softirq_us``, ``interrupts``, ``softirqs``, ``steal_us``; ``part`` says of what
-    (an exit reason, the role of a thread, an interrupt's name); ``unit`` is what is counted
-    ("exits", "µs", ...). Parts of one name add up; costs of different names do not.
+    ``name`` is one of ``instructions`` (under the virtual clock, of all that ran), ``vm_exits``,
+    ``userspace_exits``, ``syscalls``, ``context_switches``, ``cpu_us``, ``softirq_us``,
+    ``interrupts``, ``softirqs``, ``steal_us``; ``part`` says of what (an exit reason, the role of
+    a thread, an interrupt's name); ``unit`` is what is counted ("exits", "µs", ...). Parts of one
+    name add up; costs of different names do not.
     """
 
     name: str
@@ -95,7 +96,8 @@ class Condition:
 
     ``name`` is one of ``load_count`` (runnable tasks, mean of a minute), ``emulator_wait_percent``
     (of the time, all threads together), ``others_cpu_percent`` (of one CPU, by programs that are
-    not the VM's, as the peer's), ``cpu_frequency_mhz`` (the slowest CPU),
+    not the VM's, as the peer's), ``idle_percent`` (under the virtual clock, of the window),
+    ``cpu_frequency_mhz`` (the slowest CPU),
     ``temperature_celsius`` (the hottest zone), ``throttled_count``, ``client_sec`` (of wall time,
     from the client's start to its end); ``where`` says of which machine ("host", "machine
     beneath", "machine that runs kvmlab").

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from kvmlab.measure import Trials
 from kvmlab.measure.meters import Meters, Watch
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.snapshot import Snapshot, costs, window
+from kvmlab.measure.split import idle_percent
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.trial import run_trial
 from kvmlab.measure.workloads import holder, workload
@@ -284,3 +287,43 @@ def test_a_counter_that_cannot_count_is_found_out(lab: Lab, subject: Subject) ->
     assert "vm_exits" in caught.value.message
     assert "userspace_exits" in caught.value.message
     assert left_behind(lab.host) == ""
+
+
+TURNS = 100_000_000
+
+
+def counted_loop(turns: int) -> bytes:
+    """A program without a library: ``mov ecx, turns``, ``dec ecx; jnz`` on itself, exit(0)."""
+    code = (
+        b"\xb9" + struct.pack("<I", turns) + b"\xff\xc9\x75\xfc" + b"\x31\xff\xb8\x3c\0\0\0\x0f\x05"
+    )
+    base, header = 0x400000, 64 + 56
+    size = header + len(code)
+    elf = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    elf += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + header, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return elf + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000) + code
+
+
+def test_instructions_are_counted_and_told_apart(lab: Lab, subject: Subject) -> None:
+    """A loop of a known length runs in the VM, then on the host: each in its own part."""
+    path = "/tmp/kvmlab-loop"
+    text = base64.b64encode(counted_loop(TURNS)).decode()
+    make = ("sh", "-c", f"echo {text} | base64 -d > {path} && chmod +x {path}")
+    lab.vm.agent.run(make, timeout_sec=300)
+    lab.host.run(make, timeout_sec=300)
+    with Meters(subject) as meters:
+        meters.prepare(holder(300), "none", 0)
+        begin = meters.read("begin")
+        lab.vm.agent.run((path,), timeout_sec=600)
+        middle = meters.read("middle")
+        lab.host.run((path,), timeout_sec=600)
+        end = meters.read("end")
+    lab.host.run(("rm", path), timeout_sec=300)
+    ran = 2 * TURNS
+    in_vm = _total(meters, begin, middle, "instructions", "guest")
+    assert ran <= in_vm < 1.05 * ran
+    on_host = _total(meters, middle, end, "instructions", "other programs")
+    assert ran <= on_host < 1.25 * ran
+    for first, last in ((begin, middle), (middle, end)):
+        every = costs(first, last, meters.roles, ())
+        assert -0.5 < idle_percent(first, last, every) < 100

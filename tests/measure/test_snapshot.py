@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kvmlab.errors import MeasureError, OutputError
 from kvmlab.measure import parsing
 from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
+from kvmlab.measure.parsing import Moments
 from kvmlab.measure.snapshot import (
     Roles,
     Snapshot,
@@ -21,17 +22,18 @@ from kvmlab.measure.snapshot import (
     parse_snapshots,
     window,
 )
+from kvmlab.measure.split import Between, idle_percent, lasted_ns
 from kvmlab.results import Cost
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
-ROLES = Roles(290, frozenset({294, 295}))
+ROLES = Roles(259, frozenset({263}))
 HISTOGRAM = """# event histogram
 #
-# trigger info: hist:keys=isa,exit_reason:vals=hitcount:sort=hitcount:size=2048 [active]
+# trigger info: hist:keys=common_pid,isa,exit_reason:vals=hitcount:sort=hitcount:size=4096 [active]
 #
 
-{ isa:          2, exit_reason:        123 } hitcount:         17
-{ isa:          2, exit_reason:       1024 } hitcount:        204
+{ common_pid:        263, isa:          2, exit_reason:        123 } hitcount:         17
+{ common_pid:        263, isa:          2, exit_reason:       1024 } hitcount:        204
 
 Totals:
     Hits: 221
@@ -79,9 +81,12 @@ def test_exits_have_the_names_of_their_architecture() -> None:
 def test_a_signed_key_is_read_as_the_kernel_prints_it() -> None:
     # errno -4, as the hist file shows it
     text = HISTOGRAM.replace(
-        "isa:          2, exit_reason:        123", "reason: 10, errno: 4294967292"
+        "common_pid:        263, isa:          2, exit_reason:        123",
+        "reason: 10, errno: 4294967292",
     )
-    text = text.replace("isa:          2, exit_reason:       1024", "reason: 6, errno: 0")
+    text = text.replace(
+        "common_pid:        263, isa:          2, exit_reason:       1024", "reason: 6, errno: 0"
+    )
     assert parsing.userspace_exits(text) == {"interrupted by a signal": 17, "MMIO": 204}
 
 
@@ -159,7 +164,8 @@ def test_snapshots_that_break_off_are_an_output_error(share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["=== wire", "=== exits", "==> /proc/stat <==", "=== interrupts"]
+    "missing",
+    ["==> standard input <==", "kvm_exit/hist <==", "==> /proc/stat <==", "cpu0/stats <=="],
 )
 def test_a_snapshot_without_one_of_its_parts_is_an_output_error(missing: str) -> None:
     whole = (DATA / "window-vhost-tcp_up.txt").read_text()
@@ -178,3 +184,63 @@ def test_what_other_programs_took_of_the_host() -> None:
     assert others_percent(begin, later, (Cost("cpu_us", "guest", 600_000, "µs"),)) == 20
     assert others_percent(begin, later, (Cost("cpu_us", "guest", 2_000_000, "µs"),)) == 0
     assert 0 <= others_percent(begin, end, costs(begin, end, ROLES, ())) < 200
+
+
+@pytest.mark.parametrize("name", ["vhost-tcp_up", "virtio-qemu-tcp_up", "e1000e-pps"])
+def test_the_parts_of_the_instructions_and_idling_add_up_to_the_window(name: str) -> None:
+    begin, end = pair(f"window-{name}.txt")
+    spent = [c for c in costs(begin, end, ROLES, ()) if c.name == "instructions"]
+    parts = {cost.part: cost.value for cost in spent}
+    assert {"guest", "vCPU outside the guest", "softirq", "peer's server"} <= parts.keys()
+    assert all(value > 0 for value in parts.values())
+    # The CPU had enough to do, and no instant of it is in two parts.
+    assert idle_percent(begin, end, tuple(spent)) == pytest.approx(0, abs=1)
+
+
+def test_cpu_time_of_the_guest_is_said_to_be_sampled_where_it_is() -> None:
+    begin, end = pair("window-vhost-tcp_up.txt")
+    exact = {c.part: c.value for c in costs(begin, end, ROLES, ()) if c.name == "cpu_us"}
+    spent = costs(begin, replace(end, guest=None), ROLES, ())
+    sampled = {c.part: c.value for c in spent if c.name == "cpu_us"}
+    assert exact.keys() - sampled.keys() == {"guest"}
+    assert sampled.keys() - exact.keys() == {"guest (sampled)"}
+    assert sum(sampled.values()) == pytest.approx(sum(exact.values()))
+    assert not [cost for cost in spent if cost.name == "instructions"]
+
+
+@settings(max_examples=200)
+@given(
+    stretches=st.lists(st.integers(1, 400), max_size=30),
+    inside=st.booleans(),
+    wrapped=st.booleans(),
+    missed=st.integers(0, 5),
+)
+def test_summed_moments_are_the_time_between_them(
+    stretches: list[int], inside: bool, wrapped: bool, missed: int
+) -> None:
+    """Whether a vCPU is in the guest at an edge or not, and whatever was not seen before."""
+    zero, unit = 10**9, 10**6
+    moments = [zero + unit * 50, zero + unit * 50]
+    for length in stretches:
+        moments.append(moments[-1] + length * unit)
+    last = moments[-1] + unit * 50
+    began = [m for place, m in enumerate(moments[1:]) if place % 2 == inside]
+    ended = [m for place, m in enumerate(moments[1:]) if place % 2 != inside]
+    spent = sum(ended) - sum(began)
+    if inside:
+        spent -= zero  # it went on at the first edge
+    if len(began) + inside > len(ended):
+        spent += last  # and it goes on at the last
+    base = 2**64 - 5 if wrapped else 7
+    first = Between({1: Moments(0, base)}, {1: Moments(missed, base)})
+    second = Between(
+        {1: Moments(len(began), (base + sum(began)) % 2**64)},
+        {1: Moments(missed + len(ended), (base + sum(ended)) % 2**64)},
+    )
+    assert lasted_ns(first, second, 1, (zero, last), spent, long=True) == spent
+
+
+def test_sums_that_fit_no_time_are_not_believed() -> None:
+    first = Between({1: Moments(0, 0)}, {1: Moments(0, 0)})
+    second = Between({1: Moments(1, 10**9)}, {1: Moments(1, 2 * 10**9)})
+    assert lasted_ns(first, second, 1, (0, 3 * 10**9), 10**8, long=True) is None

@@ -116,6 +116,25 @@ def test_costs_stack_the_parts_of_each_result() -> None:
     assert "exits/packet" in texts(figure)
 
 
+def test_all_who_ran_instructions_are_shown_and_first() -> None:
+    from kvmlab.results import Cost
+
+    qemu = ("guest", "vCPU outside the guest", "QEMU main loop", "QEMU other threads")
+    roles = (*qemu, "softirq", "vhost worker", "peer's server", "other programs")
+
+    def counted(result: Result) -> Result:
+        spent = tuple(Cost("instructions", role, 5e6, "instructions") for role in roles)
+        trials = (replace(t, costs=(*t.costs, *spent)) for t in result.of("tcp_up"))
+        return replace(result, trials=tuple(trials))
+
+    figure = figures.costs(counted(made.e1000()), counted(made.virtio()))
+    first = [trace for trace in figure.data if trace.type == "bar" and trace.legend == "legend"]
+    assert {trace.name for trace in first} == set(roles)
+    assert len({trace.marker.color for trace in first}) == len(roles)
+    assert sum(trace.x[0] for trace in first) == pytest.approx(40_000)
+    assert "instructions/packet" in texts(figure)
+
+
 def test_small_parts_become_one() -> None:
     from kvmlab.results import Cost
 

@@ -1,10 +1,10 @@
 # The meters of one trial on the host, and the server that the VM's client talks to.
 # Arguments only, nothing is composed. Run as root: sh -s -- ACTION INSTANCE ...
 #
-#   prepare INSTANCE PID FILTER PROTOCOL PORT_HEX SERVER...   counters on unless they are, server up
-#           and listening
-#   read    INSTANCE PID WORKERS DEVICE LABEL             one snapshot
-#   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER PROTOCOL PORT_HEX SERVER...
+#   prepare INSTANCE PID FILTER SPLIT PROTOCOL PORT_HEX SERVER...   counters on unless they are,
+#           server up and listening
+#   read    INSTANCE PID WORKERS DEVICE SPLIT LABEL       one snapshot
+#   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER SPLIT PROTOCOL PORT_HEX SERVER...
 #           prepare, and a watcher in the background: waits for traffic, snapshot, waits, snapshot
 #   window  INSTANCE SECONDS                              what the watcher saw, once it has ended
 #   rest    INSTANCE                                      server ended; the counters stay for the next
@@ -13,11 +13,14 @@
 # PID is QEMU; FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2",
 # or 0. DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
 # which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
+# SPLIT adds what says who ran each nanosecond, at a price: guest, the time inside the VM; all, that,
+# softirqs, the server and all CPUs; none where what is timed is one packet's way.
 
 T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
 RUN=/run/kvmlab-meters
 LISTEN_SEC=15
+export LC_ALL=C
 action=$1
 name=$2
 I=$T/instances/$name
@@ -31,32 +34,59 @@ cleanup_server() { # $1: file with its process id
     rm -f "$1"
 }
 
-cleanup_watcher() { # $1: file with its process id
+cleanup_watcher() { # $1: file with the process ids of it and of its readers
     [ -f "$1" ] || return 0
     read -r watcher < "$1"
-    kill -TERM "$watcher" 2>/dev/null
+    kill -TERM $watcher 2>/dev/null
     rm -f "$1"
 }
 
+remove_trigger() { # $1: its file
+    while read -r line; do
+        case $line in hist:*) echo "!$line" > "$1" 2>/dev/null ;; esac
+    done 2>/dev/null < "$1"
+}
+
 remove_instance() { # $1: directory
-    for trigger in "$1"/events/kvm/kvm_exit/trigger "$1"/events/kvm/kvm_userspace_exit/trigger \
-        "$1"/events/kvm/kvm_inj_virq/trigger "$1"/events/raw_syscalls/sys_enter/trigger; do
-        # A trigger that is still set would keep the directory busy.
-        while read -r line; do
-            case $line in hist:*) echo "!$line" > "$trigger" 2>/dev/null ;; esac
-        done 2>/dev/null < "$trigger"
+    # A trigger that is still set would keep the directory busy.
+    [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
+    for event in kvm/kvm_exit kvm/kvm_userspace_exit kvm/kvm_inj_virq \
+        irq/softirq_entry irq/softirq_exit raw_syscalls/sys_enter; do
+        remove_trigger "$1/events/$event/trigger"
     done
     rmdir "$1" 2>/dev/null
 }
 
-count_by() { # $1: keys, $2: event, $3: filter
+count_by() { # $1: keys, and what else the histogram has; $2: event; $3: filter
     # A kernel that has just removed such a trigger may refuse the next for a moment. The shell's
     # own message has no reason in it; tee's has.
-    text="hist:keys=$1 if $3"
+    text="hist:keys=$1${3:+ if $3}"
     trigger=$I/events/$2/trigger
     echo "$text" 2>/dev/null > "$trigger" && return
     sleep 0.2
     echo "$text" | tee "$trigger"
+}
+
+# The moments of a pair of events, summed: what ends less what begins is the time between them, with
+# no variable and no second look-up. Clock mono: the default one takes a lock.
+SUMMED=:vals=common_timestamp:clock=mono
+
+count_exits() { # without the moments where the kernel cannot sum
+    count_by common_pid,isa,exit_reason$SUMMED:size=4096 kvm/kvm_exit "$filter" > /dev/null 2>&1 ||
+        count_by common_pid,isa,exit_reason:size=4096 kvm/kvm_exit "$filter"
+}
+
+set_split() { # what SPLIT asks for, and no more; softirqs anew: programs come and go
+    for event in irq/softirq_entry irq/softirq_exit; do
+        remove_trigger $I/events/$event/trigger
+        [ "$split" != all ] || count_by common_pid$SUMMED $event || return
+    done
+    if [ "$split" = none ]; then
+        remove_trigger $I/events/kvm/kvm_entry/trigger
+    elif ! grep -q hist: $I/events/kvm/kvm_entry/trigger; then
+        count_by common_pid$SUMMED kvm/kvm_entry "$filter" > /dev/null 2>&1
+    fi
+    return 0
 }
 
 count_syscalls() { # those of all threads of QEMU; a kernel may have been built without
@@ -77,10 +107,10 @@ set_counters() {
     mkdir $I || { echo "=== no tracefs"; exit 3; }
     # Nobody reads its ring buffer: hist triggers count without one.
     echo 1 > $I/buffer_size_kb
-    count_by isa,exit_reason kvm/kvm_exit "$filter" &&
-        count_by reason,errno kvm/kvm_userspace_exit "$filter" &&
+    echo mono > $I/trace_clock
+    count_exits && count_by reason,errno kvm/kvm_userspace_exit "$filter" &&
         count_by vector kvm/kvm_inj_virq "$filter" && count_syscalls ||
-        { echo "=== no triggers"; cat $T/error_log; exit 3; }
+        { echo "=== no triggers"; cat $I/error_log; exit 3; }
     echo /proc/$pid/task/* > $RUN/$name.threads
 }
 
@@ -89,7 +119,7 @@ end_traffic() { # the server and what watched its traffic; the counters stay
     cleanup_server $RUN/$name.pid
     echo "=== server"
     tail -n 40 $RUN/$name.log 2>/dev/null
-    rm -f $RUN/$name.log $RUN/$name.window $RUN/$name.lock
+    rm -f $RUN/$name.log $RUN/$name.lock $RUN/$name.begin* $RUN/$name.end*
 }
 
 listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
@@ -127,50 +157,68 @@ passed() {
     [ ${now%.*} -ge $end ]
 }
 
-snapshot() { # $1: label; standard input: the counters of the namespace
-    echo "=== snapshot $1"
-    date +%s.%N
-    echo "=== wire"
-    cat
-    echo "=== host"
-    tail -v -n +1 /proc/stat /proc/softirqs /proc/loadavg \
-        /proc/$pid/task/*/stat /proc/$pid/task/*/schedstat /proc/$pid/task/*/status 2>/dev/null
+snapshot() { # standard input: the counters of the namespace. Replaces this shell.
+    set -- $I/per_cpu/cpu0/stats
+    [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
+    for event in kvm/kvm_exit kvm/kvm_userspace_exit kvm/kvm_inj_virq \
+        raw_syscalls/sys_enter; do
+        [ -e $I/events/$event/hist ] && set -- "$@" $I/events/$event/hist
+    done
+    set -- "$@" /proc/$pid/task/*/schedstat /proc/$pid/task/*/stat
     IFS=,
     for worker in $workers; do
-        # Since Linux 6.4 a vhost worker is a thread of QEMU and was printed with the others.
-        [ -d /proc/$pid/task/$worker ] || tail -v -n +1 /proc/$worker/task/*/stat \
-            /proc/$worker/task/*/schedstat /proc/$worker/task/*/status 2>/dev/null
+        # Since Linux 6.4 a vhost worker is a thread of QEMU and is among the others.
+        [ -d /proc/$pid/task/$worker ] ||
+            set -- "$@" /proc/$worker/task/*/schedstat /proc/$worker/task/*/stat
     done
     unset IFS
-    echo "=== interrupts"
-    cat /proc/interrupts
-    echo "=== exits"
-    tail -v -n +1 $I/events/kvm/kvm_exit/hist $I/events/kvm/kvm_userspace_exit/hist \
-        $I/events/kvm/kvm_inj_virq/hist $I/events/raw_syscalls/sys_enter/hist 2>/dev/null
-    echo "=== end"
+    if [ "$split" = all ]; then
+        set -- "$@" /proc/schedstat $I/events/irq/softirq_entry/hist $I/events/irq/softirq_exit/hist
+        children=
+        read -r children < /proc/$server/task/$server/children
+        for program in $server $children; do
+            set -- "$@" /proc/$program/task/*/schedstat /proc/$program/task/*/stat
+        done
+    fi 2>/dev/null
+    exec tail -v -n +1 "$@" - /proc/stat /proc/softirqs /proc/interrupts 2>/dev/null
+}
+
+# A snapshot on its way: all but the reading itself is done before the traffic comes, since on a host
+# with one CPU each fork is time that the traffic has not. It opens the counters of the namespace
+# while the server lives: reading them later tells those of that moment, also when the client was
+# quicker than planned and the server has ended.
+stand_by() { # $1: label; sets $reader
+    mkfifo $RUN/$name.$1.go
+    (
+        read -r _ < $RUN/$name.$1.go
+        snapshot
+    ) < /proc/$server/net/dev > $RUN/$name.$1 &
+    reader=$!
+    # In one go: a snapshot that others interrupt is of several moments. Where that is refused it
+    # is read as any program reads.
+    chrt -f -p 1 $reader 2>/dev/null
 }
 
 came() { # $1: packets since $first one way, or since $sent the other: at our own end they leave
     packets && { [ $((rx - first)) -ge "$1" ] || [ $((tx - sent)) -ge "$1" ]; }
 }
 
-watch() { # the window inside the traffic, printed
+watch() { # the window inside the traffic
     deadline "$wait"
     # A handful of packets is ARP and the handshake, or a straggler of the trial before.
     until came 12; do
         if passed || [ ! -d /proc/$server ]; then
-            echo "=== no traffic"
+            kill $at_begin $at_end
             return
         fi
         sleep 0.02
     done
-    sleep "$warmup"
-    # Opened while the server lives: reading it later tells the counters of that moment, also when
-    # the client was quicker than planned and the server has ended.
-    exec 4< /proc/$server/net/dev || { echo "=== no traffic"; return; }
-    snapshot begin < /proc/$server/net/dev
+    [ "$warmup" = 0 ] || sleep "$warmup"
+    echo > $RUN/$name.begin.go
+    wait $at_begin
     sleep "$seconds"
-    snapshot end <&4
+    echo > $RUN/$name.end.go
+    wait $at_end
 }
 
 case $action in
@@ -186,9 +234,10 @@ prepare | watch)
         shift 5
     fi
     filter=$1
-    protocol=$2
-    port=$3
-    shift 3
+    split=$2
+    protocol=$3
+    port=$4
+    shift 4
     mkdir -p -m 700 $RUN
     # The counters of the trial before go on, as long as they are of the same threads.
     if [ -d $I ]; then
@@ -196,6 +245,7 @@ prepare | watch)
         [ "$counted" = "$(echo /proc/$pid/task/*)" ] || remove_instance $I
     fi
     [ -d $I ] || set_counters
+    set_split || { echo "=== no triggers"; cat $I/error_log; exit 3; }
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
     echo $server > $RUN/$name.pid
@@ -216,10 +266,17 @@ prepare | watch)
         # By exec: redirecting the call would keep a copy of the caller's output open, and the
         # caller waits for the end of that.
         (
-            exec > $RUN/$name.window < /dev/null 2>&1
+            exec > /dev/null < /dev/null 2>&1
+            stand_by begin
+            at_begin=$reader
+            stand_by end
+            at_end=$reader
+            read -r itself _ < /proc/self/stat
+            echo $itself $at_begin $at_end > $RUN/$name.watcher
             watch
         ) &
-        echo $! > $RUN/$name.watcher
+        deadline $LISTEN_SEC
+        until [ -s $RUN/$name.watcher ] || passed; do sleep 0.02; done
     fi
     echo "=== ready"
     ;;
@@ -227,13 +284,22 @@ read)
     pid=$1
     workers=$2
     device=$3
+    split=$4
     read -r server < $RUN/$name.pid
     entered
-    snapshot "$4" < /proc/$server/net/dev
+    echo "=== snapshot $5"
+    (snapshot) < /proc/$server/net/dev
+    echo "=== end"
     ;;
 window)
     # The watcher holds the lock while it lives: waiting for it costs the host nothing.
-    flock -w "$1" $RUN/$name.lock cat $RUN/$name.window || echo "=== no traffic"
+    flock -w "$1" $RUN/$name.lock true
+    [ -s $RUN/$name.end ] || { echo "=== no traffic"; exit; }
+    for label in begin end; do
+        echo "=== snapshot $label"
+        cat $RUN/$name.$label
+        echo "=== end"
+    done
     ;;
 rest)
     end_traffic
