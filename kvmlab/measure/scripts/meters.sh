@@ -24,6 +24,8 @@ export LC_ALL=C
 action=$1
 name=$2
 I=$T/instances/$name
+# To sum moments makes every event of an instance dearer: what is only counted has one of its own.
+P=$T/instances/$name.plain
 shift 2
 
 cleanup_server() { # $1: file with its process id
@@ -57,11 +59,11 @@ remove_instance() { # $1: directory
     rmdir "$1" 2>/dev/null
 }
 
-count_by() { # $1: keys, and what else the histogram has; $2: event; $3: filter
+count_by() { # $1: keys, and what else the histogram has; $2: an event of an instance; $3: filter
     # A kernel that has just removed such a trigger may refuse the next for a moment. The shell's
     # own message has no reason in it; tee's has.
     text="hist:keys=$1${3:+ if $3}"
-    trigger=$I/events/$2/trigger
+    trigger=$2/trigger
     echo "$text" 2>/dev/null > "$trigger" && return
     sleep 0.2
     echo "$text" | tee "$trigger"
@@ -71,31 +73,36 @@ count_by() { # $1: keys, and what else the histogram has; $2: event; $3: filter
 # no variable and no second look-up. Clock mono: the default one takes a lock.
 SUMMED=:vals=common_timestamp:clock=mono
 
-count_exits() { # without the moments where the kernel cannot sum
-    count_by common_pid,isa,exit_reason$SUMMED:size=4096 kvm/kvm_exit "$filter" > /dev/null 2>&1 ||
-        count_by common_pid,isa,exit_reason:size=4096 kvm/kvm_exit "$filter"
-}
-
-set_split() { # what SPLIT asks for, and no more; softirqs anew: programs come and go
+set_softirqs() { # anew for each trial: programs come and go, and each takes a place
     for event in irq/softirq_entry irq/softirq_exit; do
         remove_trigger $I/events/$event/trigger
-        [ "$split" != all ] || count_by common_pid$SUMMED $event || return
+        [ "$split" != all ] || count_by common_pid$SUMMED $I/events/$event || return
     done
-    if [ "$split" = none ]; then
-        remove_trigger $I/events/kvm/kvm_entry/trigger
-    elif ! grep -q hist: $I/events/kvm/kvm_entry/trigger; then
-        count_by common_pid$SUMMED kvm/kvm_entry "$filter" > /dev/null 2>&1
-    fi
     return 0
 }
 
+set_exits() { # with their moments where somebody asks for them and the kernel can sum
+    before=
+    [ ! -f $RUN/$name.split ] || read -r before < $RUN/$name.split
+    [ "$before" != "$split" ] || return 0
+    remove_trigger $I/events/kvm/kvm_entry/trigger
+    remove_trigger $I/events/kvm/kvm_exit/trigger
+    echo $split > $RUN/$name.split
+    exits=common_pid,isa,exit_reason
+    if [ "$split" != none ]; then
+        count_by common_pid$SUMMED $I/events/kvm/kvm_entry "$filter" &&
+            count_by $exits$SUMMED:size=4096 $I/events/kvm/kvm_exit "$filter" && return
+    fi > /dev/null 2>&1
+    count_by $exits:size=4096 $I/events/kvm/kvm_exit "$filter"
+}
+
 count_syscalls() { # those of all threads of QEMU; a kernel may have been built without
-    [ -e $I/events/raw_syscalls/sys_enter/trigger ] || return 0
+    [ -e $P/events/raw_syscalls/sys_enter/trigger ] || return 0
     threads=
     for thread in /proc/$pid/task/*; do
         threads="$threads${threads:+ || }common_pid == ${thread##*/}"
     done
-    count_by id raw_syscalls/sys_enter "$threads"
+    count_by id $P/events/raw_syscalls/sys_enter "$threads"
 }
 
 set_counters() {
@@ -104,13 +111,14 @@ set_counters() {
     for stale in $RUN/*.watcher; do cleanup_watcher "$stale"; done
     rm -f $RUN/*
     for stale in $T/instances/kvmlab-*; do [ -d "$stale" ] && remove_instance "$stale"; done
-    mkdir $I || { echo "=== no tracefs"; exit 3; }
-    # Nobody reads its ring buffer: hist triggers count without one.
+    mkdir $I $P || { echo "=== no tracefs"; exit 3; }
+    # Nobody reads their ring buffers: hist triggers count without one.
     echo 1 > $I/buffer_size_kb
+    echo 1 > $P/buffer_size_kb
     echo mono > $I/trace_clock
-    count_exits && count_by reason,errno kvm/kvm_userspace_exit "$filter" &&
-        count_by vector kvm/kvm_inj_virq "$filter" && count_syscalls ||
-        { echo "=== no triggers"; cat $I/error_log; exit 3; }
+    count_by reason,errno $P/events/kvm/kvm_userspace_exit "$filter" &&
+        count_by vector $P/events/kvm/kvm_inj_virq "$filter" && count_syscalls ||
+        { echo "=== no triggers"; cat $P/error_log; exit 3; }
     echo /proc/$pid/task/* > $RUN/$name.threads
 }
 
@@ -160,10 +168,10 @@ passed() {
 snapshot() { # standard input: the counters of the namespace. Replaces this shell.
     set -- $I/per_cpu/cpu0/stats
     [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
-    for event in kvm/kvm_exit kvm/kvm_userspace_exit kvm/kvm_inj_virq \
-        raw_syscalls/sys_enter; do
-        [ -e $I/events/$event/hist ] && set -- "$@" $I/events/$event/hist
-    done
+    set -- "$@" $I/events/kvm/kvm_exit/hist $P/events/kvm/kvm_userspace_exit/hist \
+        $P/events/kvm/kvm_inj_virq/hist
+    event=$P/events/raw_syscalls/sys_enter
+    [ -e $event/hist ] && set -- "$@" $event/hist
     set -- "$@" /proc/$pid/task/*/schedstat /proc/$pid/task/*/stat
     IFS=,
     for worker in $workers; do
@@ -242,10 +250,13 @@ prepare | watch)
     # The counters of the trial before go on, as long as they are of the same threads.
     if [ -d $I ]; then
         read -r counted < $RUN/$name.threads
-        [ "$counted" = "$(echo /proc/$pid/task/*)" ] || remove_instance $I
+        if [ "$counted" != "$(echo /proc/$pid/task/*)" ]; then
+            remove_instance $I
+            remove_instance $P
+        fi
     fi
     [ -d $I ] || set_counters
-    set_split || { echo "=== no triggers"; cat $I/error_log; exit 3; }
+    set_softirqs && set_exits || { echo "=== no triggers"; cat $I/error_log; exit 3; }
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
     echo $server > $RUN/$name.pid
@@ -307,7 +318,8 @@ rest)
 finish)
     end_traffic
     remove_instance $I
-    rm -f $RUN/$name.threads
-    [ ! -d $I ] || { echo "=== left behind $I"; exit 5; }
+    remove_instance $P
+    rm -f $RUN/$name.threads $RUN/$name.split
+    for left in $I $P; do [ ! -d $left ] || { echo "=== left behind $left"; exit 5; }; done
     ;;
 esac
