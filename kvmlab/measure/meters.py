@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kvmlab.clock import Clock
-from kvmlab.errors import CommandFailed, MeasureError
+from kvmlab.errors import CommandFailed, MeasureError, OutputError
 from kvmlab.hosts import run_script
 from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
 from kvmlab.measure.workloads import holder
@@ -158,13 +158,21 @@ class Meters:
         """The two snapshots of the watch that :meth:`prepare` set up, once it has ended.
 
         None where no traffic came, or it was over already.
+
+        Raises:
+            OutputError: what the host printed broke off.
         """
         wait_sec = f"{self._watch_sec + _TRAFFIC_WAIT_SEC:.0f}"
         completed = self._run("window", wait_sec, takes_sec=self._watch_sec)
         if "=== no traffic" in completed.stdout:
             return None
-        begin, end = parse_snapshots(completed.stdout)
-        return begin, end
+        found = parse_snapshots(completed.stdout)
+        if len(found) != 2:
+            raise OutputError(
+                f"The meters printed {len(found)} snapshots of a window that has two.",
+                evidence=completed.stdout[-2000:],
+            )
+        return found[0], found[1]
 
     def rest(self) -> None:
         """End the server; the counters stay for the next :meth:`prepare`."""
