@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 HOST_TEST_TIMEOUT_SEC = 900
 BROWSERS = ("chromium", "google-chrome")
+
+# No test is a stopwatch: on a busy machine any example may take long.
+settings.register_profile("kvmlab", deadline=None)
+settings.load_profile("kvmlab")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -340,7 +340,7 @@ def hosts(draw: st.DrawFn) -> HostFacts:
     return with_vfs(facts, "p2p1", vfs) if vfs else facts
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(
     facts=hosts(),
     guest=st.sampled_from(GuestOs),

@@ -53,7 +53,7 @@ COMMANDS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(command=COMMANDS, text=TEXT)
 @example(("define",), "")
 @example(("define", "--domain", "web"), "")

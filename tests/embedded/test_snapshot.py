@@ -124,7 +124,7 @@ def memory(*pages: tuple[int, bytes], size: int) -> int:
     return descriptor
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     pages=some.lists(
         some.tuples(

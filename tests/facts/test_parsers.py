@@ -104,7 +104,7 @@ def test_real_output_is_understood(name: str, text: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_cut_or_damaged_output_is_refused_or_understood(data: st.DataObject) -> None:
     name, text = data.draw(st.sampled_from(TEXTS))
     start = data.draw(st.integers(0, len(text)))
@@ -116,7 +116,6 @@ def test_cut_or_damaged_output_is_refused_or_understood(data: st.DataObject) -> 
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_a_cut_answer_is_refused(data: st.DataObject) -> None:
     answer = data.draw(st.sampled_from(ANSWERS))
     cut = answer[: data.draw(st.integers(0, len(answer) - 2))]
@@ -239,7 +238,6 @@ def test_domain_capabilities_of_an_older_libvirt() -> None:
 
 
 @given(st.integers(0, len(CAPABILITIES) - 20))
-@settings(deadline=None)
 def test_cut_capabilities(end: int) -> None:
     with pytest.raises(OutputError):
         parse_domain_capabilities(CAPABILITIES[:end])
@@ -279,7 +277,6 @@ def test_boots_that_are_none(text: str) -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_other_boots_are_refused(text: str) -> None:
     with suppress(OutputError):
         parse_boot(text)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvmlab.errors import CommandFailed, OutputError
@@ -63,7 +63,6 @@ def test_other_output_is_refused(text: str) -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_parsers_refuse_and_do_not_fail(text: str) -> None:
     for parse in (parse_tree, parse_links):
         with suppress(OutputError):

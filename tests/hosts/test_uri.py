@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvmlab.errors import UsageError
@@ -65,7 +65,6 @@ def test_anything_else_lists_what_there_is(spec: str) -> None:
 @given(
     st.one_of(st.text(), st.text().map("qemu://{}".format), st.text().map("qemu+ssh://{}".format))
 )
-@settings(deadline=None)
 def test_no_text_does_anything_else(spec: str) -> None:
     with suppress(UsageError):
         parse_uri(spec)

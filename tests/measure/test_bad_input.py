@@ -63,7 +63,7 @@ READERS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(odd=ODD, place=st.floats(0, 1), data=st.data())
 def test_a_line_that_is_something_else(
     name: str, odd: str, place: float, data: st.DataObject
