@@ -18,9 +18,7 @@ from kvmlab.hosts import RecordedRunner, Reply, Wire
 from kvmlab.schemes.catalogue import CATALOGUE, attempt
 from tests.facts.record import load, recorded_host
 
-FEW = settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 #: What a tool may print in the place of what is expected.
 ODD = st.one_of(
     st.just(""),
