@@ -22,7 +22,7 @@ from kvmlab.waiting import until
 from tests.faults.killing import Case, after, killer
 from tests.faults.photograph import photograph
 from tests.faults.scene import ASK_SEC, Scene
-from tests.faults.stranger import environ, stranger
+from tests.faults.stranger import WIRES, environ, stranger
 
 WHERE: Final = "host started anew in use"
 _SCHEME: Final = SriovVf()
@@ -73,7 +73,7 @@ def _make_vfs(host: Host, plan: Plan) -> None:
         for step in plan.steps
         if isinstance(step, HostStep) and step.setting.path.endswith("/sriov_numvfs")
     )
-    port = made.path.split("/")[4]
+    port = WIRES["p2p1"].port
     host.run(("ip", "link", "set", "dev", port, "up"), timeout_sec=ASK_SEC, root=True)
     host.run(("tee", made.path), input_text=f"{made.after}\n", timeout_sec=ASK_SEC, root=True)
     carrier = ("cat", f"/sys/class/net/{port}/carrier")
