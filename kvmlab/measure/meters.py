@@ -113,22 +113,24 @@ class Meters:
         port: int,
         watch: Watch | None = None,
         *,
-        split: bool = True,
+        stream: bool = True,
+        full: bool = True,
     ) -> None:
         """Set the counters unless they are, start the server and see it listen.
 
         With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
-        once traffic comes. ``split`` tells exactly who ran: under the virtual clock everybody,
-        else the VM's own code. Each entry to the VM and each softirq then costs the host a
-        microsecond of virtual time more, which a round trip feels.
+        once traffic comes. In a ``stream`` the VM's own time is summed exactly; each entry to
+        the VM then costs the host a microsecond of virtual time more, which a round trip feels.
+        With ``full``, QEMU's system calls are counted in it too, and under the virtual clock
+        everybody's time is summed: a stream is then some percent slower. In a round trip system
+        calls are counted always.
 
         Raises:
             MeasureError: the kernel's tracing or the server cannot be used; the message says why.
         """
         tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
         self._open = True
-        whole = "all" if self._host.clock is Clock.VIRTUAL else "guest"
-        self._split = whole if split else "none"
+        self._split = self._detail(full) if stream else "none"
         if self.peer_is_elsewhere:
             server, listens, port = holder(_HELD_SEC), "none", 0
         argv = (tasks, self._split, listens, f"{port:04X}", *self._wire.on_peer(server))
@@ -173,6 +175,11 @@ class Meters:
                 evidence=completed.stdout[-2000:],
             )
         return found[0], found[1]
+
+    def _detail(self, full: bool) -> str:
+        if not full:
+            return "guest"
+        return "all" if self._host.clock is Clock.VIRTUAL else "calls"
 
     def rest(self) -> None:
         """End the server; the counters stay for the next :meth:`prepare`."""

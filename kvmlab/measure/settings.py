@@ -51,6 +51,10 @@ class Trials:
     ``seed`` decides the order in which compared schemes take turns. ``trace_path`` follows one
     packet through the host as well.
 
+    ``full_costs`` counts more in streams (the workloads of iperf3): QEMU's system calls, and under
+    the virtual clock the instructions of a packet by who ran them. A stream is then some percent
+    slower (docs/benchmarks.md has the figures).
+
     With ``until_percent`` there are at least ``count`` trials and as many more as it takes until
     the interval of the compared ratio is within so many percent of its middle, or until
     ``budget_sec`` seconds of our own time have passed; without it there are ``count``.
@@ -69,6 +73,7 @@ class Trials:
     budget_sec: float = 600
     flows: int = 8
     message_bytes: int | None = None
+    full_costs: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.workloads, str):
@@ -85,6 +90,8 @@ class Trials:
         if self.message_bytes is not None:
             most = min(_most_bytes(name) for name in self.workloads or ("tcp_up",))
             _whole("message_bytes", self.message_bytes, _SMALLEST_MESSAGE, most)
+        for name in ("trace_path", "full_costs"):
+            _yes_or_no(name, getattr(self, name))
         _whole("seed", self.seed, 0, 2**32 - 1)
         _whole("budget_sec", self.budget_sec, 1, 86_400)
         if self.until_percent is not None:
@@ -183,3 +190,8 @@ def _number(name: str, value: object, least: float, most: float) -> None:
             f"The trial setting `{name}` is {value!r}; a number from {least:g} to {most:g} is "
             "needed."
         )
+
+
+def _yes_or_no(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise UsageError(f"The trial setting `{name}` is {value!r}; True or False is needed.")

@@ -123,8 +123,14 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
     around = Surroundings(subject.host)
     cable = wire_of(subject.host, subject.nic)
     with PeerServer(subject.host, cable, work) as there:
-        watch, streams = _watch(trials), work.tool == "iperf3"
-        meters.prepare(work.server, work.listens, work.port, watch, split=streams)
+        meters.prepare(
+            work.server,
+            work.listens,
+            work.port,
+            _watch(trials),
+            stream=work.tool == "iperf3",
+            full=trials.full_costs,
+        )
         queues = read_queues(subject)
         began_sec = monotonic()
         handle = agent.start(work.client)

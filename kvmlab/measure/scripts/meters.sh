@@ -13,19 +13,22 @@
 # PID is QEMU; FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2",
 # or 0. DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
 # which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
-# SPLIT adds what says who ran each nanosecond, at a price: guest, the time inside the VM; all, that,
-# softirqs, the server and all CPUs; none where what is timed is one packet's way.
+# SPLIT says what is counted beside exits and threads, each at a price of its own: none, system calls
+# (where what is timed is one packet's way); guest, the time inside the VM; calls, both; all, these,
+# softirqs, the server and all CPUs: who ran each nanosecond.
 
 T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
 RUN=/run/kvmlab-meters
 LISTEN_SEC=15
+TAIL_SEC=5
 export LC_ALL=C
 action=$1
 name=$2
 I=$T/instances/$name
 # To sum moments makes every event of an instance dearer: what is only counted has one of its own.
 P=$T/instances/$name.plain
+SYSCALLS=$P/events/raw_syscalls/sys_enter
 shift 2
 
 cleanup_server() { # $1: file with its process id
@@ -51,8 +54,7 @@ remove_trigger() { # $1: its file
 
 remove_instance() { # $1: directory
     # A trigger that is still set would keep the directory busy.
-    [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
-    for event in kvm/kvm_exit kvm/kvm_userspace_exit kvm/kvm_inj_virq \
+    for event in kvm/kvm_entry kvm/kvm_exit kvm/kvm_userspace_exit kvm/kvm_inj_virq \
         irq/softirq_entry irq/softirq_exit raw_syscalls/sys_enter; do
         remove_trigger "$1/events/$event/trigger"
     done
@@ -81,13 +83,17 @@ set_softirqs() { # anew for each trial: programs come and go, and each takes a p
     return 0
 }
 
-set_exits() { # with their moments where somebody asks for them and the kernel can sum
+set_split() { # what differs from trial to trial, unless it is as it was
     before=
     [ ! -f $RUN/$name.split ] || read -r before < $RUN/$name.split
     [ "$before" != "$split" ] || return 0
+    echo $split > $RUN/$name.split
+    set_exits && set_syscalls
+}
+
+set_exits() { # with their moments where somebody asks for them and the kernel can sum
     remove_trigger $I/events/kvm/kvm_entry/trigger
     remove_trigger $I/events/kvm/kvm_exit/trigger
-    echo $split > $RUN/$name.split
     exits=common_pid,isa,exit_reason
     if [ "$split" != none ]; then
         count_by common_pid$SUMMED $I/events/kvm/kvm_entry "$filter" &&
@@ -96,13 +102,19 @@ set_exits() { # with their moments where somebody asks for them and the kernel c
     count_by $exits:size=4096 $I/events/kvm/kvm_exit "$filter"
 }
 
-count_syscalls() { # those of all threads of QEMU; a kernel may have been built without
-    [ -e $P/events/raw_syscalls/sys_enter/trigger ] || return 0
+# Every program of the host pays for them, with each of its system calls: a stream by 3 %.
+counts_syscalls() {
+    [ "$split" != guest ] && [ -e $SYSCALLS/trigger ]
+}
+
+set_syscalls() { # those of all threads of QEMU; a kernel may have been built without
+    remove_trigger $SYSCALLS/trigger
+    counts_syscalls || return 0
     threads=
     for thread in /proc/$pid/task/*; do
         threads="$threads${threads:+ || }common_pid == ${thread##*/}"
     done
-    count_by id $P/events/raw_syscalls/sys_enter "$threads"
+    count_by id $SYSCALLS "$threads"
 }
 
 set_counters() {
@@ -117,7 +129,7 @@ set_counters() {
     echo 1 > $P/buffer_size_kb
     echo mono > $I/trace_clock
     count_by reason,errno $P/events/kvm/kvm_userspace_exit "$filter" &&
-        count_by vector $P/events/kvm/kvm_inj_virq "$filter" && count_syscalls ||
+        count_by vector $P/events/kvm/kvm_inj_virq "$filter" ||
         { echo "=== no triggers"; cat $P/error_log; exit 3; }
     echo /proc/$pid/task/* > $RUN/$name.threads
 }
@@ -170,8 +182,7 @@ snapshot() { # standard input: the counters of the namespace. Replaces this shel
     [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
     set -- "$@" $I/events/kvm/kvm_exit/hist $P/events/kvm/kvm_userspace_exit/hist \
         $P/events/kvm/kvm_inj_virq/hist
-    event=$P/events/raw_syscalls/sys_enter
-    [ -e $event/hist ] && set -- "$@" $event/hist
+    ! counts_syscalls || set -- "$@" $SYSCALLS/hist
     set -- "$@" /proc/$pid/task/*/schedstat /proc/$pid/task/*/stat
     IFS=,
     for worker in $workers; do
@@ -227,6 +238,12 @@ watch() { # the window inside the traffic
     sleep "$seconds"
     echo > $RUN/$name.end.go
     wait $at_end
+    # A stream's server ends with it. Until then nobody asks the VM's agent for the client's end: each
+    # question while packets flow costs CPU time of the VM and of the host.
+    case $split:$protocol in
+        none:* | *:none) ;;
+        *) timeout $TAIL_SEC tail --pid=$server -s 0.05 -f /dev/null ;;
+    esac
 }
 
 case $action in
@@ -256,7 +273,7 @@ prepare | watch)
         fi
     fi
     [ -d $I ] || set_counters
-    set_softirqs && set_exits || { echo "=== no triggers"; cat $I/error_log; exit 3; }
+    set_softirqs && set_split || { echo "=== no triggers"; cat $I/error_log $P/error_log; exit 3; }
     setsid "$@" < /dev/null > $RUN/$name.log 2>&1 &
     server=$!
     echo $server > $RUN/$name.pid
