@@ -57,7 +57,8 @@ def left_behind(host: Host) -> str:
     look = (
         "for f in /sys/kernel/tracing/instances/kvmlab-* /sys/kernel/tracing/events/kvmlab "
         "/run/kvmlab-meters/*; do [ -e $f ] && echo $f; done; "
-        "pgrep -a iperf3; pgrep -a sockperf; pgrep -ax sleep; true"
+        # Not what has ended and is not yet reaped.
+        "for tool in iperf3 sockperf sleep; do pgrep -r D,R,S -ax $tool; done; true"
     )
     return host.run(("sh", "-c", look), timeout_sec=300).stdout
 
