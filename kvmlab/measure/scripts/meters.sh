@@ -178,10 +178,10 @@ passed() {
 }
 
 snapshot() { # standard input: the counters of the namespace. Replaces this shell.
-    set -- $I/per_cpu/cpu0/stats
+    # Of a pair of events the one that ends first: see kvmlab/measure/split.py.
+    set -- $I/per_cpu/cpu0/stats $I/events/kvm/kvm_exit/hist
     [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
-    set -- "$@" $I/events/kvm/kvm_exit/hist $P/events/kvm/kvm_userspace_exit/hist \
-        $P/events/kvm/kvm_inj_virq/hist
+    set -- "$@" $P/events/kvm/kvm_userspace_exit/hist $P/events/kvm/kvm_inj_virq/hist
     ! counts_syscalls || set -- "$@" $SYSCALLS/hist
     set -- "$@" /proc/$pid/task/*/schedstat /proc/$pid/task/*/stat
     IFS=,
@@ -192,7 +192,7 @@ snapshot() { # standard input: the counters of the namespace. Replaces this shel
     done
     unset IFS
     if [ "$split" = all ]; then
-        set -- "$@" /proc/schedstat $I/events/irq/softirq_entry/hist $I/events/irq/softirq_exit/hist
+        set -- "$@" /proc/schedstat $I/events/irq/softirq_exit/hist $I/events/irq/softirq_entry/hist
         children=
         read -r children < /proc/$server/task/$server/children
         for program in $server $children; do
@@ -316,6 +316,7 @@ read)
     read -r server < $RUN/$name.pid
     entered
     echo "=== snapshot $5"
+    chrt -f -p 1 $$ 2>/dev/null # as in stand_by
     (snapshot) < /proc/$server/net/dev
     echo "=== end"
     ;;
