@@ -105,6 +105,7 @@ def parse_daemon(text: str) -> Daemon | None:
 
         name libvirtd
         Max locked memory         8388608              8388608              bytes
+        State:	S (sleeping)
         CapEff:	000001ffffffffff
 
     Raises:

@@ -405,7 +405,11 @@ KEPT = "/usr/lib/kvmlab-kept"
 POOR = f"""#!/bin/sh
 exec prlimit --memlock=65536:65536 setpriv --bounding-set -sys_resource {KEPT}/libvirtd "$@"
 """
-END_LIBVIRTD = "kill -9 $(cat /run/libvirtd.pid)"
+# Its socket is closed before it has ended.
+END_LIBVIRTD = (
+    "pid=$(cat /run/libvirtd.pid) && kill -9 $pid && "
+    "timeout 30 sh -c 'while [ -e /proc/$0 ]; do sleep 0.1; done' $pid"
+)
 
 
 @pytest.mark.timeout(300)

@@ -162,7 +162,7 @@ def test_sizes_flows_and_load_are_those_of_the_name(lab: Lab, nic: Nic) -> None:
     assert 2.5 < on_wire / sent < 3.5
     assert result.summary("udp_down_delivered_pps").median > 0
     alone, loaded = (result.summary(name).median for name in ("rtt_p50_us", "loaded_rtt_p50_us"))
-    assert loaded > 2 * alone
+    assert loaded > alone
     assert result.summary("load_up_mbps").median > 1
     assert left_behind(lab.host) == ""
 

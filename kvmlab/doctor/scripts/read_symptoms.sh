@@ -26,14 +26,18 @@ qemu_log() {
 }
 
 # The daemon that starts QEMU: its limit is the limit of its VMs, unless it may raise it.
+# One that has ended and still waits for its parent (Z, X) keeps its name and its limits.
 daemon() {
 	for directory in /proc/[0-9]*; do
 		read -r process <"$directory/comm" || continue
 		case $process in
 		libvirtd | virtqemud)
-			echo "name $process"
-			grep -E '^Max locked memory' "$directory/limits"
-			grep -E '^CapEff' "$directory/status"
+			state=$(grep -E '^(State|CapEff):' "$directory/status") || continue
+			limit=$(grep -E '^Max locked memory' "$directory/limits") || continue
+			case $state in
+			"State:	"[ZX]*) continue ;;
+			esac
+			printf 'name %s\n%s\n%s\n' "$process" "$limit" "$state"
 			return 0
 			;;
 		esac
