@@ -42,14 +42,17 @@ class _Panel:
 
     @property
     def heading(self) -> str:
+        """What stands over the panel, short enough for a narrow column."""
         return _SHORT.get(self.metric, names.metric(self.metric, None))
 
     @property
     def where(self) -> str:
+        """The traffic in which a cost was counted; nothing for what only one traffic gives."""
         return names.workload(self.workload) if self.workload else ""
 
     @property
     def sense(self) -> str:
+        """Which way is better, in words."""
         return "more is better" if self.better == "higher" else "less is better"
 
 
@@ -226,37 +229,49 @@ def _traces(
     panel: _Panel, summary: Summary, about: str, row: int, tint: str
 ) -> list[go.Bar | go.Scatter]:
     """The bar of the median with its label above it, the interval, and the trials."""
+    label = go.Scatter(
+        x=[0],
+        y=[row - 0.32],
+        mode="text",
+        text=[text.bold(names.number(summary.median / panel.divisor))],
+        textposition="middle right",
+        textfont={"size": 13, "color": style.INK},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    return [
+        _bar(panel, summary, about, row, tint),
+        label,
+        *_whisker(panel, summary, row),
+        _points(panel, summary, about, row),
+    ]
+
+
+def _bar(panel: _Panel, summary: Summary, about: str, row: int, tint: str) -> go.Bar:
     median = summary.median / panel.divisor
-    values = [value / panel.divisor for value in summary.values]
     interval = (
         f"95 % interval {names.number(summary.low / panel.divisor)} … "
         f"{names.number(summary.high / panel.divisor)}"
         if summary.count > 1
         else "one trial: no interval"
     )
-    told = text.lines(about, f"median {names.number(median)} {panel.unit}", interval)
-    bar = go.Bar(
+    return go.Bar(
         x=[median],
         y=[row],
         orientation="h",
         width=0.3,
         marker={"color": tint, "opacity": 0.55},
         name=about,
-        hovertext=told,
+        hovertext=text.lines(about, f"median {names.number(median)} {panel.unit}", interval),
         hoverinfo="text",
         showlegend=False,
     )
-    label = go.Scatter(
-        x=[0],
-        y=[row - 0.32],
-        mode="text",
-        text=[text.bold(names.number(median))],
-        textposition="middle right",
-        textfont={"size": 13, "color": style.INK},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    points = go.Scatter(
+
+
+def _points(panel: _Panel, summary: Summary, about: str, row: int) -> go.Scatter:
+    """A dot for every trial; a flagged one is told by shape and colour."""
+    values = [value / panel.divisor for value in summary.values]
+    return go.Scatter(
         x=values,
         y=[row] * len(values),
         mode="markers",
@@ -274,7 +289,6 @@ def _traces(
         hoverinfo="text",
         showlegend=False,
     )
-    return [bar, label, *_whisker(panel, summary, row), points]
 
 
 def _whisker(panel: _Panel, summary: Summary, row: int) -> list[go.Scatter]:

@@ -210,28 +210,24 @@ def _range(panel: Panel) -> list[float]:
 
 def _traces(panel: Panel, line: Line, aside: float, *, legend: bool) -> list[go.Scatter]:
     """The line through the medians with its intervals, and the trials."""
-    medians = [point.summary.median / panel.divisor for point in line.points]
-    ends = [
-        (point.summary.low, point.summary.high)
-        if point.summary.count > 1
-        else (point.summary.median, point.summary.median)
-        for point in line.points
-    ]
-    through = go.Scatter(
+    return [_medians(panel, line, aside, legend=legend), _trials(panel, line, aside)]
+
+
+def _medians(panel: Panel, line: Line, aside: float, *, legend: bool) -> go.Scatter:
+    """The line, with an interval at each point that has more than one trial."""
+    summaries = [point.summary for point in line.points]
+    above = [s.high - s.median if s.count > 1 else 0.0 for s in summaries]
+    below = [s.median - max(0.0, s.low) if s.count > 1 else 0.0 for s in summaries]
+    return go.Scatter(
         x=[point.at + aside for point in line.points],
-        y=medians,
+        y=[summary.median / panel.divisor for summary in summaries],
         mode="lines",
         line={"color": line.tint, "width": 2, "dash": _DASHES[line.nth % len(_DASHES)]},
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [
-                high / panel.divisor - at for (_, high), at in zip(ends, medians, strict=True)
-            ],
-            "arrayminus": [
-                at - max(0.0, low) / panel.divisor
-                for (low, _), at in zip(ends, medians, strict=True)
-            ],
+            "array": [length / panel.divisor for length in above],
+            "arrayminus": [length / panel.divisor for length in below],
             "color": line.tint,
             "thickness": 1.4,
             "width": 4,
@@ -241,13 +237,17 @@ def _traces(panel: Panel, line: Line, aside: float, *, legend: bool) -> list[go.
         showlegend=legend,
         hoverinfo="skip",
     )
+
+
+def _trials(panel: Panel, line: Line, aside: float) -> go.Scatter:
+    """A dot for every trial; a flagged one is told by shape and colour."""
     shown = [
         (point, value, flags)
         for point in line.points
         for value, flags in zip(point.summary.values, point.flags, strict=True)
     ]
     symbol = _SYMBOLS[line.nth % len(_SYMBOLS)]
-    dots = go.Scatter(
+    return go.Scatter(
         x=[point.at + aside for point, _, _ in shown],
         y=[value / panel.divisor for _, value, _ in shown],
         mode="markers",
@@ -272,7 +272,6 @@ def _traces(panel: Panel, line: Line, aside: float, *, legend: bool) -> list[go.
         ],
         hoverinfo="text",
     )
-    return [through, dots]
 
 
 def _interval(summary: Summary, panel: Panel) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -46,10 +46,16 @@ class _Stack:
     median: float
 
     def of(self, part: str) -> float:
+        """How long the piece of ``part`` is."""
         return sum(each.summary.median for each in self.parts if each.part == part)
+
+    def beside(self, kept: Collection[str]) -> float:
+        """How long all pieces but those of ``kept`` are together."""
+        return sum(each.summary.median for each in self.parts if each.part not in kept)
 
     @property
     def total(self) -> float:
+        """Where the bar ends."""
         return sum(each.summary.median for each in self.parts)
 
 
@@ -119,37 +125,14 @@ def _panel(
 ) -> None:
     """One cost: its heading, its legend, a stacked bar for each result."""
     suffix = "" if number == 1 else str(number)
-    reach = max(stack.total for stack in stacks) or 1.0
     parts = _parts(stacks)
+    kept = set(parts) - {OTHERS}
     unit = next(each.unit for stack in stacks for each in stack.parts)
     for index, part in enumerate(parts):
-        kept = set(parts) - {OTHERS}
-        values = [
-            sum(p.summary.median for p in stack.parts if p.part not in kept)
-            if part == OTHERS
-            else stack.of(part)
-            for stack in stacks
-        ]
+        values = [stack.beside(kept) if part == OTHERS else stack.of(part) for stack in stacks]
         figure.add_trace(_bar(part, values, results, index, suffix, unit))
-    figure.add_trace(
-        go.Scatter(
-            x=[stack.total for stack in stacks],
-            y=list(range(len(results))),
-            mode="text",
-            text=[
-                text.bold(f" {names.number(s.median)}") if s.parts else " not counted"
-                for s in stacks
-            ],
-            textposition="middle right",
-            textfont={"size": 13},
-            hoverinfo="skip",
-            showlegend=False,
-            cliponaxis=False,
-            xaxis=f"x{suffix}",
-            yaxis=f"y{suffix}",
-        )
-    )
-    _axes(figure, suffix, domain, reach, results)
+    figure.add_trace(_totals(stacks, suffix))
+    _axes(figure, suffix, domain, max(stack.total for stack in stacks) or 1.0, results)
     figure.add_annotation(
         text=text.spaced(text.bold(names.cost(name)), text.tinted(unit, style.QUIET)),
         xref="paper",
@@ -161,6 +144,26 @@ def _panel(
         yshift=_head_px(stacks) - 32,
         showarrow=False,
         font={"size": 13},
+    )
+
+
+def _totals(stacks: Sequence[_Stack], suffix: str) -> go.Scatter:
+    """The figure at the end of each bar."""
+    return go.Scatter(
+        x=[stack.total for stack in stacks],
+        y=list(range(len(stacks))),
+        mode="text",
+        text=[
+            text.bold(f" {names.number(stack.median)}") if stack.parts else " not counted"
+            for stack in stacks
+        ],
+        textposition="middle right",
+        textfont={"size": 13},
+        hoverinfo="skip",
+        showlegend=False,
+        cliponaxis=False,
+        xaxis=f"x{suffix}",
+        yaxis=f"y{suffix}",
     )
 
 
