@@ -39,7 +39,7 @@ def _print_json(data: object) -> None:
 
 @app.command()
 def build(as_json: AsJson = False) -> None:
-    """Build what the embedded host needs, or find it: its image, a QEMU for the virtual clock."""
+    """Build what the embedded host needs, or find it: its image, a QEMU for emulation."""
     image, qemu = embedded.build_all(_say)
     if as_json:
         _print_json(
@@ -52,7 +52,7 @@ def build(as_json: AsJson = False) -> None:
         )
     else:
         print(f"The image {image.recipe_hash} (kernel {image.kernel}) is in {image.path}.")
-        print(f"The virtual clock runs on {qemu}.")
+        print(f"Where KVM does not run it, {qemu} does.")
 
 
 @app.command()

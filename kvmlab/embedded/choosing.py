@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kvmlab.clock import Clock
 from kvmlab.embedded import client, paths
-from kvmlab.embedded.accel import choose_accel
+from kvmlab.embedded.accel import Accel, choose_accel
 from kvmlab.embedded.building import Progress
 from kvmlab.embedded.emulator import build_emulator, find_emulator
 from kvmlab.embedded.image import Image, build_image, find_image
@@ -26,12 +26,12 @@ def choose(settings: Settings, preparation: str, progress: Progress) -> Spec:
     """Everything that a lab host with these settings needs; what is missing is built.
 
     Raises:
-        ImageBuildFailed: the image or the QEMU for the virtual clock cannot be built.
+        ImageBuildFailed: the image or the QEMU for emulation cannot be built.
         QemuUnfit: no QEMU can run it.
         Unavailable: KVM was asked for and cannot run it.
     """
     image = build_image(progress)
-    qemu = choose_qemu(settings, image.path, progress)
+    qemu, accel = choose_machine(settings, image.path, progress)
     return Spec(
         run_dir=Path(),
         states=paths.states_dir(),
@@ -39,7 +39,7 @@ def choose(settings: Settings, preparation: str, progress: Progress) -> Spec:
         image=image.path,
         image_hash=image.recipe_hash,
         qemu=qemu,
-        accel=choose_accel(settings, qemu, image.path),
+        accel=accel,
         settings=settings,
         preparation=preparation,
         owner_pid=os.getpid(),
@@ -48,23 +48,23 @@ def choose(settings: Settings, preparation: str, progress: Progress) -> Spec:
 
 
 def build_all(progress: Progress) -> tuple[Image, Qemu]:
-    """Everything that the virtual clock needs, built where it is missing.
+    """Everything that emulation needs, built where it is missing: image and QEMU.
 
-    Image and QEMU are built side by side: while one downloads, the other compiles.
+    Both are built side by side: while one downloads, the other compiles.
 
     Raises:
-        ImageBuildFailed: the image or the QEMU for the virtual clock cannot be built.
+        ImageBuildFailed: the image or the QEMU for emulation cannot be built.
         QemuUnfit: no QEMU can run the lab host.
     """
     # A daemon: whoever gives up on the image (Ctrl-C) does not wait for the compiler, which ends
-    # with this process; choose_qemu then builds, or waits for the builder, or finds it there.
+    # with this process; _for_emulation then builds, or waits for the builder, or finds it there.
     compiling = threading.Thread(target=_build_quietly, args=(progress,), daemon=True)
-    if not is_built() and _ready_for_virtual_clock(None) is None:
+    if not is_built() and _ready_for_emulation(None) is None:
         compiling.start()
     image = build_image(progress)
     if compiling.is_alive():
         compiling.join()
-    return image, choose_qemu(Settings(clock=Clock.VIRTUAL), image.path, progress)
+    return image, _for_emulation(image.path, progress)
 
 
 def _build_quietly(progress: Progress) -> None:
@@ -77,45 +77,57 @@ def is_built() -> bool:
     """Whether `build_all` would find everything there."""
     image = find_image()
     return image is not None and (
-        find_emulator() is not None or _ready_for_virtual_clock(image.path) is not None
+        find_emulator() is not None or _ready_for_emulation(image.path) is not None
     )
 
 
-def choose_qemu(settings: Settings, image: Path, progress: Progress) -> Qemu:
-    """The QEMU for these settings.
+def choose_machine(settings: Settings, image: Path, progress: Progress) -> tuple[Qemu, Accel]:
+    """QEMU and accelerator for these settings.
 
-    The virtual clock needs one that delivers an injected interrupt once, which released ones do
-    not: with them the test VM hangs. Where none here does, one is built.
+    Emulation needs a QEMU that delivers an injected interrupt once, which released ones do not:
+    the test VM hangs with them under the virtual clock, and VM or host die now and then under the
+    wall clock. Where none here does, one is built; it cannot do KVM, which can do with any.
 
     Raises:
+        ImageBuildFailed: the QEMU for emulation cannot be built.
         QemuUnfit: no QEMU can run the lab host with this clock.
-        ImageBuildFailed: the QEMU for the virtual clock cannot be built.
+        Unavailable: KVM was asked for and cannot run the lab host.
     """
-    if settings.clock is Clock.WALL:
-        return find_qemu(image, settings.qemu)
-    if settings.qemu is not None:
-        return _with_virtual_clock(given_qemu(settings.qemu))
-    ready = _ready_for_virtual_clock(image)
+    if settings.clock is Clock.VIRTUAL:
+        if settings.qemu is None:
+            qemu = _for_emulation(image, progress)
+        else:
+            qemu = _injecting_once(given_qemu(settings.qemu))
+        return qemu, choose_accel(settings, qemu, image)
+    qemu = find_qemu(image, settings.qemu)
+    accel = choose_accel(settings, qemu, image)
+    if accel.name == "tcg" and settings.qemu is None:
+        qemu = _for_emulation(image, progress)
+    return qemu, accel
+
+
+def _for_emulation(image: Path, progress: Progress) -> Qemu:
+    ready = _ready_for_emulation(image)
     if ready is not None:
         return ready
     emulator = find_emulator()
     if emulator is None:
-        progress("building a QEMU for the virtual clock, once: a few minutes")
+        progress("building a QEMU for emulation, once: a few minutes")
         emulator = build_emulator(progress)
-    return _with_virtual_clock(packed_qemu(emulator.path, "built"))
+    return _injecting_once(packed_qemu(emulator.path, "built"))
 
 
-def _ready_for_virtual_clock(image: Path | None) -> Qemu | None:
+def _ready_for_emulation(image: Path | None) -> Qemu | None:
     fit, _ = fit_qemus(image)
     return next((qemu for qemu in fit if injects_once(qemu)), None)
 
 
-def _with_virtual_clock(qemu: Qemu) -> Qemu:
+def _injecting_once(qemu: Qemu) -> Qemu:
     if not injects_once(qemu):
         raise QemuUnfit(
             f"{qemu.program} delivers interrupts twice under the virtual clock, which hangs the "
             "test VM.",
-            todo="Use the wall clock, or leave the choice of QEMU to kvmlab.",
+            todo="Leave the choice of QEMU to kvmlab, or use the wall clock, where it is rare.",
         )
     return qemu
 

@@ -1,8 +1,9 @@
-"""The QEMU for the virtual clock: built from Debian's source package with one defect cured.
+"""The QEMU for emulation: built from Debian's source package with one defect cured.
 
-Stock QEMU hangs a test VM under ``-icount`` (docs/qemu-svm-event-injection.md). The build happens
-inside a root file system of its own, so that it needs no compiler of this machine and no root; the
-result brings its loader, libraries and firmware and runs wherever the image's QEMU runs.
+Stock QEMU hangs a test VM, soon under ``-icount`` and now and then without it
+(docs/qemu-svm-event-injection.md). The build happens inside a root file system of its own, so that
+it needs no compiler of this machine and no root; the result brings its loader, libraries and
+firmware and runs wherever the image's QEMU runs.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def build_emulator(progress: Progress = lambda line: None) -> Emulator:
             _shelf(),
             name,
             fill,
-            what="QEMU for the virtual clock",
+            what="QEMU for emulation",
             needed_mib=NEEDED_MIB,
             progress=progress,
         )

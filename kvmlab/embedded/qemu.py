@@ -27,7 +27,7 @@ PROBE_SEC = 20.0
 _ORIGINS = {
     "machine": "of this machine",
     "image": "from the image",
-    "built": "built for the virtual clock",
+    "built": "built for emulation",
     "given": "as given",
 }
 

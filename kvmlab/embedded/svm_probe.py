@@ -49,7 +49,7 @@ def probe_argv(qemu: Qemu, rom: Path) -> tuple[str, ...]:
 
 
 def injects_once(qemu: Qemu) -> bool:
-    """Whether ``qemu`` is free of the defect, so that it can run the virtual clock.
+    """Whether ``qemu`` is free of the defect, so that it can emulate the host.
 
     Raises:
         OutputError: the probe said nothing that it is known to say.

@@ -23,7 +23,9 @@ import pytest
 from kvmlab import embedded, process, waiting
 from kvmlab.clock import Clock
 from kvmlab.embedded import Lease, Preparation, Settings, client
+from kvmlab.embedded.choosing import choose_machine
 from kvmlab.embedded.emulator import build_emulator
+from kvmlab.embedded.svm_probe import injects_once
 from kvmlab.errors import HostBusy, KvmlabError, MachineDied
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(400)]
@@ -146,6 +148,15 @@ def test_a_cold_boot_is_said_and_saved_and_the_next_start_is_a_restore(clock: Cl
         assert lines == []
         assert lease.up_sec * 5 < cold_sec
         assert ssh(lease, "ls", "/run/prepared")
+
+
+@pytest.mark.parametrize("clock", [Clock.WALL, Clock.VIRTUAL])
+def test_where_kvm_does_not_run_it_interrupts_are_delivered_once(clock: Clock, home: Path) -> None:
+    image = embedded.build_image().path
+    settings = Settings(clock=clock, accel="tcg")
+    qemu, accel = choose_machine(settings, image, progress=lambda line: None)
+    assert accel.name == "tcg"
+    assert injects_once(qemu)
 
 
 def test_keys_are_private_and_the_host_is_known(home: Path) -> None:
