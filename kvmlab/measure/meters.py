@@ -11,7 +11,8 @@ from kvmlab.clock import Clock
 from kvmlab.errors import CommandFailed, MeasureError, OutputError
 from kvmlab.hosts import run_script
 from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
-from kvmlab.measure.workloads import holder
+from kvmlab.measure.watching import Watching
+from kvmlab.measure.workloads import SPARE_SEC, holder
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic
@@ -76,6 +77,8 @@ class Meters:
         self._name = f"kvmlab-{secrets.token_hex(4)}"
         self._open = False
         self._watch_sec = 0.0
+        self._watching: Watching | None = None
+        self._resting = True
         self._split = "none"
         self.server_log = ""
 
@@ -129,7 +132,7 @@ class Meters:
             MeasureError: the kernel's tracing or the server cannot be used; the message says why.
         """
         tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
-        self._open = True
+        self._open, self._resting = True, False
         self._split = self._detail(full) if stream else "none"
         if self.peer_is_elsewhere:
             server, listens, port = holder(_HELD_SEC), "none", 0
@@ -139,8 +142,10 @@ class Meters:
                 self._run("prepare", str(self._threads.pid), *argv)
             else:
                 self._watch_sec = _TRAFFIC_WAIT_SEC + watch.warmup_sec + watch.seconds
-                times = (f"{watch.warmup_sec:g}", f"{watch.seconds:g}")
-                self._run("watch", *self._place, str(_TRAFFIC_WAIT_SEC), *times, *argv)
+                times = (str(_TRAFFIC_WAIT_SEC), f"{watch.warmup_sec:g}", f"{watch.seconds:g}")
+                words = ("watch", self._name, *self._place, *times, *argv)
+                ready_sec = patience(self._host, 0)
+                self._watching = Watching(self._host.runner, words, ready_sec=ready_sec)
         except CommandFailed as error:
             raise MeasureError(
                 f"The meters cannot be set up on {self._host.label}: {_reason(error)}.",
@@ -159,20 +164,26 @@ class Meters:
     def window(self) -> tuple[Snapshot, Snapshot] | None:
         """The two snapshots of the watch that :meth:`prepare` set up, once it has ended.
 
-        None where no traffic came, or it was over already.
+        None where no traffic came, or it was over already. A stream has ended then.
 
         Raises:
             OutputError: what the host printed broke off.
+            CommandTimeout, CommandFailed, HostUnreachable: the watch did not end as it should.
         """
-        wait_sec = f"{self._watch_sec + _TRAFFIC_WAIT_SEC:.0f}"
-        completed = self._run("window", wait_sec, takes_sec=self._watch_sec)
-        if "=== no traffic" in completed.stdout:
+        if self._watching is None:
             return None
-        found = parse_snapshots(completed.stdout)
+        watching, self._watching = self._watching, None
+        told = watching.told(timeout_sec=patience(self._host, self._watch_sec + SPARE_SEC))
+        if "=== server\n" in told:
+            self._resting = True
+            self._server_ended(told)
+        if "=== no traffic" in told:
+            return None
+        found = parse_snapshots(told)
         if len(found) != 2:
             raise OutputError(
                 f"The meters printed {len(found)} snapshots of a window that has two.",
-                evidence=completed.stdout[-2000:],
+                evidence=told[-2000:],
             )
         return found[0], found[1]
 
@@ -183,7 +194,10 @@ class Meters:
 
     def rest(self) -> None:
         """End the server; the counters stay for the next :meth:`prepare`."""
-        self._server_ended(self._run("rest", check=False))
+        if not self._resting:
+            self._resting = True
+            self._server_ended(self._run("rest", check=False).stdout)
+            self._unwatched()
 
     def finish(self) -> None:
         """End the server and remove the counters; a second call does nothing.
@@ -194,8 +208,11 @@ class Meters:
         if not self._open:
             return
         self._open = False
-        completed = self._run("finish", check=False)
-        self._server_ended(completed)
+        try:
+            completed = self._run("finish", check=False)
+        finally:
+            self._unwatched()
+        self._server_ended(completed.stdout)
         if completed.returncode != 0:
             raise MeasureError(
                 f"The meters could not be removed from {self._host.label}.",
@@ -203,8 +220,14 @@ class Meters:
                 evidence=completed.stdout[-2000:] + completed.stderr[-2000:],
             )
 
-    def _server_ended(self, completed: Completed) -> None:
-        self.server_log = completed.stdout.partition("=== server\n")[2] or self.server_log
+    def _server_ended(self, told: str) -> None:
+        log = told.partition("=== server\n")[2].partition("=== ")[0]
+        self.server_log = log or self.server_log
+
+    def _unwatched(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.end()
 
     def __enter__(self) -> Self:
         return self

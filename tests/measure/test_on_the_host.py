@@ -279,6 +279,7 @@ def test_what_a_killed_run_left_is_taken_away(lab: Lab, subject: Subject) -> Non
     # Its port, its instance and its server are in the way of the next one, unless that clears up.
     assert one_trial(subject, "tcp_up").window.packets > 100
     assert left_behind(lab.host) == ""
+    dead.finish()
 
 
 def test_a_counter_that_cannot_count_is_found_out(lab: Lab, subject: Subject) -> None:

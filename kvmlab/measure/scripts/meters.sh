@@ -5,8 +5,8 @@
 #           server up and listening
 #   read    INSTANCE PID WORKERS DEVICE SPLIT LABEL       one snapshot
 #   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER SPLIT PROTOCOL PORT_HEX SERVER...
-#           prepare, and a watcher in the background: waits for traffic, snapshot, waits, snapshot
-#   window  INSTANCE SECONDS                              what the watcher saw, once it has ended
+#           prepare; says "=== ready" when it stands by; waits for traffic, snapshot, waits, snapshot,
+#           and says what it saw. In a stream the server has ended then, as after rest
 #   rest    INSTANCE                                      server ended; the counters stay for the next
 #   finish  INSTANCE                                      server ended, counters removed
 #
@@ -21,7 +21,6 @@ T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
 RUN=/run/kvmlab-meters
 LISTEN_SEC=15
-TAIL_SEC=5
 export LC_ALL=C
 action=$1
 name=$2
@@ -139,7 +138,7 @@ end_traffic() { # the server and what watched its traffic; the counters stay
     cleanup_server $RUN/$name.pid
     echo "=== server"
     tail -n 40 $RUN/$name.log 2>/dev/null
-    rm -f $RUN/$name.log $RUN/$name.lock $RUN/$name.begin* $RUN/$name.end*
+    rm -f $RUN/$name.log $RUN/$name.begin* $RUN/$name.end*
 }
 
 listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
@@ -242,8 +241,21 @@ watch() { # the window inside the traffic
     # question while packets flow costs CPU time of the VM and of the host.
     case $split:$protocol in
         none:* | *:none) ;;
-        *) timeout $TAIL_SEC tail --pid=$server -s 0.05 -f /dev/null ;;
+        *) wait $server ;;
     esac
+}
+
+tell() { # what was seen; where the server has ended, as in a stream, what it said
+    if [ -s $RUN/$name.end ]; then
+        for label in begin end; do
+            echo "=== snapshot $label"
+            cat $RUN/$name.$label
+        done
+    else
+        echo "=== no traffic"
+    fi
+    [ -d /proc/$server ] || end_traffic
+    echo "=== end"
 }
 
 case $action in
@@ -289,22 +301,16 @@ prepare | watch)
     if [ $action = watch ]; then
         entered
         first=$rx sent=$tx
-        exec 6> $RUN/$name.lock
-        flock 6
-        # By exec: redirecting the call would keep a copy of the caller's output open, and the
-        # caller waits for the end of that.
-        (
-            exec > /dev/null < /dev/null 2>&1
-            stand_by begin
-            at_begin=$reader
-            stand_by end
-            at_end=$reader
-            read -r itself _ < /proc/self/stat
-            echo $itself $at_begin $at_end > $RUN/$name.watcher
-            watch
-        ) &
-        deadline $LISTEN_SEC
-        until [ -s $RUN/$name.watcher ] || passed; do sleep 0.02; done
+        stand_by begin
+        at_begin=$reader
+        stand_by end
+        at_end=$reader
+        echo $$ $at_begin $at_end > $RUN/$name.watcher
+        echo "=== ready"
+        watch
+        rm -f $RUN/$name.watcher
+        tell
+        exit 0
     fi
     echo "=== ready"
     ;;
@@ -319,16 +325,6 @@ read)
     chrt -f -p 1 $$ 2>/dev/null # as in stand_by
     (snapshot) < /proc/$server/net/dev
     echo "=== end"
-    ;;
-window)
-    # The watcher holds the lock while it lives: waiting for it costs the host nothing.
-    flock -w "$1" $RUN/$name.lock true
-    [ -s $RUN/$name.end ] || { echo "=== no traffic"; exit; }
-    for label in begin end; do
-        echo "=== snapshot $label"
-        cat $RUN/$name.$label
-        echo "=== end"
-    done
     ;;
 rest)
     end_traffic
