@@ -123,7 +123,7 @@ class Meters:
 
         With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
         once traffic comes. In a ``stream`` the VM's own time is summed exactly; each entry to
-        the VM then costs the host a microsecond of virtual time more, which a round trip feels.
+        the VM then costs an emulated host 3.5 µs more, which a round trip feels.
         With ``full``, QEMU's system calls are counted in it too, and under the virtual clock
         everybody's time is summed: a stream is then some percent slower. In a round trip system
         calls are counted always.

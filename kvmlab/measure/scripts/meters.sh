@@ -163,7 +163,7 @@ packets() { # sets $rx and $tx from the counters of $device; false while the dev
 
 entered() { # waits until the server, started a moment ago, is in the peer's namespace
     deadline $LISTEN_SEC
-    until packets || passed; do sleep 0.05; done
+    until packets || passed; do sleep 0.02; done
 }
 
 deadline() { # $1: whole seconds from now
@@ -296,7 +296,7 @@ prepare | watch)
             cat $RUN/$name.log
             exit 4
         fi
-        sleep 0.05
+        sleep 0.02
     done
     if [ $action = watch ]; then
         entered
