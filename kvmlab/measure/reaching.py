@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from kvmlab.domain import TestVM
     from kvmlab.hosts import Host
 
-# The first ones may be lost while both ends learn each other's MAC.
-_PING = ("ping", "-n", "-q", "-c", "3", "-i", "0.3", "-W", "1")
+# One answer ends it. The first echoes may be lost while both ends learn each other's MAC.
+_PING = ("ping", "-n", "-q", "-c", "1", "-i", "0.3", "-w", "2")
 _PING_SEC = 15
 
 
 def reach(host: Host, vm: TestVM, nic: Nic, *, host_end: str, vm_mac: str) -> Reach:
-    """Ping from the VM to the peer, from the VM to the host, and from the host to the VM.
+    """Ping from the VM to the peer, from the VM to the host, and from the host to the VM, at once.
 
     Host and VM have their addresses of `kvmlab.changes.meeting`. One answer is enough.
 
     Raises:
         HostError, DomainError: host or VM do not answer at all.
     """
-    deadline_sec = patience(host, _PING_SEC)
-
-    def from_vm(address: str) -> bool:
-        done = vm.agent.run((*_PING, address), timeout_sec=deadline_sec, check=False)
-        return done.returncode == 0
-
+    agent, deadline_sec = vm.agent, patience(host, _PING_SEC)
     host_ip, vm_ip = (one.partition("/")[0] for one in (HOST_ADDRESS, VM_ADDRESS))
-    to_peer, to_host = from_vm(nic.peer_ip), from_vm(host_ip)
+    from_vm = [(*_PING, nic.peer_ip), (*_PING, host_ip)]
+    handles = [agent.start(argv) for argv in from_vm]
     back = host.run((*_PING, vm_ip), timeout_sec=deadline_sec, check=False)
+    to_peer, to_host = (
+        agent.wait(handle, argv, timeout_sec=deadline_sec, check=False).returncode == 0
+        for handle, argv in zip(handles, from_vm, strict=True)
+    )
     return Reach(
         label=nic.label,
         host_end=host_end,
