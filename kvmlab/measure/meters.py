@@ -65,15 +65,14 @@ class Watch:
 class Meters:
     """Counters around trials, a server around each; a context manager that takes them away again.
 
-    Counters are set with the first trial and stay for the others: a trial is the difference of two
-    readings, and to set and remove them costs the host more than the rest of what surrounds it.
+    Counters are set with the first trial and stay for the others, also for those of another card of
+    the same VM (:meth:`turn_to`): a trial is the difference of two readings, and to set and remove
+    them costs the host more than the rest of what surrounds it.
     """
 
     def __init__(self, subject: Subject) -> None:
         self._host = subject.host
-        self._threads = subject.threads
-        self._wire = wire_of(subject.host, subject.nic)
-        self._nic = subject.nic
+        self.turn_to(subject)
         self._name = f"kvmlab-{secrets.token_hex(4)}"
         self._open = False
         self._watch_sec = 0.0
@@ -81,6 +80,12 @@ class Meters:
         self._resting = True
         self._split = "none"
         self.server_log = ""
+
+    def turn_to(self, subject: Subject) -> None:
+        """What is prepared from now on is of this interface of the same VM."""
+        self._threads = subject.threads
+        self._wire = wire_of(subject.host, subject.nic)
+        self._nic = subject.nic
 
     @property
     def roles(self) -> Roles:
@@ -132,7 +137,7 @@ class Meters:
             MeasureError: the kernel's tracing or the server cannot be used; the message says why.
         """
         tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
-        self._open, self._resting = True, False
+        self._open, self._resting, self.server_log = True, False, ""
         self._split = self._detail(full) if stream else "none"
         if self.peer_is_elsewhere:
             server, listens, port = holder(_HELD_SEC), "none", 0

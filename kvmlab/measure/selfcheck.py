@@ -18,20 +18,23 @@ _CONFIG_SPACE = "/sys/bus/pci/devices/0000:00:00.0/config"
 _MUST_COUNT = ("vm_exits", "userspace_exits", "context_switches", "cpu_us")
 
 
-def self_check(subject: Subject, meters: Meters | None = None) -> dict[str, Any]:
+def self_check(
+    subject: Subject, meters: Meters | None = None, *, full: bool = True
+) -> dict[str, Any]:
     """Provoke exits, exits to QEMU, context switches, CPU time and packets, and see them counted.
 
     The VM sends a few echoes to the peer and reads a PCI device's configuration space, which only
-    QEMU can answer. Returns what each counter saw, for the result's metadata.
+    QEMU can answer. Returns what each counter saw, for the result's metadata. ``full`` as in
+    `Meters.prepare`: counters set as the first stream will have them need not be set twice.
 
     Raises:
         MeasureError: a counter stayed at zero, so a zero of it in a trial would mean nothing.
     """
     if meters is None:
         with Meters(subject) as own:
-            return self_check(subject, own)
+            return self_check(subject, own, full=full)
     host, agent = subject.host, subject.vm.agent
-    meters.prepare(holder(120), "none", 0)
+    meters.prepare(holder(120), "none", 0, full=full)
     begin = meters.read("begin")
     timeout_sec = patience(host, 15)
     agent.run(("wc", "-c", _CONFIG_SPACE), timeout_sec=timeout_sec)

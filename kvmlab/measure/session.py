@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.errors import UsageError
+from kvmlab.measure.counting import Counting
 from kvmlab.measure.flagging import flagged
 from kvmlab.measure.metadata import guest_metadata, host_metadata
-from kvmlab.measure.meters import Meters
-from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.stopping import Stopping
-from kvmlab.measure.subject import Subject
 from kvmlab.measure.tracing import trace_path
 from kvmlab.measure.trial import run_trial
-from kvmlab.measure.uncounted import is_counted
 from kvmlab.measure.workloads import workload
 from kvmlab.results import Journal, Path, Raw, Result, Trial
 
@@ -27,6 +24,8 @@ if TYPE_CHECKING:
     from kvmlab.changes import Nic
     from kvmlab.domain import TestVM
     from kvmlab.hosts import Host
+    from kvmlab.measure.meters import Meters
+    from kvmlab.measure.subject import Subject
 
 Apply = Callable[[], AbstractContextManager["Nic"]]
 """Applies a scheme for the length of a ``with`` block, and hands over the VM's interface."""
@@ -83,17 +82,16 @@ class _Gathering:
         self._raw: list[Raw] = []
         self._path: Path | None = None
 
-    def first_look(self, subject: Subject, meters: Meters, steps: _Steps) -> None:
-        """Once for each scheme: metadata, the counters' proof, the path of a packet."""
+    def first_look(self, subject: Subject, proof: dict[str, Any], steps: _Steps) -> None:
+        """Once for each scheme: metadata, with the counters' proof, and the path of a packet."""
         nic, threads = subject.nic, subject.threads
         self._nic = nic
-        steps.now(f"{nic.label}: proving the counters")
         self._meta = {
             "settings": self._settings.to_dict(),
             "nic": nic.to_dict(),
             "host": host_metadata(self._host, threads),
             "guest": guest_metadata(self._host, self._vm, nic),
-            "self_check": self_check(subject, meters) if is_counted(subject) else {},
+            "self_check": proof,
         }
         if self._settings.trace_path:
             steps.now(f"{nic.label}: following one packet")
@@ -103,16 +101,22 @@ class _Gathering:
             self._journal.begin(self._number, self.result())
 
     def round(
-        self, nic: Nic, number: int, block: int, workloads: Sequence[str], steps: _Steps
+        self,
+        nic: Nic,
+        counting: Counting,
+        number: int,
+        block: int,
+        workloads: Sequence[str],
+        steps: _Steps,
     ) -> None:
         """One trial of each workload, after a first look where there was none yet."""
-        subject = Subject(self._host, self._vm, nic, self._vm.threads())
-        with Meters(subject) as meters:
-            if self._nic is None:
-                self.first_look(subject, meters, steps)
-            for name in workloads:
-                steps.now(f"{nic.label}: {name}, trial {number}{steps.of}")
-                self._trial(subject, meters, name, number, block)
+        subject, meters = counting.turn_to(nic)
+        if self._nic is None:
+            steps.now(f"{nic.label}: proving the counters")
+            self.first_look(subject, counting.proof(subject, meters), steps)
+        for name in workloads:
+            steps.now(f"{nic.label}: {name}, trial {number}{steps.of}")
+            self._trial(subject, meters, name, number, block)
 
     def _trial(self, subject: Subject, meters: Meters, name: str, number: int, block: int) -> None:
         work = workload(name, self._settings, subject.nic.peer_ip)
@@ -166,11 +170,12 @@ def measure(
     stopping = Stopping(trials, host.clock)
     steps = _Steps(trials, 1, stopping.least, progress)
     gathering = _Gathering(host, vm, trials, journal)
-    for number in itertools.count(1):
-        workloads = stopping.going_on(lambda name: [gathering.found(name)])
-        if not workloads:
-            break
-        gathering.round(nic, number, number, workloads, steps)
+    with Counting(host, vm, full=trials.full_costs) as counting:
+        for number in itertools.count(1):
+            workloads = stopping.going_on(lambda name: [gathering.found(name)])
+            if not workloads:
+                break
+            gathering.round(nic, counting, number, number, workloads, steps)
     steps.end()
     return gathering.result(ended=stopping.to_dict())
 
@@ -206,15 +211,16 @@ def interleaved(
         name: _Gathering(host, vm, trials, journal, place) for place, name in enumerate(schemes)
     }
     order: list[str] = []
-    for number, names in enumerate(turns(tuple(schemes), trials.seed), start=1):
-        workloads = stopping.going_on(lambda work: [one.found(work) for one in gathered.values()])
-        if not workloads:
-            break
-        for name in names:
-            order.append(name)
-            steps.now(f"{name}: applying")
-            with schemes[name]() as nic:
-                gathered[name].round(nic, number, len(order), workloads, steps)
+    with Counting(host, vm, full=trials.full_costs) as counting:
+        for number, names in enumerate(turns(tuple(schemes), trials.seed), start=1):
+            workloads = stopping.going_on(lambda work: [g.found(work) for g in gathered.values()])
+            if not workloads:
+                break
+            for name in names:
+                order.append(name)
+                steps.now(f"{name}: applying")
+                with schemes[name]() as nic:
+                    gathered[name].round(nic, counting, number, len(order), workloads, steps)
     steps.end()
     ended = stopping.to_dict()
     return tuple(one.result(order=order, ended=ended) for one in gathered.values())

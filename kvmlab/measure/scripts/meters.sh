@@ -6,7 +6,7 @@
 #   read    INSTANCE PID WORKERS DEVICE SPLIT LABEL       one snapshot
 #   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER SPLIT PROTOCOL PORT_HEX SERVER...
 #           prepare; says "=== ready" when it stands by; waits for traffic, snapshot, waits, snapshot,
-#           and says what it saw. In a stream the server has ended then, as after rest
+#           and says what it saw. Where no client needs the server any more it has ended, as after rest
 #   rest    INSTANCE                                      server ended; the counters stay for the next
 #   finish  INSTANCE                                      server ended, counters removed
 #
@@ -82,12 +82,15 @@ set_softirqs() { # anew for each trial: programs come and go, and each takes a p
     return 0
 }
 
+# To set or remove a trigger costs an emulated host 60 ms of waiting, so only what differs is done.
 set_split() { # what differs from trial to trial, unless it is as it was
-    before=
-    [ ! -f $RUN/$name.split ] || read -r before < $RUN/$name.split
-    [ "$before" != "$split" ] || return 0
-    echo $split > $RUN/$name.split
-    set_exits && set_syscalls
+    before= watched=
+    [ ! -f $RUN/$name.split ] || read -r before watched < $RUN/$name.split
+    set -- /proc/$pid/task/*
+    [ "$before" = "$split" ] || set_exits || return
+    # Threads come and go with the VM's cards.
+    [ "$before $watched" = "$split $*" ] || set_syscalls "$@" || return
+    echo "$split $*" > $RUN/$name.split
 }
 
 set_exits() { # with their moments where somebody asks for them and the kernel can sum
@@ -106,11 +109,11 @@ counts_syscalls() {
     [ "$split" != guest ] && [ -e $SYSCALLS/trigger ]
 }
 
-set_syscalls() { # those of all threads of QEMU; a kernel may have been built without
+set_syscalls() { # $@: all threads of QEMU, in /proc; a kernel may have been built without
     remove_trigger $SYSCALLS/trigger
     counts_syscalls || return 0
     threads=
-    for thread in /proc/$pid/task/*; do
+    for thread; do
         threads="$threads${threads:+ || }common_pid == ${thread##*/}"
     done
     count_by id $SYSCALLS "$threads"
@@ -130,7 +133,7 @@ set_counters() {
     count_by reason,errno $P/events/kvm/kvm_userspace_exit "$filter" &&
         count_by vector $P/events/kvm/kvm_inj_virq "$filter" ||
         { echo "=== no triggers"; cat $P/error_log; exit 3; }
-    echo /proc/$pid/task/* > $RUN/$name.threads
+    echo "$pid $filter" > $RUN/$name.counted
 }
 
 end_traffic() { # the server and what watched its traffic; the counters stay
@@ -254,7 +257,8 @@ tell() { # what was seen; where the server has ended, as in a stream, what it sa
     else
         echo "=== no traffic"
     fi
-    [ -d /proc/$server ] || end_traffic
+    # What only holds the namespace has no client that needs it.
+    [ "$protocol" != none ] && [ -d /proc/$server ] || end_traffic
     echo "=== end"
 }
 
@@ -276,12 +280,13 @@ prepare | watch)
     port=$4
     shift 4
     mkdir -p -m 700 $RUN
-    # The counters of the trial before go on, as long as they are of the same threads.
+    # The counters of the trial before go on, as long as they are of the same virtual CPUs.
     if [ -d $I ]; then
-        read -r counted < $RUN/$name.threads
-        if [ "$counted" != "$(echo /proc/$pid/task/*)" ]; then
+        read -r counted < $RUN/$name.counted
+        if [ "$counted" != "$pid $filter" ]; then
             remove_instance $I
             remove_instance $P
+            rm -f $RUN/$name.split
         fi
     fi
     [ -d $I ] || set_counters
@@ -333,7 +338,7 @@ finish)
     end_traffic
     remove_instance $I
     remove_instance $P
-    rm -f $RUN/$name.threads $RUN/$name.split
+    rm -f $RUN/$name.counted $RUN/$name.split
     for left in $I $P; do [ ! -d $left ] || { echo "=== left behind $left"; exit 5; }; done
     ;;
 esac
