@@ -82,13 +82,7 @@ def run_trial(
         with Meters(subject) as own:
             return run_trial(subject, work, trials, number=number, block=block, meters=own)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    missed = 0
-    found = _attempt(subject, meters, work, trials)
-    while found.window is None or not found.window.packets:
-        missed += 1
-        if missed == _ATTEMPTS:
-            raise _unseen(meters, work, found)
-        found = _attempt(subject, meters, work, trials)
+    found, counted, missed = _seen(subject, meters, work, trials)
     raw = _raw(work, number, found)
     again = (f"repeated: {missed} attempt(s) missed the traffic",) if missed else ()
     trial = Trial(
@@ -97,13 +91,24 @@ def run_trial(
         block=block,
         metrics=(*found.counted, *_read(work, found.client, raw), *busiest(found.shares)),
         costs=found.spent,
-        window=found.window,
+        window=counted,
         started=started,
         flags=(*again, *found.flags),
         shares=found.shares,
         conditions=found.conditions,
     )
     return trial, raw
+
+
+def _seen(
+    subject: Subject, meters: Meters, work: Workload, trials: Trials
+) -> tuple[_Attempt, Window, int]:
+    """The first attempt whose window has packets in it, and how many had none before."""
+    for missed in range(_ATTEMPTS):
+        found = _attempt(subject, meters, work, trials)
+        if found.window is not None and found.window.packets:
+            return found, found.window, missed
+    raise _unseen(meters, work, found)
 
 
 def _unseen(meters: Meters, work: Workload, found: _Attempt) -> MeasureError:
@@ -119,7 +124,6 @@ def _unseen(meters: Meters, work: Workload, found: _Attempt) -> MeasureError:
 
 
 def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -> _Attempt:
-    agent = subject.vm.agent
     around = Surroundings(subject.host)
     cable = wire_of(subject.host, subject.nic)
     with PeerServer(subject.host, cable, work) as there:
@@ -133,32 +137,20 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
         )
         queues = read_queues(subject)
         began_sec = monotonic()
-        handle = agent.start(work.client)
-        found = meters.window()
-        deadline_sec = patience(subject.host, trials.total_sec + SPARE_SEC)
-        try:
-            client = agent.wait(handle, work.client, timeout_sec=deadline_sec, check=False)
-            if client.returncode not in work.accepted:
-                raise GuestCommandFailed(client)
-        except (GuestCommandFailed, CommandFailed) as error:
-            raise MeasureError(
-                f"The client of the workload `{work.name}` failed in {subject.vm.name}.",
-                todo=_peer_hint(cable, work),
-                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
-            ) from error
+        client, found = _client(subject, meters, work, trials)
         took = Condition("client_sec", _OURS, monotonic() - began_sec, "s")
         around.ended()
         then = read_queues(subject)
         meters.rest()
     server_log = there.log or meters.server_log
     if found is None:
-        return _Attempt(client.stdout, server_log, None, ())
+        return _Attempt(client, server_log, None, ())
     everything = costs(*found, meters.roles, meters.interrupt_devices)
     spent = _told(work, everything)
     counted = window(*found, meters.device, meters.counted_at)
     others = Condition("others_cpu_percent", HOST, others_percent(*found, spent), "%")
     return _Attempt(
-        client.stdout,
+        client,
         server_log,
         counted,
         (*spent, *around.costs),
@@ -169,6 +161,33 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
         _shares(subject, found, queues, then),
         (took, others, *_idle(found, everything), *around.conditions),
     )
+
+
+def _client(
+    subject: Subject, meters: Meters, work: Workload, trials: Trials
+) -> tuple[str, tuple[Snapshot, Snapshot] | None]:
+    """Run the client: what it printed, and the snapshots of the window inside its traffic."""
+    agent = subject.vm.agent
+    handle = agent.start(work.client)
+    found = meters.window()
+    try:
+        client = agent.wait(
+            handle,
+            work.client,
+            timeout_sec=patience(subject.host, trials.total_sec + SPARE_SEC),
+            check=False,
+            # A stream's server has ended with the client. Others go on for a moment in peace.
+            quiet_sec=0.0 if work.listens == "tcp" or found is None else _TAIL_SEC,
+        )
+        if client.returncode not in work.accepted:
+            raise GuestCommandFailed(client)
+    except (GuestCommandFailed, CommandFailed) as error:
+        raise MeasureError(
+            f"The client of the workload `{work.name}` failed in {subject.vm.name}.",
+            todo=_peer_hint(wire_of(subject.host, subject.nic), work),
+            evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
+        ) from error
+    return client.stdout, found
 
 
 def _idle(found: tuple[Snapshot, Snapshot], everything: tuple[Cost, ...]) -> tuple[Condition, ...]:
