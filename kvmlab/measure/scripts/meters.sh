@@ -179,9 +179,9 @@ passed() {
     [ ${now%.*} -ge $end ]
 }
 
-snapshot() { # standard input: the counters of the namespace. Replaces this shell.
-    # Of a pair of events the one that ends first: see kvmlab/measure/split.py.
-    set -- $I/per_cpu/cpu0/stats $I/events/kvm/kvm_exit/hist
+snapshot() { # $1: what to read first, if anything; standard input: the counters of the namespace.
+    # Replaces this shell. Of a pair of events the one that ends first: see kvmlab/measure/split.py.
+    set -- "$@" $I/per_cpu/cpu0/stats $I/events/kvm/kvm_exit/hist
     [ "$split" = none ] || set -- "$@" $I/events/kvm/kvm_entry/hist
     set -- "$@" $P/events/kvm/kvm_userspace_exit/hist $P/events/kvm/kvm_inj_virq/hist
     ! counts_syscalls || set -- "$@" $SYSCALLS/hist
@@ -211,8 +211,13 @@ snapshot() { # standard input: the counters of the namespace. Replaces this shel
 stand_by() { # $1: label; sets $reader
     mkfifo $RUN/$name.$1.go
     (
-        read -r _ < $RUN/$name.$1.go
-        snapshot
+        if [ "$split" = all ]; then
+            # The server's threads come with the traffic.
+            read -r _ < $RUN/$name.$1.go
+            snapshot
+        fi
+        # A program that waits at its first file is started already.
+        snapshot $RUN/$name.$1.go
     ) < /proc/$server/net/dev > $RUN/$name.$1 &
     reader=$!
     # In one go: a snapshot that others interrupt is of several moments. Where that is refused it
