@@ -16,7 +16,7 @@ echo "kvmlab: configuring QEMU"
 ../configure --target-list=x86_64-softmmu --without-default-features --without-default-devices \
     --with-devices-x86_64=kvmlab --enable-tcg --enable-slirp --enable-fdt=system --disable-docs \
     --disable-tools --disable-guest-agent --disable-werror --disable-install-blobs \
-    --disable-debug-info --with-pkgversion="$(dpkg-parsechangelog -l ../debian/changelog -S Version) with kvmlab's SVM cure" \
+    --disable-debug-info --with-pkgversion="$(dpkg-parsechangelog -l ../debian/changelog -S Version) with kvmlab's cures" \
     >/tmp/configure.log 2>&1 || { tail -n 20 /tmp/configure.log; exit 1; }
 # Of some 1,300 lines every hundredth is told. What ninja ends with is asked of the program itself.
 ninja qemu-system-x86_64 2>&1 | sed -u -E '

@@ -1,10 +1,16 @@
-"""Two changes to QEMU, made by rule in the source tree given as argument.
+"""Three changes to QEMU, made by rule in the source tree given as argument.
 
-**The cure.** `helper_vmrun` delivers an injected interrupt itself by `do_interrupt_x86_hardirq()`,
-after it has stored the vector in `cs->exception_index`, and leaves the vector there. The next time
-the CPU's loop stops because its instruction budget is used up (`-icount`), the stale vector is
-delivered a second time, into code that runs with interrupts off. The cure clears the index, as
-every other caller does. Docs: docs/qemu-svm-event-injection.md.
+**Interrupts once.** `helper_vmrun` delivers an injected interrupt itself, by
+`do_interrupt_x86_hardirq()`, after it has stored the vector in `cs->exception_index`, and leaves the
+vector there. The next time the CPU's loop stops because its instruction budget is used up
+(`-icount`), the stale vector is delivered a second time, into code that runs with interrupts off.
+The cure clears the index, as every other caller does. Docs: docs/qemu-svm-event-injection.md.
+
+**A CPU's flags are its own.** `cpu_clear_ignne` changes `hflags2` of the first CPU, from the thread
+of whichever CPU loads floating-point state, so at every context switch. Where each CPU has a thread
+of its own, a change that the first CPU makes meanwhile is lost now and then; where that is the end
+of nested paging after a VM exit, the hypervisor's own state is stored as the VM's. The cure writes
+only where there is something to clear. Docs: docs/qemu-svm-lost-flags.md.
 
 **Short waits.** While no CPU has anything to do, `-icount sleep=on` lets the virtual clock follow
 the real one until the next timer. How long QEMU then really slept depends on what else the machine
@@ -24,6 +30,10 @@ CALL = re.compile(
     r"(?P<rest>(?:(?!case )[^\n]*\n)*?\s+break;\n)"
 )
 LINE = "cs->exception_index = -1;"
+CLEAR = re.compile(
+    r"(void cpu_clear_ignne\(void\)\n\{\n(?:[^}\n]*\n)*?)"
+    r"(?P<indent> +)(?P<write>env->hflags2 &= ~HF2_IGNNE_MASK;\n)(?P<rest>\})"
+)
 # Of the two places that ask for the option, the one that has a wait at hand.
 WAIT = re.compile(r"(if \(deadline > 0\) \{(?:(?!if \()[^;])*?if \()!icount_sleep\)")
 
@@ -51,6 +61,18 @@ def cure_svm() -> None:
     print(f"kvmlab: cured {path.name}", file=sys.stderr)
 
 
+def write_own_flags() -> None:
+    """Leave the first CPU's flags alone where they are as they should be."""
+    path = only("target/i386/tcg/*/fpu_helper.c")
+    text = path.read_text()
+    asked = r"\g<1>\g<indent>if (env->hflags2 & HF2_IGNNE_MASK) {\n"
+    changed, count = CLEAR.subn(rf"{asked}\g<indent>    \g<write>\g<indent>}}\n\g<rest>", text)
+    if count != 1:
+        sys.exit("kvmlab: fpu_helper.c has changed; the place of the cure was not found")
+    path.write_text(changed)
+    print(f"kvmlab: cured {path.name}", file=sys.stderr)
+
+
 def skip_short_waits() -> None:
     """Let the virtual clock jump to a timer that is near."""
     path = only("accel/tcg/icount-common.c")
@@ -63,4 +85,5 @@ def skip_short_waits() -> None:
 
 
 cure_svm()
+write_own_flags()
 skip_short_waits()
