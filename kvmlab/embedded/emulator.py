@@ -1,9 +1,9 @@
 """The QEMU for emulation: built from Debian's source package with two defects cured.
 
 Stock QEMU hangs a test VM, soon under ``-icount`` (docs/qemu-svm-event-injection.md) and now and
-then without it (docs/qemu-svm-lost-flags.md). The build happens inside a root file system of its own, so that
-it needs no compiler of this machine and no root; the result brings its loader, libraries and
-firmware and runs wherever the image's QEMU runs.
+then without it (docs/qemu-svm-lost-flags.md). The build happens inside a root file system of its
+own, so that it needs no compiler of this machine and no root; the result brings its loader,
+libraries and firmware and runs wherever the image's QEMU runs.
 """
 
 from __future__ import annotations

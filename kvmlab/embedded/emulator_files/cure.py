@@ -1,8 +1,8 @@
 """Three changes to QEMU, made by rule in the source tree given as argument.
 
 **Interrupts once.** `helper_vmrun` delivers an injected interrupt itself, by
-`do_interrupt_x86_hardirq()`, after it has stored the vector in `cs->exception_index`, and leaves the
-vector there. The next time the CPU's loop stops because its instruction budget is used up
+`do_interrupt_x86_hardirq()`, after it has stored the vector in `cs->exception_index`, and leaves
+the vector there. The next time the CPU's loop stops because its instruction budget is used up
 (`-icount`), the stale vector is delivered a second time, into code that runs with interrupts off.
 The cure clears the index, as every other caller does. Docs: docs/qemu-svm-event-injection.md.
 
