@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kvmlab.errors import CommandFailed, GuestCommandFailed, KvmlabError, MeasureError
+from kvmlab.errors import (
+    CommandFailed,
+    GuestCommandFailed,
+    KvmlabError,
+    MeasureError,
+    OutputError,
+)
 from kvmlab.measure.machine_load import HOST, Surroundings
 from kvmlab.measure.meters import Meters, Watch, patience, wire_of
 from kvmlab.measure.queues import (
@@ -69,11 +75,12 @@ def run_trial(
     length of the trial and takes another; then the client's end is awaited, and server and
     counters are removed, whatever happened.
 
-    On a host so busy that the traffic was over before the window opened, the trial is repeated,
-    and flagged.
+    Where the traffic was over before the window opened (a very busy host), or the client's report
+    came cut short, the trial is repeated, and flagged.
 
     Raises:
         MeasureError: no traffic came, the client failed, or something stayed behind.
+        OutputError: the client's report could not be understood, however often.
         HostError, DomainError: host or VM do not answer.
     """
     if not is_counted(subject):
@@ -82,14 +89,14 @@ def run_trial(
         with Meters(subject) as own:
             return run_trial(subject, work, trials, number=number, block=block, meters=own)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    found, counted, missed = _seen(subject, meters, work, trials)
+    found, counted, repeated = _seen(subject, meters, work, trials)
     raw = _raw(work, number, found)
-    again = (f"repeated: {missed} attempt(s) missed the traffic",) if missed else ()
+    again = (f"repeated: {', '.join(repeated)}",) if repeated else ()
     trial = Trial(
         workload=work.name,
         number=number,
         block=block,
-        metrics=(*found.counted, *_read(work, found.client, raw), *busiest(found.shares)),
+        metrics=(*found.counted, *_read(work, found), *busiest(found.shares)),
         costs=found.spent,
         window=counted,
         started=started,
@@ -102,13 +109,25 @@ def run_trial(
 
 def _seen(
     subject: Subject, meters: Meters, work: Workload, trials: Trials
-) -> tuple[_Attempt, Window, int]:
-    """The first attempt whose window has packets in it, and how many had none before."""
-    for missed in range(_ATTEMPTS):
+) -> tuple[_Attempt, Window, list[str]]:
+    """The first attempt that saw its traffic and a whole report, and why others were none."""
+    repeated: list[str] = []
+    while True:
         found = _attempt(subject, meters, work, trials)
-        if found.window is not None and found.window.packets:
-            return found, found.window, missed
-    raise _unseen(meters, work, found)
+        last = len(repeated) == _ATTEMPTS - 1
+        if found.window is None or not found.window.packets:
+            if last:
+                raise _unseen(meters, work, found)
+            repeated.append("an attempt missed the traffic")
+            continue
+        try:
+            _read(work, found)
+        except OutputError:
+            if last:
+                raise
+            repeated.append("the client's report came cut short")
+            continue
+        return found, found.window, repeated
 
 
 def _unseen(meters: Meters, work: Workload, found: _Attempt) -> MeasureError:
@@ -221,13 +240,12 @@ def _watch(trials: Trials) -> Watch:
     return Watch(trials.omitted_sec * _WARM_SHARE, max(trials.seconds - _TAIL_SEC, _LEAST_SEC))
 
 
-def _read(work: Workload, text: str, raw: tuple[Raw, ...]) -> tuple[Metric, ...]:
+def _read(work: Workload, found: _Attempt) -> tuple[Metric, ...]:
     try:
-        return work.read(text)
+        return work.read(found.client)
     except KvmlabError as error:
         # What the server said explains most of what a client could not.
-        server = "".join(item.text for item in raw[1:])
-        error.evidence = f"{error.evidence}\n{server[-1000:]}".strip()
+        error.evidence = f"{error.evidence}\n{found.server_log[-1000:]}".strip()
         raise
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from kvmlab.changes import Nic
-from kvmlab.errors import MeasureError
+from kvmlab.errors import MeasureError, OutputError
 from kvmlab.hosts import Host
 from kvmlab.lab import Lab
 from kvmlab.measure import Trials
@@ -168,6 +168,22 @@ def test_sizes_flows_and_load_are_those_of_the_name(lab: Lab, nic: Nic) -> None:
     assert loaded > alone
     assert result.summary("load_up_mbps").median > 1
     assert left_behind(lab.host) == ""
+
+
+def test_a_report_that_came_cut_short_means_another_attempt(subject: Subject) -> None:
+    work = workload("pps", TRIALS, subject.nic.peer_ip)
+    cut = (
+        'report=/run/report.json; "$@" >$report; [ ! -e /run/cut ] || exec cat $report; '
+        "touch /run/cut; head -c 1000 $report"
+    )
+    first = replace(work, client=("sh", "-c", cut, "sh", *work.client))
+    trial, raw = run_trial(subject, first, TRIALS, number=1, block=1)
+    assert trial.flags[0] == "repeated: the client's report came cut short"
+    assert json.loads(raw[0].text)["end"]
+    assert trial.metrics
+    always = replace(work, client=("sh", "-c", '"$@" | head -c 1000', "sh", *work.client))
+    with pytest.raises(OutputError, match="no complete JSON"):
+        run_trial(subject, always, TRIALS, number=2, block=2)
 
 
 def test_metadata_says_what_may_explain_a_figure(results: tuple[Result, Result]) -> None:
