@@ -32,7 +32,7 @@ CALL = re.compile(
 LINE = "cs->exception_index = -1;"
 CLEAR = re.compile(
     r"(void cpu_clear_ignne\(void\)\n\{\n(?:[^}\n]*\n)*?)"
-    r"(?P<indent> +)(?P<write>env->hflags2 &= ~HF2_IGNNE_MASK;\n)(?P<rest>\})"
+    r"(?P<indent> +)(?P<write>env->hflags2 &= ~(?P<flag>HF2_IGNNE_MASK);\n)\}"
 )
 # Of the two places that ask for the option, the one that has a wait at hand.
 WAIT = re.compile(r"(if \(deadline > 0\) \{(?:(?!if \()[^;])*?if \()!icount_sleep\)")
@@ -65,12 +65,17 @@ def write_own_flags() -> None:
     """Leave the first CPU's flags alone where they are as they should be."""
     path = only("target/i386/tcg/*/fpu_helper.c")
     text = path.read_text()
-    asked = r"\g<1>\g<indent>if (env->hflags2 & HF2_IGNNE_MASK) {\n"
-    changed, count = CLEAR.subn(rf"{asked}\g<indent>    \g<write>\g<indent>}}\n\g<rest>", text)
+    changed, count = CLEAR.subn(_asked_first, text)
     if count != 1:
         sys.exit("kvmlab: fpu_helper.c has changed; the place of the cure was not found")
     path.write_text(changed)
     print(f"kvmlab: cured {path.name}", file=sys.stderr)
+
+
+def _asked_first(match: re.Match[str]) -> str:
+    indent = match["indent"]
+    test = f"{indent}if (env->hflags2 & {match['flag']}) {{\n"
+    return f"{match[1]}{test}{indent}    {match['write']}{indent}}}\n}}"
 
 
 def skip_short_waits() -> None:
