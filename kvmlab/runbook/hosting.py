@@ -12,11 +12,13 @@ from typing import Self
 from kvmlab import embedded
 from kvmlab.changes import restore
 from kvmlab.clock import Clock
-from kvmlab.errors import EmbeddedError, HostError, RevertFailed
+from kvmlab.errors import EmbeddedError, HostBusy, HostError, RevertFailed
 from kvmlab.hosts import Host, open_host, parse_uri
 from kvmlab.lab import EMBEDDED, as_clock, connect, preparation
+from kvmlab.waiting import until
 
 Say = Callable[[str], None]
+_BUSY_SEC = 20.0
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,13 @@ class Hosting:
         if self._wanted is None:
             return ()
         try:
-            with self._door(self._wanted) as host:
-                return restore(host)
+            return self._restored(self._wanted)
+        except HostBusy as error:
+            raise RevertFailed(
+                f"{self._wanted.spec} was not put back in order: another lab works on it.",
+                todo=f"Run `kvmlab restore --host {self._wanted.spec}` when that one has ended.",
+                evidence=error.evidence,
+            ) from error
         except (HostError, EmbeddedError) as error:
             if self._wanted.spec == EMBEDDED:
                 # It cannot be reached, and ends with the run; the next one starts clean.
@@ -107,6 +114,29 @@ class Hosting:
                 todo=f"Run `kvmlab restore --host {self._wanted.spec}` when it answers again.",
                 evidence=str(error),
             ) from error
+
+    def _restored(self, wanted: Wanted) -> tuple[str, ...]:
+        """Wait a little for another lab that holds the host: it may be putting it back as well."""
+        busy = ""
+
+        def tried() -> list[tuple[str, ...]]:
+            nonlocal busy
+            try:
+                with self._door(wanted) as host:
+                    return [restore(host)]
+            except HostBusy as error:
+                busy = error.message
+                return []
+
+        (done,) = until(
+            tried,
+            timeout_sec=_BUSY_SEC,
+            every_sec=0.5,
+            what=f"The end of the other lab on {wanted.spec}",
+            error=HostBusy,
+            evidence=lambda: busy,
+        )
+        return done
 
     def close(self) -> None:
         """End the embedded host if it is this run's own."""
