@@ -58,12 +58,14 @@ class _Steps:
         self.of = "" if trials.until_percent is not None else f" of {trials.count}"
 
     def now(self, what: str) -> None:
+        """Tell the step that begins; more than were counted on make the whole longer."""
         self._total = max(self._total, self._done + 1)
         if self._tell is not None:
             self._tell(Progress(self._done, self._total, what))
         self._done += 1
 
     def end(self) -> None:
+        """Tell that all is done, also where fewer steps were needed."""
         if self._tell is not None:
             self._tell(Progress(self._total, self._total, "done"))
 

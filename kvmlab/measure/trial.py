@@ -76,7 +76,7 @@ def run_trial(
     counters are removed, whatever happened.
 
     Where the traffic was over before the window opened (a very busy host), or the client's report
-    came cut short, the trial is repeated, and flagged.
+    cannot be read (it came cut short), the trial is repeated, and flagged.
 
     Raises:
         MeasureError: no traffic came, the client failed, or something stayed behind.
@@ -89,14 +89,14 @@ def run_trial(
         with Meters(subject) as own:
             return run_trial(subject, work, trials, number=number, block=block, meters=own)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    found, counted, repeated = _seen(subject, meters, work, trials)
+    found, counted, metrics, repeated = _seen(subject, meters, work, trials)
     raw = _raw(work, number, found)
     again = (f"repeated: {', '.join(repeated)}",) if repeated else ()
     trial = Trial(
         workload=work.name,
         number=number,
         block=block,
-        metrics=(*found.counted, *_read(work, found), *busiest(found.shares)),
+        metrics=(*found.counted, *metrics, *busiest(found.shares)),
         costs=found.spent,
         window=counted,
         started=started,
@@ -109,8 +109,8 @@ def run_trial(
 
 def _seen(
     subject: Subject, meters: Meters, work: Workload, trials: Trials
-) -> tuple[_Attempt, Window, list[str]]:
-    """The first attempt that saw its traffic and a whole report, and why others were none."""
+) -> tuple[_Attempt, Window, tuple[Metric, ...], list[str]]:
+    """The first attempt that saw its traffic and whose report can be read; why others were none."""
     repeated: list[str] = []
     while True:
         found = _attempt(subject, meters, work, trials)
@@ -121,13 +121,11 @@ def _seen(
             repeated.append("an attempt missed the traffic")
             continue
         try:
-            _read(work, found)
+            return found, found.window, _read(work, found), repeated
         except OutputError:
             if last:
                 raise
-            repeated.append("the client's report came cut short")
-            continue
-        return found, found.window, repeated
+            repeated.append("the client's report could not be read")
 
 
 def _unseen(meters: Meters, work: Workload, found: _Attempt) -> MeasureError:

@@ -99,16 +99,16 @@ class Hosting:
             return ()
         try:
             return self._restored(self._wanted)
-        except HostBusy as error:
-            raise RevertFailed(
-                f"{self._wanted.spec} was not put back in order: another lab works on it.",
-                todo=f"Run `kvmlab restore --host {self._wanted.spec}` when that one has ended.",
-                evidence=error.evidence,
-            ) from error
         except (HostError, EmbeddedError) as error:
             if self._wanted.spec == EMBEDDED:
                 # It cannot be reached, and ends with the run; the next one starts clean.
                 return ()
+            if isinstance(error, HostBusy):
+                raise RevertFailed(
+                    f"{self._wanted.spec} was not put back in order: another lab works on it.",
+                    todo=f"Run `kvmlab restore --host {self._wanted.spec}` when it has ended.",
+                    evidence=error.evidence,
+                ) from error
             raise RevertFailed(
                 f"{self._wanted.spec} cannot be reached to put it back in order.",
                 todo=f"Run `kvmlab restore --host {self._wanted.spec}` when it answers again.",

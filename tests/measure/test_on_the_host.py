@@ -178,7 +178,7 @@ def test_a_report_that_came_cut_short_means_another_attempt(subject: Subject) ->
     )
     first = replace(work, client=("sh", "-c", cut, "sh", *work.client))
     trial, raw = run_trial(subject, first, TRIALS, number=1, block=1)
-    assert trial.flags[0] == "repeated: the client's report came cut short"
+    assert trial.flags[0] == "repeated: the client's report could not be read"
     assert json.loads(raw[0].text)["end"]
     assert trial.metrics
     always = replace(work, client=("sh", "-c", '"$@" | head -c 1000', "sh", *work.client))
