@@ -2,13 +2,11 @@
 
 The connection is an ssh child process that runs ``cat`` on the host and whose standard input is
 a pipe held by this process. Whichever way this process ends, the pipe closes, ``cat`` ends and
-ssh with it: no master outlives us. Every command, and libvirt, is a client of its socket; commands
-that are waited for share one shell there (`kvmlab.hosts.ssh_shell`).
+ssh with it: no master outlives us. Every command, and libvirt, is a client of its socket.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import shlex
 import subprocess
@@ -23,12 +21,10 @@ from kvmlab.errors import HostError, HostUnreachable
 from kvmlab.hosts.runner import TOOL_PATH, checked, with_root
 from kvmlab.hosts.runtime_dir import RuntimeDir
 from kvmlab.hosts.ssh_errors import ssh_error
-from kvmlab.hosts.ssh_shell import SshShell
 from kvmlab.hosts.target import SshTarget
 from kvmlab.process import Completed
 
 _HELLO: Final = "kvmlab-hello"
-_ENVIRONMENT: Final = ("env", "LC_ALL=C", f"PATH={TOOL_PATH}")
 _SSH_FAILED: Final = 255
 _USUAL_PORT: Final = 22
 
@@ -87,12 +83,8 @@ class SshRunner:
                 f"ssh could not be started: {error.strerror or error}.",
                 todo="Install the OpenSSH client (Debian: openssh-client).",
             ) from error
-        shell = (*self._client_argv(), target.address, shlex.join((*_ENVIRONMENT, "sh")))
-        self._shell = SshShell(
-            functools.partial(process.start, shell, host=self.name), name=self.name
-        )
         # Also runs when the interpreter ends without a close().
-        self._end = weakref.finalize(self, _end, self._master, self._directory, self._shell)
+        self._end = weakref.finalize(self, _end, self._master, self._directory)
         try:
             self.uid = self._greet(deadline_sec)
             self.wrapper = self._write_wrapper()
@@ -120,17 +112,14 @@ class SshRunner:
         may go on over there.
         """
         words = with_root(argv, root=root, uid=self.uid)
-        alone = self._through(words)
-        completed = self._shell.run(words, timeout_sec=timeout_sec, input_text=input_text)
-        if completed is None:
-            completed = process.run(
-                alone,
-                timeout_sec=timeout_sec,
-                input_text=input_text,
-                check=False,
-                host=self.name,
-                shown_as=words,
-            )
+        completed = process.run(
+            self._through(words),
+            timeout_sec=timeout_sec,
+            input_text=input_text,
+            check=False,
+            host=self.name,
+            shown_as=words,
+        )
         if completed.returncode == _SSH_FAILED:
             self._raise_if_lost(completed)
         return checked(completed, check=check)
@@ -148,7 +137,7 @@ class SshRunner:
                 todo="Open the host again.",
                 evidence=self._logged(),
             )
-        there = shlex.join((*_ENVIRONMENT, *words))
+        there = shlex.join(("env", "LC_ALL=C", f"PATH={TOOL_PATH}", *words))
         return (*self._client_argv(), self.target.address, there)
 
     def close(self) -> None:
@@ -278,8 +267,7 @@ def _ended_soon(master: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _end(master: subprocess.Popen[bytes], directory: RuntimeDir, shell: SshShell) -> None:
-    shell.close()
+def _end(master: subprocess.Popen[bytes], directory: RuntimeDir) -> None:
     for stream in (master.stdin, master.stdout):
         if stream is not None:
             stream.close()

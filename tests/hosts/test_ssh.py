@@ -18,7 +18,6 @@ import pytest
 from kvmlab.errors import CommandFailed, CommandTimeout, HostRefused, HostUnreachable
 from kvmlab.hosts import SshRunner, SshTarget, open_host, read_tree
 from kvmlab.hosts.runner import TOOL_PATH
-from kvmlab.hosts.ssh_shell import _request
 from kvmlab.waiting import until
 from tests.hosts.conftest import Server, free_port, make_key
 
@@ -81,50 +80,6 @@ def test_deadline(runner: SshRunner) -> None:
 def test_all_commands_share_one_connection(runner: SshRunner) -> None:
     command = ("sh", "-c", "echo $SSH_CONNECTION")
     assert len({runner.run(command, timeout_sec=SOON_SEC).stdout for _ in range(3)}) == 1
-
-
-def test_commands_share_one_shell_and_change_nothing_for_the_next(runner: SshRunner) -> None:
-    shells = {
-        runner.run(("sh", "-c", "cd /; umask 0; echo $PPID"), timeout_sec=SOON_SEC).stdout
-        for _ in range(3)
-    }
-    assert len(shells) == 1
-    assert runner.run(("exit",), timeout_sec=SOON_SEC, check=False).returncode == 127
-    assert runner.run(("sh", "-c", "echo $PPID"), timeout_sec=SOON_SEC).stdout in shells
-
-
-def test_a_long_command_holds_no_other_up(runner: SshRunner) -> None:
-    thread = threading.Thread(target=runner.run, args=(("sleep", "3"),), kwargs={"timeout_sec": 9})
-    thread.start()
-    started = time.monotonic()
-    assert runner.run(("echo", "here"), timeout_sec=SOON_SEC).stdout == "here\n"
-    assert time.monotonic() - started < 2
-    thread.join()
-
-
-@pytest.mark.parametrize("size", [10_000, 200_000])
-def test_input_and_output_of_any_length(runner: SshRunner, size: int) -> None:
-    text = "it's 100 % $HOME `id` \\ EOF\n" * (size // 27)
-    assert runner.run(("cat",), timeout_sec=20, input_text=text).stdout == text
-    half = runner.run(("sh", "-c", "cat >&2; printf end"), timeout_sec=20, input_text=text)
-    assert (half.stdout, half.stderr) == ("end", text)
-
-
-def test_a_shell_that_was_killed_is_started_anew(runner: SshRunner) -> None:
-    with pytest.raises(CommandFailed, match="exit code 255"):
-        runner.run(("sh", "-c", "kill -9 $PPID; sleep 1"), timeout_sec=SOON_SEC)
-    assert runner.run(("echo", "alive"), timeout_sec=SOON_SEC).stdout == "alive\n"
-
-
-def test_a_script_that_is_cut_off_on_its_way_is_not_begun(tmp_path: Path) -> None:
-    told = _request(("sh", "-s"), f"touch {tmp_path}/begun\n# and more\n", "END")
-    assert told is not None
-    for cut in (5, 20, 70, len(told)):
-        # Ended as a connection ends it.
-        subprocess.run(["sh"], input=told[:-cut], capture_output=True, check=False)
-        assert not (tmp_path / "begun").exists()
-    subprocess.run(["sh"], input=told, capture_output=True, check=True)
-    assert (tmp_path / "begun").exists()
 
 
 def test_close_ends_the_connection_and_leaves_nothing(server: Server, runtime: Path) -> None:
