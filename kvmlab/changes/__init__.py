@@ -1,6 +1,6 @@
 """Changes to a host: plans, steps with their undo, the journal, the guard. Nothing else writes."""
 
-from kvmlab.changes.change import Change
+from kvmlab.changes.change import Change, in_place
 from kvmlab.changes.channels import Channels, read_channels, set_channels
 from kvmlab.changes.guard import Refusal, check, protected_interfaces
 from kvmlab.changes.installing import ConfigFile, install, uninstall
@@ -39,6 +39,7 @@ __all__ = [
     "await_link_again",
     "check",
     "common_steps",
+    "in_place",
     "install",
     "keep_port",
     "leftovers",

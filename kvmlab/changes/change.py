@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -25,11 +25,22 @@ from kvmlab.facts import inspect
 if TYPE_CHECKING:
     from kvmlab.changes.plan import Plan
     from kvmlab.domain import TestVM
+    from kvmlab.hosts import Host
 
 #: Steps of the host that `prepared` holds, by the host's spec: plans inside find them made.
 held_steps: dict[str, tuple[Step, ...]] = {}
-#: How often this process has changed a host, by its spec: what was read before is out of date.
-times_changed: Counter[str] = Counter()
+_numbers = itertools.count(1)
+_in_place: dict[str, tuple[int, ...]] = {}
+
+
+def in_place(host: Host) -> tuple[int, ...]:
+    """The numbers of this process's changes of a host that are in place now, oldest first.
+
+    What was read of the host is out of date when they are others than then. A change that was
+    reverted as it should has left nothing: each undo is followed by a look whether it holds. One
+    that was not stays here.
+    """
+    return _in_place.get(host.spec, ())
 
 
 class MadeSteps:
@@ -44,6 +55,7 @@ class MadeSteps:
         self._made: list[tuple[int, Step]] = []
         self._journal: Journal | None = None
         self._lock = ExitStack()
+        self._number = 0
         self._found: guest.GuestInterface | None = None
         self.attach_sec = 0.0
         self.configure_sec = 0.0
@@ -67,7 +79,9 @@ class MadeSteps:
         self._host.must_allow_changes(f"the scheme {self._scheme}")
         self._lock.enter_context(locked(self._host, purpose=f"scheme {self._scheme}"))
         try:
-            settle_leftovers(self._host)
+            if settle_leftovers(self._host):
+                # What was read before is out of date, for good.
+                _in_place[self._host.spec] = (*in_place(self._host), next(_numbers))
             self._guard_again()
             hosts = [step for step in self._steps if isinstance(step, HostStep)]
             settings = host_steps.check_unchanged(hosts, self._host.runner)
@@ -76,7 +90,8 @@ class MadeSteps:
             self._lock.close()
             raise
         atexit.register(self.revert)
-        times_changed[self._host.spec] += 1
+        self._number = next(_numbers)
+        _in_place[self._host.spec] = (*in_place(self._host), self._number)
         try:
             self._make_steps(settings)
         except BaseException as error:
@@ -102,7 +117,6 @@ class MadeSteps:
             return
         with uninterrupted(), self._lock:
             atexit.unregister(self.revert)
-            times_changed[self._host.spec] += 1
             try:
                 again = hold_again(self._host)
                 elsewhere = again and journal.path.name in read_on_host(self._host).undone
@@ -117,6 +131,8 @@ class MadeSteps:
                 journal.abandon()
                 raise revert_failed(self._host, failed) from failed[0].error
             journal.finish()
+            left = tuple(number for number in in_place(self._host) if number != self._number)
+            _in_place[self._host.spec] = left
 
     def _make_steps(self, settings: dict[str, str | None]) -> None:
         numbered = list(enumerate(self._steps))

@@ -125,8 +125,10 @@ def restore(host: Host) -> tuple[str, ...]:
     return tuple(done)
 
 
-def settle_leftovers(host: Host) -> None:
+def settle_leftovers(host: Host) -> bool:
     """See that no run that died left something behind, before anything else is changed.
+
+    True where something was put back.
 
     The embedded host is nobody else's, and is brought back to its clean state after a run that
     died: its journal is then all that is left, and nobody need be asked.
@@ -136,8 +138,7 @@ def settle_leftovers(host: Host) -> None:
         OutputError: a journal is damaged, or of a newer kvmlab.
     """
     if host.kind is HostKind.EMBEDDED:
-        restore(host)
-        return
+        return bool(restore(host))
     for record in open_records(host):
         raise Refused(
             f"A run that died on {host.label} ({record.scheme}, process {record.pid}, "
@@ -145,6 +146,7 @@ def settle_leftovers(host: Host) -> None:
             rule="leftovers",
             todo=f"Put them back first: `kvmlab restore --host {host.spec}`.",
         )
+    return False
 
 
 def _restore_one(

@@ -88,7 +88,7 @@ class Lab(OpenHost):
             ChangeError: the address could not be given, or not taken away.
         """
         with self._watched():
-            return reached(self.host, self.vm, nic, guest_mac)
+            return reached(self.host, self.vm, nic, guest_mac, self._facts_now())
 
     def attempt(self, scheme: Scheme) -> Attempt:
         """The plan of a scheme, or why this host cannot do it: for what is to be refused."""
@@ -121,7 +121,7 @@ class Lab(OpenHost):
 
         with (
             self._watched(),
-            addressed(self.inspect(), self.wire, self.vm),
+            addressed(self._facts_now(), self.wire, self.vm),
             self._journal([LABEL], trials) as journal,
         ):
             result = measure_baseline(self.host, trials, journal=journal)

@@ -50,7 +50,7 @@ class OpenHost:
         self._way_in: SshGuest | None = None
         self._vm: TestVM | None = None
         self._facts: HostFacts | None = None
-        self._facts_after = 0
+        self._facts_with: tuple[int, ...] = ()
         self._closed = False
         atexit.register(self.close)
 
@@ -84,17 +84,20 @@ class OpenHost:
 
     @property
     def facts(self) -> HostFacts:
-        """The last inspection, or a new one where the lab has changed the host since."""
-        from kvmlab.changes.change import times_changed
+        """The last inspection, or a new one where other changes of the lab's are in place now."""
+        from kvmlab.changes import in_place
 
-        if self._facts is None or self._facts_after != times_changed[self.host.spec]:
+        if self._facts is None or self._facts_with != in_place(self.host):
             return self.inspect()
         return self._facts
 
+    def _facts_now(self) -> HostFacts:
+        """What `facts` are, read anew where others may have changed the host meanwhile."""
+        return self.inspect() if self.host.is_shared else self.facts
+
     def inspect(self) -> HostFacts:
         """Read the host anew. Changes nothing."""
-        from kvmlab.changes import leftovers
-        from kvmlab.changes.change import times_changed
+        from kvmlab.changes import in_place, leftovers
         from kvmlab.facts import inspect
 
         with self._watched():
@@ -102,7 +105,7 @@ class OpenHost:
             # What a run left on the embedded host is put back by the next change, unasked.
             left = leftovers(self.host) if self.host.is_shared else ()
             self._facts = replace(facts, leftovers=tuple(one.what for one in left))
-            self._facts_after = times_changed[self.host.spec]
+            self._facts_with = in_place(self.host)
         return self._facts
 
     def doctor(self) -> Diagnosis:

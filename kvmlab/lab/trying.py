@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from kvmlab.changes import Nic
     from kvmlab.domain import TestVM
+    from kvmlab.facts import HostFacts
     from kvmlab.hosts import Host
     from kvmlab.measure import OnProgress
     from kvmlab.results import Reach, Result
@@ -97,17 +98,17 @@ def path_of_last(*results: Result) -> Figure:
     return figures.path(results[-1])
 
 
-def reached(host: Host, vm: TestVM, nic: Nic, guest_mac: str) -> Reach:
+def reached(host: Host, vm: TestVM, nic: Nic, guest_mac: str, facts: HostFacts) -> Reach:
     """Ping between VM, peer and host, for which the host gets an address and loses it again.
+
+    ``facts`` were read while ``nic`` was in place.
 
     Raises:
         Unavailable: no device of the host lies on the way of the VM's packets.
         ChangeError: the address could not be given, or not taken away.
     """
     from kvmlab.changes.meeting import meeting
-    from kvmlab.facts import inspect
     from kvmlab.measure import reach
 
-    facts = inspect(host, prove_kvm=False)
     with meeting(facts, vm, nic, guest_mac=guest_mac) as end:
         return reach(host, vm, nic, host_end=end, vm_mac=guest_mac or nic.mac)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmlab.changes import Command, HostStep, Setting, leftovers, restore
+from kvmlab.changes import Command, HostStep, Setting, in_place, leftovers, restore
 from kvmlab.changes.change import MadeSteps
 from kvmlab.changes.journal import Journal, dead_journals, journal_dir
 from kvmlab.changes.record import read_journal
@@ -30,6 +30,24 @@ def test_made_and_reverted(folder: Path, plain_vm: TestVM) -> None:
     change.revert()
     assert tree(folder) == before
     assert not list(journal_dir(plain_vm.host).iterdir())
+
+
+def test_what_was_read_holds_again_once_all_is_put_back(folder: Path, plain_vm: TestVM) -> None:
+    host = plain_vm.host
+    at_first = in_place(host)
+    outer = MadeSteps(plain_vm, the_steps(folder), scheme="x")
+    outer.make()
+    with_outer = in_place(host)
+    inner = MadeSteps(plain_vm, (make_step(folder / "more"),), scheme="y")
+    inner.make()
+    assert len({at_first, with_outer, in_place(host)}) == 3
+    inner.revert()
+    assert in_place(host) == with_outer
+    (folder / "two").write_text("9\n")
+    with pytest.raises(RevertFailed):
+        outer.revert()
+    assert in_place(host) == with_outer, "what could not be put back is there still"
+    (folder / "two").write_text("0\n")
 
 
 def test_undone_last_first(folder: Path, plain_vm: TestVM) -> None:
