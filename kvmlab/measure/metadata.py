@@ -16,26 +16,58 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
 
-def host_metadata(host: Host, threads: VmThreads) -> dict[str, Any]:
-    """Kernel, tools, QEMU and sysctls of the host, in one round trip, as plain JSON values."""
-    completed = run_script(
-        host.runner,
-        "kvmlab.measure",
-        "host_meta.sh",
-        str(threads.pid),
-        wire_of(host).port,
-        timeout_sec=patience(host, 10),
-        root=True,
-    )
-    return {
-        "label": host.label,
-        "spec": host.spec,
-        "kind": str(host.kind),
-        "clock": host.clock.value,
-        "emulated": host.emulated,
-        "versions": _versions(host),
-        **parse_metadata(completed.stdout),
-    }
+class About:
+    """What is told beside the results of one measurement, as plain JSON values.
+
+    The tools, of which some need a tenth of a second to say which version they are, are asked once.
+    """
+
+    def __init__(self, host: Host, vm: TestVM) -> None:
+        self._host, self._vm = host, vm
+        self._tools: dict[str, Any] = {}
+
+    def host(self, threads: VmThreads) -> dict[str, Any]:
+        """Kernel, tools, QEMU and sysctls of the host, in one round trip."""
+        host = self._host
+        completed = run_script(
+            host.runner,
+            "kvmlab.measure",
+            "host_meta.sh",
+            str(threads.pid),
+            wire_of(host).port,
+            self._ask("host"),
+            timeout_sec=patience(host, 10),
+            root=True,
+        )
+        return {
+            "label": host.label,
+            "spec": host.spec,
+            "kind": str(host.kind),
+            "clock": host.clock.value,
+            "emulated": host.emulated,
+            "versions": _versions(host),
+            **self._with_tools("host", parse_metadata(completed.stdout)),
+        }
+
+    def guest(self, nic: Nic) -> dict[str, Any]:
+        """Kernel, tools, driver and offloads inside the VM."""
+        script = resource_files("kvmlab.measure").joinpath("scripts", "guest_meta.sh")
+        completed = self._vm.agent.run(
+            ("sh", "-s", "--", nic.guest_interface, self._ask("guest")),
+            timeout_sec=patience(self._host, 20),
+            input_text=script.read_text(encoding="utf-8"),
+            check=False,
+        )
+        told = self._with_tools("guest", parse_metadata(completed.stdout))
+        return {"name": self._vm.name, **told}
+
+    def _ask(self, where: str) -> str:
+        return "-" if where in self._tools else "tools"
+
+    def _with_tools(self, where: str, told: dict[str, Any]) -> dict[str, Any]:
+        if "tools" in told:
+            self._tools[where] = told["tools"]
+        return {**told, "tools": self._tools.get(where, {})}
 
 
 def _versions(host: Host) -> dict[str, str]:
@@ -53,20 +85,6 @@ def version_text(number: int) -> str:
     '10.0.13'
     """
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
-
-
-def guest_metadata(host: Host, vm: TestVM, nic: Nic) -> dict[str, Any]:
-    """Kernel, tools, driver and offloads inside the VM, as plain JSON values."""
-    script = (
-        resource_files("kvmlab.measure").joinpath("scripts", "guest_meta.sh").read_text("utf-8")
-    )
-    completed = vm.agent.run(
-        ("sh", "-s", "--", nic.guest_interface),
-        timeout_sec=patience(host, 20),
-        input_text=script,
-        check=False,
-    )
-    return {"name": vm.name, **parse_metadata(completed.stdout)}
 
 
 def parse_metadata(text: str) -> dict[str, Any]:

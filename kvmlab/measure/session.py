@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kvmlab.errors import UsageError
 from kvmlab.measure.counting import Counting
 from kvmlab.measure.flagging import flagged
-from kvmlab.measure.metadata import guest_metadata, host_metadata
+from kvmlab.measure.metadata import About
 from kvmlab.measure.settings import Trials
 from kvmlab.measure.stopping import Stopping
 from kvmlab.measure.tracing import trace_path
@@ -74,9 +74,16 @@ class _Gathering:
     """What has been measured of one scheme so far."""
 
     def __init__(
-        self, host: Host, vm: TestVM, trials: Trials, journal: Journal | None, number: int = 0
+        self,
+        host: Host,
+        vm: TestVM,
+        trials: Trials,
+        journal: Journal | None,
+        about: About,
+        number: int = 0,
     ) -> None:
         self._host, self._vm, self._settings = host, vm, trials.on(host.clock)
+        self._about = about
         self._journal, self._number = journal, number
         self._nic: Nic | None = None
         self._meta: dict[str, Any] = {}
@@ -91,8 +98,8 @@ class _Gathering:
         self._meta = {
             "settings": self._settings.to_dict(),
             "nic": nic.to_dict(),
-            "host": host_metadata(self._host, threads),
-            "guest": guest_metadata(self._host, self._vm, nic),
+            "host": self._about.host(threads),
+            "guest": self._about.guest(nic),
             "self_check": proof,
         }
         if self._settings.trace_path:
@@ -171,7 +178,7 @@ def measure(
     """
     stopping = Stopping(trials, host.clock)
     steps = _Steps(trials, 1, stopping.least, progress)
-    gathering = _Gathering(host, vm, trials, journal)
+    gathering = _Gathering(host, vm, trials, journal, About(host, vm))
     with Counting(host, vm, full=trials.full_costs) as counting:
         for number in itertools.count(1):
             workloads = stopping.going_on(lambda name: [gathering.found(name)])
@@ -209,8 +216,10 @@ def interleaved(
         raise UsageError("There is no scheme to measure.", todo="Name at least one.")
     stopping = Stopping(trials, host.clock)
     steps = _Steps(trials, len(schemes), stopping.least, progress)
+    about = About(host, vm)
     gathered = {
-        name: _Gathering(host, vm, trials, journal, place) for place, name in enumerate(schemes)
+        name: _Gathering(host, vm, trials, journal, about, place)
+        for place, name in enumerate(schemes)
     }
     order: list[str] = []
     with Counting(host, vm, full=trials.full_costs) as counting:

@@ -1,9 +1,11 @@
-# What may explain a figure, seen from inside the test VM. Run: sh -s -- INTERFACE
+# What may explain a figure, seen from inside the test VM. Run: sh -s -- INTERFACE tools|-
 echo "=== kernel"
 uname -srvm
-echo "=== tools"
-iperf3 --version 2>/dev/null | head -n 1
-sockperf --version 2>/dev/null | head -n 1
+if [ "$2" = tools ]; then
+    echo "=== tools"
+    iperf3 --version 2>/dev/null | head -n 1
+    sockperf --version 2>/dev/null | head -n 1
+fi
 echo "=== cpu"
 grep -c '^processor' /proc/cpuinfo
 echo "=== driver"

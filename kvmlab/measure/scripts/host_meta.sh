@@ -1,9 +1,11 @@
-# What may explain a figure of this host. Run: sh -s -- VM_QEMU_PID PORT
+# What may explain a figure of this host. Run: sh -s -- VM_QEMU_PID PORT tools|-
 echo "=== kernel"
 uname -srvm
-echo "=== tools"
-iperf3 --version 2>/dev/null | head -n 1
-sockperf --version 2>/dev/null | head -n 1
+if [ "$3" = tools ]; then
+    echo "=== tools"
+    iperf3 --version 2>/dev/null | head -n 1
+    sockperf --version 2>/dev/null | head -n 1
+fi
 echo "=== qemu"
 readlink /proc/$1/exe
 echo "=== files"
