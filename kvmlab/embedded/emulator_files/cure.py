@@ -1,4 +1,4 @@
-"""Three changes to QEMU, made by rule in the source tree given as argument.
+"""Four changes to QEMU, made by rule in the source tree given as argument.
 
 **Interrupts once.** `helper_vmrun` delivers an injected interrupt itself, by
 `do_interrupt_x86_hardirq()`, after it has stored the vector in `cs->exception_index`, and leaves
@@ -17,6 +17,11 @@ the real one until the next timer. How long QEMU then really slept depends on wh
 does, and that ends up in the virtual clock. Waits of less than `SHORT_NS` are therefore skipped
 exactly, as `sleep=off` skips all of them; longer ones still take their time, since libvirt and ssh
 talk to a world whose clock is real. Docs: docs/virtual-clock.md.
+
+**Spinning.** PAUSE ends the CPU's loop, to let another CPU run. Under `-icount` with a single one
+there is none, and a kernel's busy waiting (`udelay`), which is made of it, takes several times as
+long as the instructions around it. There it does nothing, as NOP; its VM exit has been looked for
+before. Docs: docs/virtual-clock.md.
 """
 
 import re
@@ -36,6 +41,13 @@ CLEAR = re.compile(
 )
 # Of the two places that ask for the option, the one that has a wait at hand.
 WAIT = re.compile(r"(if \(deadline > 0\) \{(?:(?!if \()[^;])*?if \()!icount_sleep\)")
+
+PAUSE = re.compile(r"(static void gen_PAUSE\([^)]*\)\n\{\n)(?= +gen_update_cc_op\(s\);\n)")
+ALONE = """\
+    if ((tb_cflags(s->base.tb) & CF_USE_ICOUNT) && !CPU_NEXT(first_cpu)) {
+        return;
+    }
+"""
 
 
 def only(pattern: str) -> Path:
@@ -89,6 +101,18 @@ def skip_short_waits() -> None:
     print(f"kvmlab: short waits in {path.name} are exact", file=sys.stderr)
 
 
+def pause_for_nobody() -> None:
+    """Do not end the CPU's loop where there is no other CPU."""
+    path = only("target/i386/tcg/emit.c.inc")
+    text = path.read_text()
+    changed, count = PAUSE.subn(lambda match: match[1] + ALONE, text)
+    if count != 1:
+        sys.exit("kvmlab: emit.c.inc has changed; the place of PAUSE was not found")
+    path.write_text(changed)
+    print(f"kvmlab: PAUSE in {path.name} costs nothing where there is one CPU", file=sys.stderr)
+
+
 cure_svm()
 write_own_flags()
 skip_short_waits()
+pause_for_nobody()
