@@ -116,6 +116,11 @@ class Lines:
         #: Nothing more will be said.
         self.ended = False
 
+    @property
+    def unread(self) -> bytes:
+        """What has come already of the lines after the last one."""
+        return self._heard
+
     def next(self, *, timeout_sec: float) -> str | None:
         """The next line without its end; None where the deadline or the stream's end came first."""
         deadline = time.monotonic() + timeout_sec

@@ -121,7 +121,7 @@ class Lab(OpenHost):
 
         with (
             self._watched(),
-            addressed(self._facts_now(), self.wire, self.vm),
+            addressed(self.inspect(), self.wire, self.vm),
             self._journal([LABEL], trials) as journal,
         ):
             result = measure_baseline(self.host, trials, journal=journal)

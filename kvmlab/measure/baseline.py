@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.errors import CommandFailed, MeasureError, OutputError
-from kvmlab.hosts import run_script
+from kvmlab.measure.machine_load import OURS
 from kvmlab.measure.meters import patience, wire_of
 from kvmlab.measure.serving import PeerServer
 from kvmlab.measure.settings import Trials
+from kvmlab.measure.watching import Watching
 from kvmlab.measure.workloads import SPARE_SEC, Workload, holder, workload
-from kvmlab.results import Journal, Metric, Raw, Result, Trial, Window
+from kvmlab.results import Condition, Journal, Metric, Raw, Result, Trial, Window
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -32,6 +34,7 @@ class _Run:
     received: int
     packets: int
     bytes: int
+    client_sec: float = 0.0
 
 
 def measure_baseline(host: Host, trials: Trials, *, journal: Journal | None = None) -> Result:
@@ -92,6 +95,7 @@ def _trial(host: Host, settings: Trials, name: str, number: int) -> tuple[Trial,
         costs=(),
         window=Window(float(settings.total_sec), run.packets, run.bytes, where),
         started=started,
+        conditions=(Condition("client_sec", OURS, run.client_sec, "s"),),
     )
     return trial, Raw(f"{name}-{number:02d}-client.{work.suffix}", run.client)
 
@@ -101,27 +105,25 @@ def _run(host: Host, settings: Trials, work: Workload, device: str, *, at_peer: 
     # At another machine the server is started through a door of its own, or runs there already.
     server = wire.on_peer(work.server) if at_peer else holder(settings.total_sec + SPARE_SEC)
     listens = work.listens if at_peer else "none"
+    words = (device, listens, f"{work.port:04X}", str(len(work.client)), *work.client, *server)
     try:
-        done = run_script(
-            host.runner,
-            "kvmlab.measure",
-            "baseline.sh",
-            device,
-            listens,
-            f"{work.port:04X}",
-            str(len(work.client)),
-            *work.client,
-            *server,
-            timeout_sec=patience(host, settings.total_sec + SPARE_SEC),
-            root=True,
+        running = Watching(
+            host.runner, words, ready_sec=patience(host, SPARE_SEC), script="baseline.sh"
         )
+        try:
+            began_sec = monotonic()
+            told = running.told(timeout_sec=patience(host, settings.total_sec + SPARE_SEC))
+            client_sec = monotonic() - began_sec
+        finally:
+            running.end()
     except CommandFailed as error:
         raise MeasureError(
             f"The server of the workload `{work.name}` did not come up on the peer.",
             todo=f"Is {work.tool} installed on the host, and its port free?",
             evidence=error.completed.stdout[-2000:],
         ) from error
-    return parse_run(done.stdout, work.name, at_peer=at_peer, accepted=work.accepted)
+    run = parse_run(told, work.name, at_peer=at_peer, accepted=work.accepted)
+    return replace(run, client_sec=client_sec)
 
 
 def parse_run(

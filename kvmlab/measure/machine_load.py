@@ -26,7 +26,7 @@ _HEAT = "/sys/class/thermal/thermal_zone*/temp"  # thousandths of a degree
 _THROTTLED = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 _FILES = (_STAT, _LOAD, _FREQUENCY, _HEAT, _THROTTLED)
 _FLAG_SHARE = 0.10  # of one CPU
-BENEATH, HOST = "machine beneath", "host"
+BENEATH, HOST, OURS = "machine beneath", "host", "machine that runs kvmlab"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from kvmlab.errors import (
     MeasureError,
     OutputError,
 )
-from kvmlab.measure.machine_load import HOST, Surroundings
+from kvmlab.measure.machine_load import HOST, OURS, Surroundings
 from kvmlab.measure.meters import Meters, Watch, patience, wire_of
 from kvmlab.measure.queues import (
     QueueCounters,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Wire
 
 _FLAG_STEAL = 0.10
-_OURS = "machine that runs kvmlab"
 # The costs' window opens in the middle of the warm-up, since on a busy host what opens it is late;
 # it closes before the client's last moments.
 _WARM_SHARE = 0.5
@@ -155,7 +154,7 @@ def _attempt(subject: Subject, meters: Meters, work: Workload, trials: Trials) -
         queues = read_queues(subject)
         began_sec = monotonic()
         client, found = _client(subject, meters, work, trials)
-        took = Condition("client_sec", _OURS, monotonic() - began_sec, "s")
+        took = Condition("client_sec", OURS, monotonic() - began_sec, "s")
         around.ended()
         then = read_queues(subject)
         meters.rest()

@@ -21,9 +21,16 @@ _SSH_FAILED: Final = 255
 
 
 class Watching:
-    """``meters.sh watch`` on the host, from its standing by to what it tells at its end."""
+    """A script on the host, such as ``meters.sh watch``, from its standing by to what it tells."""
 
-    def __init__(self, runner: Runner, args: tuple[str, ...], *, ready_sec: float) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        args: tuple[str, ...],
+        *,
+        ready_sec: float,
+        script: str = "meters.sh",
+    ) -> None:
         """Start it and wait until it stands by, at most ``ready_sec`` seconds of our own.
 
         Raises:
@@ -31,9 +38,12 @@ class Watching:
             HostRefused, HostUnreachable, HostError: it cannot be started.
         """
         self._argv = ("sh", "-s", "--", *args)
+        self._script = script
         self._where = runner.name
         self._began_sec = time.monotonic()
         self._process = runner.start(self._argv, root=True)
+        assert self._process.stdout is not None
+        self._lines = Lines(self._process.stdout)
         said: list[str] = []
         try:
             if not self._stands_by(said, ready_sec):
@@ -44,15 +54,13 @@ class Watching:
 
     def _stands_by(self, said: list[str], ready_sec: float) -> bool:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        script = files("kvmlab.measure").joinpath("scripts", "meters.sh")
+        script = files("kvmlab.measure").joinpath("scripts", self._script)
         try:
             self._process.stdin.write(script.read_bytes())
             self._process.stdin.flush()
         except BrokenPipeError:
             return False
-        lines = Lines(self._process.stdout)
-        while (line := lines.next(timeout_sec=ready_sec)) is not None:
+        while (line := self._lines.next(timeout_sec=ready_sec)) is not None:
             said.append(line)
             if line.startswith("=== "):
                 return line == "=== ready"
@@ -89,7 +97,7 @@ class Watching:
             raise HostUnreachable(f"{self._where} went away during a trial.", evidence=err)
         if self._process.returncode != 0:
             raise CommandFailed(self._completed(out, err))
-        return out
+        return _text(self._lines.unread) + out
 
     def end(self) -> None:
         """End the connection to it, if it is there; a second call does nothing."""

@@ -55,6 +55,8 @@ def test_the_port_alone(lab: Lab) -> None:
     (mbps,) = (metric.value for metric in up.metrics if metric.name == "tcp_up_mbps")
     # What iperf3 said went over the wire, and little else did.
     assert 0.9 < mbps * 1e6 / 8 * up.window.seconds / up.window.bytes < 1.1
+    (took,) = (one.value for one in up.conditions if one.name == "client_sec")
+    assert took > 0
     assert result.summary("udp_received_pps").median > 0
     # It is a run as every measurement is, from its first trial on.
     folder = lab.keep(result).folder

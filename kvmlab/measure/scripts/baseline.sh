@@ -52,6 +52,7 @@ until ready; do
 done
 # The server may end with its client; what is open stays readable.
 exec 4<"/proc/$server/net/dev"
+echo "=== ready"
 counters before
 echo "=== client"
 (
