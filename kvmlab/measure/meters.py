@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from importlib.resources import files
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +12,7 @@ from kvmlab.clock import Clock
 from kvmlab.errors import CommandFailed, MeasureError, OutputError
 from kvmlab.hosts import run_script
 from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
+from kvmlab.measure.vcpu_counters import CannotCount, VcpuCounters
 from kvmlab.measure.watching import Watching
 from kvmlab.measure.workloads import SPARE_SEC, holder
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = "meters.sh"
 _PACKAGE = "kvmlab.measure"
+_READER = files(_PACKAGE).joinpath("scripts", "snapshots.pl").read_text(encoding="utf-8")
 _TRIP_SEC = 60.0
 _TRAFFIC_WAIT_SEC = 12
 _HELD_SEC = 1200
@@ -79,6 +82,8 @@ class Meters:
         self._watching: Watching | None = None
         self._resting = True
         self._split = "none"
+        self._vcpus: VcpuCounters | None = None
+        self.why_histograms = ""
         self.server_log = ""
 
     def turn_to(self, subject: Subject) -> None:
@@ -86,6 +91,13 @@ class Meters:
         self._threads = subject.threads
         self._wire = wire_of(subject.host, subject.nic)
         self._nic = subject.nic
+
+    @property
+    def vcpus_counted_by(self) -> str:
+        """What counts exits and the time inside the VM, and why, where it is the dearer way."""
+        if self.why_histograms:
+            return f"histograms of tracefs, since no eBPF programs could: {self.why_histograms}"
+        return "eBPF programs"
 
     @property
     def roles(self) -> Roles:
@@ -139,12 +151,13 @@ class Meters:
         tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
         self._open, self._resting, self.server_log = True, False, ""
         self._split = self._detail(full) if stream else "none"
+        self._count_vcpus()
         if self.peer_is_elsewhere:
             server, listens, port = holder(_HELD_SEC), "none", 0
         argv = (tasks, self._split, listens, f"{port:04X}", *self._wire.on_peer(server))
         try:
             if watch is None:
-                self._run("prepare", str(self._threads.pid), *argv)
+                self._run("prepare", *self._place[:2], *argv)
             else:
                 self._watch_sec = _TRAFFIC_WAIT_SEC + watch.warmup_sec + watch.seconds
                 times = (str(_TRAFFIC_WAIT_SEC), f"{watch.warmup_sec:g}", f"{watch.seconds:g}")
@@ -192,6 +205,25 @@ class Meters:
             )
         return found[0], found[1]
 
+    def _count_vcpus(self) -> None:
+        """By programs in the kernel, of these threads; by histograms on a host that takes none."""
+        if self.why_histograms:
+            return
+        tids = tuple(sorted(self._threads.vcpus))
+        try:
+            if self._vcpus is None or self._vcpus.tids != tids:
+                self._uncount_vcpus()
+                self._vcpus = VcpuCounters(self._host, tids, answer_sec=patience(self._host, 0))
+            self._vcpus.be_thorough(self._split in ("calls", "all"))
+        except CannotCount as error:
+            self.why_histograms = error.evidence or str(error)
+            self._uncount_vcpus()
+
+    def _uncount_vcpus(self) -> None:
+        vcpus, self._vcpus = self._vcpus, None
+        if vcpus is not None:
+            vcpus.end()
+
     def _detail(self, full: bool) -> str:
         if not full:
             return "guest"
@@ -213,6 +245,7 @@ class Meters:
         if not self._open:
             return
         self._open = False
+        self._uncount_vcpus()
         try:
             completed = self._run("finish", check=False)
         finally:
@@ -248,7 +281,8 @@ class Meters:
     @property
     def _place(self) -> tuple[str, ...]:
         workers = ",".join(map(str, self._threads.vhost)) or "0"
-        return (str(self._threads.pid), workers, self.device)
+        counted = "-" if self._vcpus is None else self._vcpus.place
+        return (str(self._threads.pid), counted, _READER, workers, self.device)
 
     def _run(
         self, action: str, *args: str, takes_sec: float = 0.0, check: bool = True

@@ -55,4 +55,8 @@ def self_check(
             todo="A zero of theirs would mean nothing, so nothing is measured with them.",
             evidence="\n".join(f"{name}: {value:g}" for name, value in totals.items()),
         )
-    return {"provoked_by": ["PCI configuration read", f"{ECHOES} echoes"], "counted": totals}
+    return {
+        "provoked_by": ["PCI configuration read", f"{ECHOES} echoes"],
+        "counted": totals,
+        "vcpus_counted_by": meters.vcpus_counted_by,
+    }

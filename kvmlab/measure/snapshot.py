@@ -11,19 +11,22 @@ from kvmlab.measure.parsing import TICKS_PER_SEC, Counters, Thread
 from kvmlab.measure.sections import files, sections
 from kvmlab.measure.split import (
     GUEST,
-    OUTSIDE,
     SAMPLED,
     SERVER,
     VCPU,
     Between,
     guest_ns,
     instructions,
+    outside,
     softirq_ns,
 )
+from kvmlab.measure.vcpu_programs import VcpuTimes
 from kvmlab.results import Cost, Metric, Window
 
 US_PER_TICK = 1_000_000 / TICKS_PER_SEC
-_TRACED = ("kvm_exit", "kvm_userspace_exit", "kvm_inj_virq")
+_TRACED = ("kvm_userspace_exit", "kvm_inj_virq")
+_EXITS = "kvm_exit"
+_VCPUS = "vcpus"
 _SYSCALLS = "sys_enter"
 _TIME = "cpu0"
 _BUSY = "/proc/schedstat"
@@ -48,6 +51,8 @@ class Snapshot:
     guest: Between | None = None  # None where it cannot sum the moments of events
     softirq: Between | None = None  # None where nobody asked who ran each nanosecond
     busy_ns: int | None = None
+    vcpus: Mapping[int, VcpuTimes] | None = None  # None where eBPF programs cannot count
+    softirqs_ns: Mapping[int, int] | None = None  # by the thread that they interrupted
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ def parse_snapshots(text: str) -> list[Snapshot]:
 def _snapshot(label: str, read: Mapping[str, str]) -> Snapshot:
     try:
         traced = {path.split("/")[-2]: text for path, text in read.items() if "/tracing/" in path}
-        exits, userspace, injected = (traced[event] for event in _TRACED)
+        userspace, injected = (traced[event] for event in _TRACED)
+        vcpus = parsing.vcpus(read[_VCPUS]) if _VCPUS in read else None
         return Snapshot(
             label=label,
             at_sec=parsing.trace_clock_sec(traced[_TIME]),
@@ -108,13 +114,15 @@ def _snapshot(label: str, read: Mapping[str, str]) -> Snapshot:
             cpu_ticks=parsing.cpu_ticks(read["/proc/stat"]),
             softirqs=parsing.per_cpu_table(read["/proc/softirqs"]),
             interrupts=parsing.per_cpu_table(read["/proc/interrupts"]),
-            vm_exits=parsing.vm_exits(exits),
+            vm_exits=parsing.vm_exits(traced[_EXITS]) if vcpus is None else vcpus.exits,
             userspace_exits=parsing.userspace_exits(userspace),
             injected=parsing.injected(injected),
             syscalls=parsing.syscalls(traced[_SYSCALLS]) if _SYSCALLS in traced else None,
             guest=_between(traced, "kvm_entry", "kvm_exit"),
             softirq=_between(traced, "softirq_entry", "softirq_exit"),
             busy_ns=parsing.busy_ns(read[_BUSY]) if _BUSY in read else None,
+            vcpus=None if vcpus is None else vcpus.times,
+            softirqs_ns=None if vcpus is None else vcpus.softirqs_ns,
         )
     except (KeyError, ValueError, IndexError) as error:
         raise OutputError(
@@ -253,7 +261,8 @@ def _thread_costs(begin: Snapshot, end: Snapshot, roles: Roles) -> Iterator[Cost
             # The tick is coarse: never let the guest have more than its threads ran.
             inside_us = min(sampled_us, run_us) if exact_ns is None else exact_ns / 1000
             yield Cost("cpu_us", SAMPLED if exact_ns is None else GUEST, inside_us, "µs")
-            yield Cost("cpu_us", OUTSIDE, run_us - inside_us, "µs")
+            for part, ns in outside(begin, end, (run_us - inside_us) * 1000).items():
+                yield Cost("cpu_us", part, ns / 1000, "µs")
         else:
             yield Cost("cpu_us", role, run_us, "µs")
     for role, (_, wait_us, _) in spent.items():

@@ -1,5 +1,7 @@
-"""Who ran each nanosecond of a window: exact where the kernel can sum the moments of events.
+"""Who ran each nanosecond of a window: exact where eBPF programs or histograms can tell.
 
+Programs in the kernel keep how long a virtual CPU's thread was where. Softirqs, and virtual CPUs
+where no program can be loaded, are told by histograms of tracefs that sum the moments of events.
 Between two snapshots the moments at which something ended, summed, less those at which it began,
 are how long it lasted: no event is stored and none has to be matched with another. What lasts over
 a snapshot's edge shows as a length of the window too much or too little, which is put right.
@@ -7,7 +9,7 @@ a snapshot's edge shows as a length of the window too much or too little, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +18,12 @@ from kvmlab.results import Cost
 
 if TYPE_CHECKING:
     from kvmlab.measure.snapshot import Roles, Snapshot
+    from kvmlab.measure.vcpu_programs import VcpuTimes
 
 NS_PER_INSTRUCTION: Final = 2
 """Of the embedded host's virtual clock: QEMU's ``-icount shift=1``."""
 GUEST, OUTSIDE, VCPU = "guest", "vCPU outside the guest", "vCPU"
+IN_KVM, IN_QEMU = "vCPU in KVM", "vCPU in QEMU"
 SAMPLED = "guest (sampled)"
 SERVER, SOFTIRQ, OTHERS = "peer's server", "softirq", "other programs"
 _WRAP: Final = 2**64
@@ -63,6 +67,9 @@ def lasted_ns(
 
 def guest_ns(begin: Snapshot, end: Snapshot, roles: Roles) -> int | None:
     """How long the vCPU threads were inside the VM; None where that is only sampled."""
+    if begin.vcpus is not None and end.vcpus is not None:
+        then = begin.vcpus
+        return sum(last.guest_ns - _guest_ns(then, tid) for tid, last in end.vcpus.items())
     if begin.guest is None or end.guest is None:
         return None
     total = 0
@@ -74,6 +81,23 @@ def guest_ns(begin: Snapshot, end: Snapshot, roles: Roles) -> int | None:
             return None
         total += found
     return total
+
+
+def _guest_ns(times: Mapping[int, VcpuTimes], tid: int) -> int:
+    return times[tid].guest_ns if tid in times else 0
+
+
+def outside(begin: Snapshot, end: Snapshot, outside_ns: float) -> dict[str, float]:
+    """``outside_ns`` of the vCPU threads by who ran it: KVM or QEMU, where that was counted."""
+    qemu_ns = 0
+    for tid, last in (end.vcpus or {}).items():
+        first = (begin.vcpus or {}).get(tid)
+        if last.qemu_ns is None or first is None or first.qemu_ns is None:
+            return {OUTSIDE: outside_ns}
+        qemu_ns += last.qemu_ns - first.qemu_ns
+    if not end.vcpus:
+        return {OUTSIDE: outside_ns}
+    return {IN_KVM: max(0.0, outside_ns - qemu_ns), IN_QEMU: float(qemu_ns)}
 
 
 def instructions(begin: Snapshot, end: Snapshot, roles: Roles) -> tuple[Cost, ...]:
@@ -101,9 +125,10 @@ def idle_percent(begin: Snapshot, end: Snapshot, spent: tuple[Cost, ...]) -> flo
 
 def _told(begin: Snapshot, end: Snapshot, roles: Roles) -> dict[str, float]:
     inside_ns = guest_ns(begin, end, roles)
-    if None in (begin.softirq, end.softirq, begin.busy_ns, end.busy_ns, inside_ns):
+    softirqs = _softirqs(begin, end)
+    if softirqs is None or None in (begin.busy_ns, end.busy_ns, inside_ns):
         return {}
-    interrupted = dict(_softirqs(begin, end))
+    interrupted = dict(softirqs)
     found: dict[str, float] = {SERVER: 0}
     known_ns = 0
     for tid, last in end.threads.items():
@@ -111,7 +136,7 @@ def _told(begin: Snapshot, end: Snapshot, roles: Roles) -> dict[str, float]:
         known_ns += run_ns
         role = roles.of(last)
         found[role] = found.get(role, 0) + run_ns - interrupted.get(tid, 0)
-    found[OUTSIDE] = found.pop(VCPU, 0) - (inside_ns or 0)
+    found |= outside(begin, end, found.pop(VCPU, 0) - (inside_ns or 0))
     idle_ns = interrupted.pop(_IDLE_TID, 0)
     elsewhere = sum(ns for tid, ns in interrupted.items() if tid not in end.threads)
     others_ns = (end.busy_ns or 0) - (begin.busy_ns or 0) - known_ns - elsewhere
@@ -119,21 +144,25 @@ def _told(begin: Snapshot, end: Snapshot, roles: Roles) -> dict[str, float]:
     return {GUEST: inside_ns or 0, **found, SOFTIRQ: softirq_ns, OTHERS: max(others_ns, 0)}
 
 
-def _softirqs(begin: Snapshot, end: Snapshot) -> Iterator[tuple[int, int]]:
+def _softirqs(begin: Snapshot, end: Snapshot) -> dict[int, int] | None:
+    """How long softirqs ran, by the thread that they interrupted."""
+    if begin.softirqs_ns is not None and end.softirqs_ns is not None:
+        before = begin.softirqs_ns
+        return {tid: ns - before.get(tid, 0) for tid, ns in end.softirqs_ns.items()}
     if begin.softirq is None or end.softirq is None:
-        return
+        return None
     edges = _edges(begin, end)
     most_ns = edges[1] - edges[0]
-    for tid in end.softirq.ended:
-        found = lasted_ns(begin.softirq, end.softirq, tid, edges, most_ns, long=False)
-        yield tid, found or 0
+    return {
+        tid: lasted_ns(begin.softirq, end.softirq, tid, edges, most_ns, long=False) or 0
+        for tid in end.softirq.ended
+    }
 
 
 def softirq_ns(begin: Snapshot, end: Snapshot) -> int | None:
     """How long softirqs ran, in whatever they interrupted; None where that is only sampled."""
-    if begin.softirq is None or end.softirq is None:
-        return None
-    return sum(ns for _, ns in _softirqs(begin, end))
+    found = _softirqs(begin, end)
+    return None if found is None else sum(found.values())
 
 
 def _before(begin: Snapshot, last: Thread) -> Thread:

@@ -25,6 +25,8 @@ ROLES = {
     "guest (sampled)": "#c3c9cf",
     "vCPU": style.SKY,
     "vCPU outside the guest": style.SKY,
+    "vCPU in KVM": style.SKY,
+    "vCPU in QEMU": style.YELLOW,
     "QEMU main loop": style.ORANGE,
     "QEMU other threads": style.AMBER,
     "vhost worker": style.GREEN,

@@ -23,6 +23,7 @@ FONT = (
 # through all notebooks.
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 AMBER, SKY, PINK, GREY = "#e69f00", "#56b4e9", "#cc79a7", "#7f8790"
+YELLOW = "#f0e442"
 PALETTE = (BLUE, ORANGE, GREEN, AMBER, SKY, PINK, GREY)
 SCHEMES = {
     "e1000": ORANGE,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -58,7 +60,7 @@ def left_behind(host: Host) -> str:
         "for f in /sys/kernel/tracing/instances/kvmlab-* /sys/kernel/tracing/events/kvmlab "
         "/run/kvmlab-meters/*; do [ -e $f ] && echo $f; done; "
         # Not what has ended and is not yet reaped.
-        "for tool in iperf3 sockperf sleep; do pgrep -r D,R,S -ax $tool; done; true"
+        "for tool in iperf3 sockperf sleep perl; do pgrep -r D,R,S -ax $tool; done; true"
     )
     return host.run(("sh", "-c", look), timeout_sec=300).stdout
 
@@ -143,6 +145,7 @@ def test_the_counters_were_proven(results: tuple[Result, Result]) -> None:
         counted = result.meta["self_check"]["counted"]
         for name in ("vm_exits", "userspace_exits", "context_switches", "cpu_us", "packets"):
             assert counted[name] > 0
+        assert result.meta["self_check"]["vcpus_counted_by"] == "eBPF programs"
 
 
 def test_sizes_flows_and_load_are_those_of_the_name(lab: Lab, nic: Nic) -> None:
@@ -222,6 +225,119 @@ def test_exits_agree_with_kvms_own_statistics(lab: Lab, subject: Subject) -> Non
     assert counted.packets >= 60
 
 
+TRACED = """
+cd /sys/kernel/tracing
+T=/sys/kernel/tracing/instances/crosscheck
+case $1 in
+start)
+    echo "p:crosscheck/run kvm_arch_vcpu_ioctl_run" >> kprobe_events
+    mkdir $T
+    cd $T
+    echo mono > trace_clock
+    echo 16384 > buffer_size_kb
+    echo "prev_pid == $2 || next_pid == $2" > events/sched/sched_switch/filter
+    for event in kvm/kvm_entry kvm/kvm_exit kvm/kvm_userspace_exit crosscheck/run \\
+        irq/softirq_entry irq/softirq_exit; do
+        echo "common_pid == $2" > events/$event/filter
+        echo 1 > events/$event/enable
+    done
+    echo 1 > events/sched/sched_switch/enable
+    ;;
+stop)
+    cat $T/trace
+    for event in $T/events/*/enable; do echo 0 > $event; done
+    rmdir $T
+    echo "-:crosscheck/run" >> kprobe_events
+    ;;
+esac
+"""
+EVENT = re.compile(r"\s(?P<at>\d+\.\d+): (?P<name>\w+):(?: (?P<rest>.*))?$", re.MULTILINE)
+
+
+@dataclass
+class Told:
+    """What the kernel's own trace says of one thread between two moments."""
+
+    spent_us: dict[str, float]
+    exits: Counter[str]
+
+
+def told_by_the_trace(text: str, tid: int, begin_sec: float, end_sec: float) -> Told:
+    """Every event by itself, in the order in which they came."""
+    told = Told(defaultdict(float), Counter())
+    where, before, back = "?", begin_sec, ["?"]
+    for event in EVENT.finditer(text):
+        at = float(event["at"])
+        inside = begin_sec <= at <= end_sec
+        told.spent_us[where] += max(0.0, min(at, end_sec) - max(before, begin_sec)) * 1e6
+        before = at
+        rest = event["rest"] or ""
+        match event["name"]:
+            case "kvm_entry":
+                where = "guest"
+            case "kvm_exit":
+                where = "kvm"
+                told.exits[rest.split("reason ")[1].split(" rip")[0]] += inside
+            case "kvm_userspace_exit":
+                where = "qemu"
+            case "run":
+                where = "kvm"
+            case "sched_switch" if f"next_pid={tid} " in rest:
+                where = back.pop()
+            case "sched_switch" | "softirq_entry":
+                back.append(where)
+                where = "softirq" if event["name"] == "softirq_entry" else "away"
+            case "softirq_exit":
+                where = back.pop()
+    return told
+
+
+def test_programs_agree_with_the_kernels_own_trace(lab: Lab, subject: Subject) -> None:
+    """Each event of a vCPU's thread written down by the kernel, and reckoned up here one by one."""
+    (tid,) = subject.threads.vcpus
+    runner, name = lab.host.runner, ("crosscheck",)
+    with Meters(subject) as meters:
+        meters.prepare(holder(300), "none", 0)
+        runner.run(("sh", "-c", TRACED, *name, "start", str(tid)), timeout_sec=300, root=True)
+        begin = meters.read("begin")
+        lab.vm.agent.run(("ping", "-c", "40", "-i", "0.01", subject.nic.peer_ip), timeout_sec=600)
+        end = meters.read("end")
+        stop = ("sh", "-c", TRACED, *name, "stop")
+        trace = runner.run(stop, timeout_sec=600, root=True).stdout
+    told = told_by_the_trace(trace, tid, begin.at_sec, end.at_sec)
+    ours = {
+        (cost.name, cost.part): cost.value
+        for cost in costs(begin, end, meters.roles, meters.interrupt_devices)
+    }
+    assert told.exits["npf"] > 100
+    for reason, count in told.exits.items():
+        # The trace's clock and the map are read one after the other.
+        assert ours["vm_exits", reason] == pytest.approx(count, abs=3), reason
+    assert told.spent_us["guest"] > 1000
+    assert ours["cpu_us", "guest"] == pytest.approx(told.spent_us["guest"], rel=0.03)
+    # Writing an event down takes microseconds at the edge of two parts, once for each round.
+    rounds = ours["userspace_exits", "MMIO"]
+    more_us = ours["cpu_us", "vCPU in QEMU"] - told.spent_us["qemu"]
+    assert told.spent_us["qemu"] > 10 * rounds
+    assert 0 <= more_us < 5 * rounds
+
+
+def test_where_no_program_can_be_loaded_histograms_count(lab: Lab, subject: Subject) -> None:
+    lab.host.run(("mount", "--bind", "/dev/null", "/usr/bin/perl"), timeout_sec=300, root=True)
+    try:
+        proof = self_check(subject)
+        trial = one_trial(subject, "pps")
+    finally:
+        lab.host.run(("umount", "/usr/bin/perl"), timeout_sec=300, root=True)
+    assert "histograms of tracefs" in proof["vcpus_counted_by"]
+    assert "perl" in proof["vcpus_counted_by"]
+    parts = {cost.part: cost.value for cost in trial.costs if cost.name == "cpu_us"}
+    assert parts["guest"] > 0
+    assert parts["vCPU outside the guest"] > parts["guest"]
+    assert any(cost.name == "vm_exits" and cost.part == "npf" for cost in trial.costs)
+    assert left_behind(lab.host) == ""
+
+
 def _total(
     meters: Meters, begin: Snapshot, end: Snapshot, name: str, part: str | None = None
 ) -> float:
@@ -297,8 +413,10 @@ def test_what_a_killed_run_left_is_taken_away(lab: Lab, subject: Subject) -> Non
     assert "iperf3" in left_behind(lab.host)
     # Its port, its instance and its server are in the way of the next one, unless that clears up.
     assert one_trial(subject, "tcp_up").window.packets > 100
-    assert left_behind(lab.host) == ""
+    # What counts in the kernel ends with the connection, which this process still holds.
+    assert all(" perl - " in line for line in left_behind(lab.host).splitlines())
     dead.finish()
+    assert left_behind(lab.host) == ""
 
 
 def test_a_counter_that_cannot_count_is_found_out(lab: Lab, subject: Subject) -> None:

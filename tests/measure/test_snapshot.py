@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,7 @@ def test_who_spends_the_time() -> None:
         ("window-vhost-tcp_up.txt", "vhost worker"),
         ("window-virtio-qemu-tcp_up.txt", "QEMU main loop"),
         ("window-e1000e-pps.txt", "vCPU outside the guest"),
+        ("window-e1000e-pps-programs.txt", "QEMU main loop"),
     ):
         spent = {c.part: c.value for c in costs(*pair(name), ROLES, ()) if c.name == "cpu_us"}
         spent.pop("guest")
@@ -156,9 +158,12 @@ def test_a_counter_device_that_is_not_there_is_named() -> None:
 
 
 @settings(max_examples=60)
-@given(share=st.floats(min_value=0, max_value=0.99))
-def test_snapshots_that_break_off_are_an_output_error(share: float) -> None:
-    whole = (DATA / "window-vhost-tcp_up.txt").read_text()
+@given(
+    share=st.floats(min_value=0, max_value=0.99),
+    name=st.sampled_from(["vhost-tcp_up", "e1000e-pps-programs"]),
+)
+def test_snapshots_that_break_off_are_an_output_error(share: float, name: str) -> None:
+    whole = (DATA / f"window-{name}.txt").read_text()
     with pytest.raises(OutputError):
         parse_snapshots(whole[: int(len(whole) * share)])
 
@@ -195,6 +200,30 @@ def test_the_parts_of_the_instructions_and_idling_add_up_to_the_window(name: str
     assert all(value > 0 for value in parts.values())
     # The CPU had enough to do, and no instant of it is in two parts.
     assert idle_percent(begin, end, tuple(spent)) == pytest.approx(0, abs=1)
+
+
+def test_programs_tell_kvm_from_qemu() -> None:
+    begin, end = pair("window-e1000e-pps-programs.txt")
+    every = costs(begin, end, ROLES, ())
+    idle = idle_percent(begin, end, every)
+    assert idle == pytest.approx(0, abs=1)
+    for name in ("instructions", "cpu_us"):
+        parts = {cost.part: cost.value for cost in every if cost.name == name}
+        # Emulation is work of QEMU's, which the exits only lead to.
+        assert parts["vCPU in QEMU"] > parts["vCPU in KVM"] > parts["guest"] > 0
+        assert "vCPU outside the guest" not in parts
+    exits = {cost.part: cost.value for cost in every if cost.name == "vm_exits"}
+    calls = {cost.part: cost.value for cost in every if cost.name == "userspace_exits"}
+    assert exits["npf"] == pytest.approx(calls["MMIO"], rel=0.01)
+
+
+def test_the_same_in_words_where_nobody_asked_for_qemu() -> None:
+    text = (DATA / "window-e1000e-pps-programs.txt").read_text()
+    text = re.sub(r"^softirqs .*\n", "", text, flags=re.MULTILINE)
+    begin, end = parse_snapshots(text.replace("split all", "split guest"))
+    spent = costs(begin, end, ROLES, ())
+    assert {"guest", "vCPU outside the guest"} < {c.part for c in spent if c.name == "cpu_us"}
+    assert not [cost for cost in spent if cost.name == "instructions"]
 
 
 def test_cpu_time_of_the_guest_is_said_to_be_sampled_where_it_is() -> None:

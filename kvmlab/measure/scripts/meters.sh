@@ -1,21 +1,25 @@
 # The meters of one trial on the host, and the server that the VM's client talks to.
 # Arguments only, nothing is composed. Run as root: sh -s -- ACTION INSTANCE ...
 #
-#   prepare INSTANCE PID FILTER SPLIT PROTOCOL PORT_HEX SERVER...   counters on unless they are,
+#   prepare INSTANCE PID VCPUS FILTER SPLIT PROTOCOL PORT_HEX SERVER...   counters on unless they are,
 #           server up and listening
-#   read    INSTANCE PID WORKERS DEVICE SPLIT LABEL       one snapshot
-#   watch   INSTANCE PID WORKERS DEVICE WAIT WARMUP SECONDS FILTER SPLIT PROTOCOL PORT_HEX SERVER...
+#   read    INSTANCE PID VCPUS READER WORKERS DEVICE SPLIT LABEL       one snapshot
+#   watch   INSTANCE PID VCPUS READER WORKERS DEVICE WAIT WARMUP SECONDS
+#           FILTER SPLIT PROTOCOL PORT_HEX SERVER...
 #           prepare; says "=== ready" when it stands by; waits for traffic, snapshot, waits, snapshot,
 #           and says what it saw. Where no client needs the server any more it has ended, as after rest
 #   rest    INSTANCE                                      server ended; the counters stay for the next
 #   finish  INSTANCE                                      server ended, counters removed
 #
-# PID is QEMU; FILTER picks the VM's vCPU threads; WORKERS are the ids of its vhost workers, "1,2",
-# or 0. DEVICE carries the traffic at the server's end; it is read through the server's own /proc/PID/net,
-# which is the peer's namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
+# PID is QEMU; VCPUS names the eBPF map that counts what the VM's virtual CPUs do, the bytes that each
+# has there and their threads in its order, "MAP:BYTES:1,2", and READER is the text of snapshots.pl, which
+# reads it. Or VCPUS is "-": then FILTER picks these threads for histograms of tracefs, which count the
+# same at five times the price. WORKERS are the ids of the VM's vhost workers, "1,2", or 0. DEVICE carries
+# the traffic at the server's end; it is read through the server's own /proc/PID/net, which is the peer's
+# namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.
 # SPLIT says what is counted beside exits and threads, each at a price of its own: none, system calls
 # (where what is timed is one packet's way); guest, the time inside the VM; calls, both; all, these,
-# softirqs, the server and all CPUs: who ran each nanosecond.
+# softirqs, the server and all CPUs: who ran each nanosecond. A map has the time inside the VM always.
 
 T=/sys/kernel/tracing
 [ -d $T/instances ] || T=/sys/kernel/debug/tracing
@@ -77,7 +81,7 @@ SUMMED=:vals=common_timestamp:clock=mono
 set_softirqs() { # anew for each trial: programs come and go, and each takes a place
     for event in irq/softirq_entry irq/softirq_exit; do
         remove_trigger $I/events/$event/trigger
-        [ "$split" != all ] || count_by common_pid$SUMMED $I/events/$event || return
+        [ "$split:$vcpus" != all:- ] || count_by common_pid$SUMMED $I/events/$event || return
     done
     return 0
 }
@@ -87,15 +91,16 @@ set_split() { # what differs from trial to trial, unless it is as it was
     before= watched=
     [ ! -f $RUN/$name.split ] || read -r before watched < $RUN/$name.split
     set -- /proc/$pid/task/*
-    [ "$before" = "$split" ] || set_exits || return
+    [ "$before" = "$split:$vcpus" ] || set_exits || return
     # Threads come and go with the VM's cards.
-    [ "$before $watched" = "$split $*" ] || set_syscalls "$@" || return
-    echo "$split $*" > $RUN/$name.split
+    [ "$before $watched" = "$split:$vcpus $*" ] || set_syscalls "$@" || return
+    echo "$split:$vcpus $*" > $RUN/$name.split
 }
 
-set_exits() { # with their moments where somebody asks for them and the kernel can sum
+set_exits() { # by histograms, with their moments where somebody asks for them and the kernel can sum
     remove_trigger $I/events/kvm/kvm_entry/trigger
     remove_trigger $I/events/kvm/kvm_exit/trigger
+    [ "$vcpus" = - ] || return 0
     exits=common_pid,isa,exit_reason
     if [ "$split" != none ]; then
         count_by common_pid$SUMMED $I/events/kvm/kvm_entry "$filter" &&
@@ -141,7 +146,7 @@ end_traffic() { # the server and what watched its traffic; the counters stay
     cleanup_server $RUN/$name.pid
     echo "=== server"
     tail -n 40 $RUN/$name.log 2>/dev/null
-    rm -f $RUN/$name.log $RUN/$name.begin* $RUN/$name.end*
+    rm -f $RUN/$name.log $RUN/$name.seen $RUN/$name.begin* $RUN/$name.end*
 }
 
 listening() { # $1: tcp|udp, $2: port in hex; the server is the peer's only user of that port
@@ -204,6 +209,20 @@ snapshot() { # $1: what to read first, if anything; standard input: the counters
     exec tail -v -n +1 "$@" - /proc/stat /proc/softirqs /proc/interrupts 2>/dev/null
 }
 
+snapshots() { # $@: how many; the same where eBPF programs count, by the program that reads their map
+    set -- "$@" $I/per_cpu/cpu0/stats vcpus
+    set -- "$@" $P/events/kvm/kvm_userspace_exit/hist $P/events/kvm/kvm_inj_virq/hist
+    ! counts_syscalls || set -- "$@" $SYSCALLS/hist
+    set -- "$@" /proc/$pid/task
+    IFS=,
+    for worker in $workers; do
+        [ -d /proc/$pid/task/$worker ] || set -- "$@" /proc/$worker/task
+    done
+    unset IFS
+    [ "$split" != all ] || set -- "$@" /proc/schedstat server
+    exec perl -e "$reader" "$vcpus" "$split" $server "$@" - /proc/stat /proc/softirqs /proc/interrupts
+}
+
 # A snapshot on its way: all but the reading itself is done before the traffic comes, since on a host
 # with one CPU each fork is time that the traffic has not. It opens the counters of the namespace
 # while the server lives: reading them later tells those of that moment, also when the client was
@@ -245,8 +264,20 @@ watch() { # the window inside the traffic
     sleep "$seconds"
     echo > $RUN/$name.end.go
     wait $at_end
-    # A stream's server ends with it. Until then nobody asks the VM's agent for the client's end: each
-    # question while packets flow costs CPU time of the VM and of the host.
+    await_server
+}
+
+watch_by_map() {
+    (snapshots window $device "$wait" "$warmup" "$seconds" $RUN/$name.seen) < /proc/$server/net/dev &
+    reader=$!
+    chrt -f -p 1 $reader 2>/dev/null # as in stand_by
+    echo $$ $reader > $RUN/$name.watcher
+    wait $reader
+    [ ! -s $RUN/$name.seen ] || await_server
+}
+
+await_server() { # A stream's server ends with it. Until then nobody asks the VM's agent for the client's
+    # end: each question while packets flow costs CPU time of the VM and of the host.
     case $split:$protocol in
         none:* | *:none) ;;
         *) wait $server ;;
@@ -254,7 +285,9 @@ watch() { # the window inside the traffic
 }
 
 tell() { # what was seen; where the server has ended, as in a stream, what it said
-    if [ -s $RUN/$name.end ]; then
+    if [ -s $RUN/$name.seen ]; then
+        cat $RUN/$name.seen
+    elif [ -s $RUN/$name.end ]; then
         for label in begin end; do
             echo "=== snapshot $label"
             cat $RUN/$name.$label
@@ -270,14 +303,16 @@ tell() { # what was seen; where the server has ended, as in a stream, what it sa
 case $action in
 prepare | watch)
     pid=$1
-    shift
+    vcpus=$2
+    shift 2
     if [ $action = watch ]; then
-        workers=$1
-        device=$2
-        wait=$3
-        warmup=$4
-        seconds=$5
-        shift 5
+        reader=$1
+        workers=$2
+        device=$3
+        wait=$4
+        warmup=$5
+        seconds=$6
+        shift 6
     fi
     filter=$1
     split=$2
@@ -310,14 +345,18 @@ prepare | watch)
     done
     if [ $action = watch ]; then
         entered
-        first=$rx sent=$tx
-        stand_by begin
-        at_begin=$reader
-        stand_by end
-        at_end=$reader
-        echo $$ $at_begin $at_end > $RUN/$name.watcher
-        echo "=== ready"
-        watch
+        if [ "$vcpus" != - ]; then
+            watch_by_map
+        else
+            first=$rx sent=$tx
+            stand_by begin
+            at_begin=$reader
+            stand_by end
+            at_end=$reader
+            echo $$ $at_begin $at_end > $RUN/$name.watcher
+            echo "=== ready"
+            watch
+        fi
         rm -f $RUN/$name.watcher
         tell
         exit 0
@@ -326,14 +365,21 @@ prepare | watch)
     ;;
 read)
     pid=$1
-    workers=$2
-    device=$3
-    split=$4
+    vcpus=$2
+    reader=$3
+    workers=$4
+    device=$5
+    split=$6
+    label=$7
     read -r server < $RUN/$name.pid
     entered
-    echo "=== snapshot $5"
     chrt -f -p 1 $$ 2>/dev/null # as in stand_by
-    (snapshot) < /proc/$server/net/dev
+    if [ "$vcpus" != - ]; then
+        (snapshots now "$label") < /proc/$server/net/dev
+    else
+        echo "=== snapshot $label"
+        (snapshot) < /proc/$server/net/dev
+    fi
     echo "=== end"
     ;;
 rest)

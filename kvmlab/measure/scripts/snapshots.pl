@@ -1,0 +1,128 @@
+# Snapshots of counters, printed as `tail -v` prints files: one now, or two inside the traffic.
+#
+#   perl -e TEXT VCPUS SPLIT SERVER now LABEL FILE...
+#   perl -e TEXT VCPUS SPLIT SERVER window DEVICE WAIT WARMUP SECONDS OUT FILE...
+#
+# VCPUS, SPLIT and DEVICE are those of meters.sh. SERVER is the server's process; standard input its
+# /proc/PID/net/dev, opened while it lived. A FILE is printed as it is, a directory by its threads' files;
+# "vcpus" is the map, "server" the threads of the server and its children, "-" standard input.
+#
+# A window says "=== ready" when it stands by. All that it does in the traffic it does itself: on a
+# host with one CPU, to start a program is time that the traffic has not. It waits WAIT seconds for
+# packets, then WARMUP, and writes two snapshots to OUT, SECONDS apart; none where no packets came.
+
+use strict;
+use constant { BPF => 321, CLOCK_GETTIME => 228, MONOTONIC => 1 };    # x86-64
+use constant { MAP_LOOKUP_ELEM => 1, MAP_GET_FD_BY_ID => 14 };
+# A handful of packets is ARP and the handshake, or a straggler of the trial before.
+use constant { PACKETS => 12, POLL_SEC => 0.02 };
+
+my ($vcpus, $split, $server, $mode, @more) = @ARGV;
+my ($id, $place, $list) = split(/:/, $vcpus);
+my @tids = split(/,/, $list);
+
+sub bpf {
+    my ($command, $attributes) = @_;
+    $attributes .= "\0" x (128 - length $attributes);
+    return syscall(BPF, $command, $attributes, 128);
+}
+
+sub all_of {
+    my ($file) = @_;
+    my $text = "";
+    sysseek($file, 0, 0);
+    1 while sysread($file, $text, 65536, length $text);
+    return $text;
+}
+
+sub content {
+    my ($path) = @_;
+    open(my $file, "<", $path) or return;
+    return all_of($file);
+}
+
+my $map = bpf(MAP_GET_FD_BY_ID, pack("L", $id));
+my ($bytes) = content("/proc/self/fdinfo/$map") =~ /^value_size:\s+(\d+)/m
+    or die "there is no map $id\n";
+my ($key, $value, $time) = (pack("L", 0), "\0" x $bytes, "\0" x 16);
+my $lookup = pack("LLQQQ", $map, 0, map { unpack("Q", pack("P", $_)) } $key, $value);
+
+sub now_ns {
+    syscall(CLOCK_GETTIME, MONOTONIC, $time);
+    my ($sec, $ns) = unpack("QQ", $time);
+    return $sec * 1_000_000_000 + $ns;
+}
+
+sub counted {
+    my $now = now_ns();
+    bpf(MAP_LOOKUP_ELEM, $lookup) >= 0 or die "the map $id: $!\n";
+    my $isa = -d "/sys/module/kvm_amd" ? 2 : 1;
+    my $text = "==> vcpus <==\nnow $now\nsplit $split\nisa $isa\n";
+    # The table of softirqs comes behind the threads' places.
+    $text .= "softirqs " . unpack("H*", substr($value, $place * @tids)) . "\n" if $split eq "all";
+    for my $index (0 .. $#tids) {
+        $text .= "$tids[$index] " . unpack("H*", substr($value, $index * $place, $place)) . "\n";
+    }
+    return $text;
+}
+
+sub threads {
+    my ($folder) = @_;
+    opendir(my $tasks, $folder) or return;
+    return map { ("$folder/$_/schedstat", "$folder/$_/stat") } grep { /^\d/ } readdir $tasks;
+}
+
+sub named {    # a file as tail prints it, nothing where it is not there
+    my ($path) = @_;
+    my $text = content($path);
+    return defined $text ? "==> $path <==\n$text\n" : "";
+}
+
+sub snapshot {
+    my ($label, @files) = @_;
+    my $text = "=== snapshot $label\n";
+    for my $path (@files) {
+        if    ($path eq "vcpus") { $text .= counted() }
+        elsif ($path eq "-")     { $text .= "==> standard input <==\n" . all_of(\*STDIN) . "\n" }
+        elsif ($path eq "server") {
+            my @programs = ($server, split(" ", content("/proc/$server/task/$server/children")));
+            $text .= join("", map { named($_) } map { threads("/proc/$_/task") } @programs);
+        }
+        elsif ($path =~ /\/task$/) { $text .= join("", map { named($_) } threads($path)) }
+        else                       { $text .= named($path) }
+    }
+    return $text;
+}
+
+sub packets {    # of a device of the server's namespace: received, sent
+    my ($device) = @_;
+    my ($numbers) = all_of(\*STDIN) =~ /^\s*\Q$device\E:\s*(.*)/m or return (0, 0);
+    return (split(" ", $numbers))[1, 9];
+}
+
+sub pause { select(undef, undef, undef, $_[0]) if $_[0] > 0 }
+
+if ($mode eq "now") {
+    print snapshot(@more);
+} else {
+    my ($device, $wait, $warmup, $seconds, $out, @files) = @more;
+    my ($received, $sent) = packets($device);
+    my $until = now_ns() + $wait * 1e9;
+    $| = 1;
+    print "=== ready\n";
+    while (1) {
+        my ($in, $out) = packets($device);
+        # At our own end of the cable they leave.
+        last if $in - $received >= PACKETS or $out - $sent >= PACKETS;
+        exit if now_ns() > $until or !-d "/proc/$server";
+        pause(POLL_SEC);
+    }
+    pause($warmup);
+    my $begin = snapshot("begin", @files);
+    pause($seconds);
+    my $end = snapshot("end", @files);
+    open(my $file, ">", $out) or die "$out: $!\n";
+    print $file $begin, $end;
+    close($file) or die "$out: $!\n";
+}
+__END__
