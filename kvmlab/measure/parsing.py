@@ -9,12 +9,6 @@ from dataclasses import dataclass
 from kvmlab.errors import OutputError
 from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
 from kvmlab.measure.syscall_names import syscall_name
-from kvmlab.measure.vcpu_programs import (
-    OTHER_REASON,
-    VcpuTimes,
-    parse_place,
-    parse_softirqs,
-)
 
 TICKS_PER_SEC = 100  # USER_HZ, which is 100 on every x86 Linux
 _BUCKET = re.compile(
@@ -121,53 +115,6 @@ def by_thread(text: str) -> dict[int, Moments]:
         ns = None if more.ns is None or before.ns is None else (before.ns + more.ns) % 2**64
         found[tid] = Moments(before.count + more.count, ns)
     return found
-
-
-@dataclass(frozen=True)
-class Vcpus:
-    """What eBPF programs have counted: exits of all virtual CPUs by name, times by thread.
-
-    ``softirqs_ns`` is how long softirqs ran in whom they interrupted; None if nobody asked.
-    """
-
-    exits: dict[str, int]
-    times: dict[int, VcpuTimes]
-    softirqs_ns: dict[int, int] | None
-
-
-def vcpus(text: str) -> Vcpus:
-    """What the programs of :mod:`kvmlab.measure.vcpu_programs` have kept, thread by thread.
-
-    ::
-
-        now 46710034182                             (ns of the monotonic clock)
-        split all
-        isa 2
-        softirqs 0000000000000000...                (with "all" only: the table of softirqs)
-        263 9e17000000000000...                     (thread, its place in the map in hex digits)
-
-    Raises:
-        OutputError: it broke off.
-    """
-    words = [line.split() for line in text.splitlines() if line]
-    try:
-        (_, now), (_, split), (_, isa), *places = words
-        table = places.pop(0)[1] if split == "all" else None
-        times = {
-            int(tid): parse_place(
-                bytes.fromhex(place), int(now), is_thorough=split in ("calls", "all")
-            )
-            for tid, place in places
-        }
-        exits: dict[str, int] = {}
-        for each in times.values():
-            for reason, count in each.exits.items():
-                name = "other" if reason == OTHER_REASON else vm_exit_name(int(isa), reason)
-                exits[name] = exits.get(name, 0) + count
-    except ValueError as error:
-        raise OutputError("What eBPF programs counted broke off.", evidence=text[:400]) from error
-    softirqs_ns = None if table is None else parse_softirqs(bytes.fromhex(table))
-    return Vcpus(exits, times, softirqs_ns)
 
 
 def userspace_exits(text: str) -> dict[str, int]:

@@ -20,7 +20,7 @@ from kvmlab.measure.split import (
     outside,
     softirq_ns,
 )
-from kvmlab.measure.vcpu_programs import VcpuTimes
+from kvmlab.measure.vcpu_map import VcpuTimes, vcpus_of
 from kvmlab.results import Cost, Metric, Window
 
 US_PER_TICK = 1_000_000 / TICKS_PER_SEC
@@ -105,7 +105,7 @@ def _snapshot(label: str, read: Mapping[str, str]) -> Snapshot:
     try:
         traced = {path.split("/")[-2]: text for path, text in read.items() if "/tracing/" in path}
         userspace, injected = (traced[event] for event in _TRACED)
-        vcpus = parsing.vcpus(read[_VCPUS]) if _VCPUS in read else None
+        vcpus = vcpus_of(read[_VCPUS]) if _VCPUS in read else None
         return Snapshot(
             label=label,
             at_sec=parsing.trace_clock_sec(traced[_TIME]),

@@ -18,7 +18,7 @@ from kvmlab.results import Cost
 
 if TYPE_CHECKING:
     from kvmlab.measure.snapshot import Roles, Snapshot
-    from kvmlab.measure.vcpu_programs import VcpuTimes
+    from kvmlab.measure.vcpu_map import VcpuTimes
 
 NS_PER_INSTRUCTION: Final = 2
 """Of the embedded host's virtual clock: QEMU's ``-icount shift=1``."""

@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.errors import MeasureError, OutputError
-from kvmlab.measure.vcpu_programs import PLACE_BYTES, Attached, Fields, light, map_bytes, thorough
+from kvmlab.measure.vcpu_map import PLACE_BYTES, map_bytes
+from kvmlab.measure.vcpu_programs import Attached, Fields, light, thorough
 from kvmlab.process import Lines
 
 if TYPE_CHECKING:

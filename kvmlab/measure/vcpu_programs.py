@@ -19,10 +19,9 @@ thread has come before it.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from kvmlab.errors import OutputError
 from kvmlab.measure.bpf import (
@@ -39,24 +38,32 @@ from kvmlab.measure.bpf import (
     R9,
     Program,
 )
+from kvmlab.measure.vcpu_map import (
+    AWAY,
+    BEGAN_BYTES,
+    COUNTERS,
+    CPUS,
+    GAP,
+    GUEST,
+    INTERRUPTED,
+    KVM,
+    LAST,
+    LOW,
+    NO_ROOM,
+    PAIR_BYTES,
+    PAIRS,
+    PLACE_BYTES,
+    PROBES,
+    PUT_ASIDE,
+    QEMU,
+    REASONS,
+    SOFTIRQ,
+    SUMS,
+    WHERE,
+)
 
 Attach = Literal["raw", "record", "probe"]
 """To a raw tracepoint, to a tracepoint with its record, to a function of the kernel."""
-
-UNKNOWN, KVM, GUEST, QEMU, SOFTIRQ, AWAY = range(6)
-# Of a thread's place, in bytes: the last event's moment, where the thread is, where it was before
-# it was put aside or interrupted, how long it was where, how often it came out, for which reason.
-_LAST, _WHERE, _PUT_ASIDE, _INTERRUPTED, _SUMS, _REASONS = 0, 8, 16, 24, 64, 128
-# Reasons below 0x100 have a counter each; AMD's from 0x400 follow them; the last one is for others.
-_LOW, _GAP, _COUNTERS = 0x100, 0x300, 0x110
-OTHER_REASON: Final = -1
-PLACE_BYTES: Final = _REASONS + 8 * _COUNTERS
-# Behind the places: when the softirq of each CPU began; then thread id + 1 and ns, a pair for each.
-_CPUS, _PAIRS, _PROBES = 64, 256, 4
-_PAIR_BYTES = 16
-_BEGAN_BYTES = 8 * _CPUS
-_TABLE_BYTES = _PAIR_BYTES * (_PAIRS + _PROBES)
-_NO_ROOM = _PAIR_BYTES * (_PAIRS + _PROBES - 1)  # the last pair has what found no place
 
 
 @dataclass(frozen=True)
@@ -131,14 +138,14 @@ def _current(program: Program) -> None:
 def _spend(program: Program) -> None:
     """What has passed since the last event goes to where the thread was."""
     program.call(KTIME_GET_NS)
-    program.load(R1, R7, _LAST).store(R7, _LAST, R0).subtract(R0, R1)
-    program.load(R2, R7, _WHERE).mask(R2, 7).copy(R1, R2).shift_left(R1, 3)
+    program.load(R1, R7, LAST).store(R7, LAST, R0).subtract(R0, R1)
+    program.load(R2, R7, WHERE).mask(R2, 7).copy(R1, R2).shift_left(R1, 3)
     program.copy(R3, R7).add(R3, R1)
-    program.load(R1, R3, _SUMS).add(R1, R0).store(R3, _SUMS, R1)
+    program.load(R1, R3, SUMS).add(R1, R0).store(R3, SUMS, R1)
 
 
 def _at(program: Program, where: int) -> None:
-    program.set(R1, where).store(R7, _WHERE, R1)
+    program.set(R1, where).store(R7, WHERE, R1)
 
 
 def _goes_to(tids: Sequence[int], where: int) -> bytes:
@@ -157,11 +164,11 @@ def _exits(tids: Sequence[int], reason: int) -> bytes:
     _spend(program)
     _at(program, KVM)
     program.load_word(R2, R6, reason)
-    program.jump_if_below(R2, _LOW, "known").add_value(R2, -_GAP)
-    program.jump_if_below(R2, _LOW, "other").jump_if_below(R2, _COUNTERS - 1, "known")
-    program.label("other").set(R2, _COUNTERS - 1)
+    program.jump_if_below(R2, LOW, "known").add_value(R2, -GAP)
+    program.jump_if_below(R2, LOW, "other").jump_if_below(R2, COUNTERS - 1, "known")
+    program.label("other").set(R2, COUNTERS - 1)
     program.label("known").shift_left(R2, 3).add(R7, R2)
-    program.load(R1, R7, _REASONS).add_value(R1, 1).store(R7, _REASONS, R1)
+    program.load(R1, R7, REASONS).add_value(R1, 1).store(R7, REASONS, R1)
     return program.label("end").end().assembled()
 
 
@@ -169,7 +176,7 @@ def _softirq(program: Program, tids: Sequence[int]) -> None:
     """``r9``: now; ``r7`` at the moment at which this CPU's softirq began; ``r8``: the thread."""
     _current(program)
     program.call(KTIME_GET_NS).copy(R9, R0)
-    program.call(PROCESSOR_ID).mask(R0, _CPUS - 1).shift_left(R0, 3)
+    program.call(PROCESSOR_ID).mask(R0, CPUS - 1).shift_left(R0, 3)
     program.map_value(R7, len(tids) * PLACE_BYTES).add(R7, R0)
 
 
@@ -179,7 +186,7 @@ def _softirq_begins(tids: Sequence[int]) -> bytes:
     program.store(R7, 0, R9)
     _place(program, tids, "place", "end")
     _spend(program)
-    program.store(R7, _INTERRUPTED, R2)
+    program.store(R7, INTERRUPTED, R2)
     _at(program, SOFTIRQ)
     return program.label("end").end().assembled()
 
@@ -191,21 +198,21 @@ def _softirq_ends(tids: Sequence[int]) -> bytes:
     # The programs came between the softirq's begin and its end.
     program.jump_if_equal(R1, 0, "place?").subtract(R9, R1)
     program.copy(R2, R8).add_value(R2, 1)
-    program.copy(R3, R8).mask(R3, _PAIRS - 1).shift_left(R3, 4)
-    program.map_value(R7, len(tids) * PLACE_BYTES + _BEGAN_BYTES).add(R7, R3)
-    for probe in range(_PROBES - 1):
+    program.copy(R3, R8).mask(R3, PAIRS - 1).shift_left(R3, 4)
+    program.map_value(R7, len(tids) * PLACE_BYTES + BEGAN_BYTES).add(R7, R3)
+    for probe in range(PROBES - 1):
         program.load(R1, R7, 0)
         program.jump_if_same(R1, R2, "counted").jump_if_equal(R1, 0, "new")
-        if probe < _PROBES - 2:
-            program.add_value(R7, _PAIR_BYTES)
-    program.map_value(R7, len(tids) * PLACE_BYTES + _BEGAN_BYTES + _NO_ROOM)
+        if probe < PROBES - 2:
+            program.add_value(R7, PAIR_BYTES)
+    program.map_value(R7, len(tids) * PLACE_BYTES + BEGAN_BYTES + NO_ROOM)
     program.set(R2, 0)
     program.label("new").store(R7, 0, R2)
     program.label("counted").load(R1, R7, 8).add(R1, R9).store(R7, 8, R1)
     program.label("place?")
     _place(program, tids, "place", "end")
     _spend(program)
-    program.load(R1, R7, _INTERRUPTED).store(R7, _WHERE, R1)
+    program.load(R1, R7, INTERRUPTED).store(R7, WHERE, R1)
     return program.label("end").end().assembled()
 
 
@@ -213,64 +220,10 @@ def _switches(tids: Sequence[int], leaving: int, coming: int) -> bytes:
     program = Program().copy(R6, R1).load_word(R8, R6, leaving)
     _place(program, tids, "leaves", "comes?")
     _spend(program)
-    program.store(R7, _PUT_ASIDE, R2)
+    program.store(R7, PUT_ASIDE, R2)
     _at(program, AWAY)
     program.label("comes?").load_word(R8, R6, coming)
     _place(program, tids, "comes", "end")
     _spend(program)
-    program.load(R1, R7, _PUT_ASIDE).store(R7, _WHERE, R1)
+    program.load(R1, R7, PUT_ASIDE).store(R7, WHERE, R1)
     return program.label("end").end().assembled()
-
-
-@dataclass(frozen=True)
-class VcpuTimes:
-    """How long one virtual CPU's thread was where, in ns, and its exits by the kernel's number.
-
-    ``qemu_ns`` is None unless the thorough programs ran.
-    """
-
-    guest_ns: int
-    qemu_ns: int | None
-    exits: Mapping[int, int]
-
-
-def parse_place(place: bytes, now_ns: int, *, is_thorough: bool) -> VcpuTimes:
-    """What one thread's place says at the moment ``now_ns`` of the monotonic clock.
-
-    Raises:
-        OutputError: it has another length than it should.
-    """
-    if len(place) != PLACE_BYTES:
-        raise OutputError(f"The place of a vCPU has {len(place)} bytes instead of {PLACE_BYTES}.")
-    numbers = struct.unpack(f"<{PLACE_BYTES // 8}Q", place)
-    last, where = numbers[_LAST // 8], numbers[_WHERE // 8]
-    sums = list(numbers[_SUMS // 8 : _SUMS // 8 + 8])
-    sums[where & 7] += max(0, now_ns - last)
-    counts = enumerate(numbers[_REASONS // 8 :])
-    exits = {_reason(index): count for index, count in counts if count}
-    return VcpuTimes(sums[GUEST], sums[QEMU] if is_thorough else None, exits)
-
-
-def map_bytes(tids: Sequence[int]) -> int:
-    """How long the map's value is for so many threads."""
-    return len(tids) * PLACE_BYTES + _BEGAN_BYTES + _TABLE_BYTES
-
-
-def parse_softirqs(rest: bytes) -> dict[int, int]:
-    """How long softirqs ran in each thread that they interrupted, ns; 0 is the idle thread.
-
-    ``rest`` is the map's value behind the places. What found no place in the table is -1's.
-
-    Raises:
-        OutputError: it has another length than it should.
-    """
-    if len(rest) != _BEGAN_BYTES + _TABLE_BYTES:
-        raise OutputError(f"The table of softirqs has {len(rest)} bytes.")
-    pairs = struct.iter_unpack("<QQ", rest[_BEGAN_BYTES:])
-    return {tid - 1: ns for tid, ns in pairs if ns}
-
-
-def _reason(index: int) -> int:
-    if index == _COUNTERS - 1:
-        return OTHER_REASON
-    return index if index < _LOW else index + _GAP

@@ -8,17 +8,16 @@ import pytest
 
 from kvmlab.errors import OutputError
 from kvmlab.measure.bpf import R1, R2, Program
-from kvmlab.measure.vcpu_programs import (
+from kvmlab.measure.vcpu_map import (
     GUEST,
     OTHER_REASON,
     PLACE_BYTES,
     QEMU,
-    light,
     map_bytes,
     parse_place,
     parse_softirqs,
-    thorough,
 )
+from kvmlab.measure.vcpu_programs import light, thorough
 
 EXIT_FIELDS = {"common_pid": 4, "exit_reason": 8}
 
