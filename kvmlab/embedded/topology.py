@@ -33,8 +33,8 @@ MAC_E1000E = ("00:1b:21:88:69:dc", "00:1b:21:88:69:dd", "00:1b:21:88:69:e0")
 MAC_IGB = ("00:1b:21:76:00:10", "00:1b:21:76:00:11")
 
 # Each word is there for a reason that a boot without it has shown: the timer check panics and the
-# watchdogs fire where CPU time is stolen, the kernel's self tests take seconds when emulated. To wait
-# for a grace period of RCU in the usual way takes a few ticks for each counter set or removed.
+# watchdogs fire where CPU time is stolen, the kernel's self tests take seconds when emulated. To
+# wait for RCU's grace periods in the usual way takes some ticks for each counter set or removed.
 KERNEL_WORDS = (
     "console=ttyS0",
     "quiet",

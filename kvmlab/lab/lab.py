@@ -26,9 +26,9 @@ from kvmlab.lab.open_host import OpenHost
 from kvmlab.lab.trying import (
     must_reach_the_peer,
     one_path,
-    one_trial,
     path_of_last,
     reached,
+    short_settings,
     short_trials,
     traced,
 )
@@ -208,9 +208,17 @@ class Lab(OpenHost):
         return TrialPanel(self._one_path, CARDS, model=model, seconds=None, draw=path_of_last)
 
     def _one_trial(self, scheme: Scheme, seconds: int, progress: OnProgress | None) -> Result:
+        from kvmlab.measure import measure
+
         must_reach_the_peer(scheme)
-        with self._watched(), self.plan(scheme).applied(self.vm) as nic:
-            return one_trial(self.host, self.vm, nic, seconds, progress)
+        trials = short_settings(seconds)
+        with (
+            self._watched(),
+            self.plan(scheme).applied(self.vm) as nic,
+            self._journal([nic.label], trials) as journal,
+        ):
+            result = measure(self.host, self.vm, nic, trials, progress=progress, journal=journal)
+            return self._keeping.measured(journal, result)[0]
 
     def _one_path(self, scheme: Scheme, _seconds: int, progress: OnProgress | None) -> Result:
         must_reach_the_peer(scheme)

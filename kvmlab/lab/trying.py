@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kvmlab.domain import TestVM
     from kvmlab.facts import HostFacts
     from kvmlab.hosts import Host
-    from kvmlab.measure import OnProgress
+    from kvmlab.measure import OnProgress, Trials
     from kvmlab.results import Reach, Result
     from kvmlab.schemes import Scheme
 
@@ -31,19 +31,11 @@ def must_reach_the_peer(scheme: Scheme) -> None:
         )
 
 
-def one_trial(
-    host: Host, vm: TestVM, nic: Nic, seconds: int, progress: OnProgress | None
-) -> Result:
-    """One trial of throughput and one of latency, without a path.
+def short_settings(seconds: int) -> Trials:
+    """One trial of throughput and one of latency, without a path."""
+    from kvmlab.measure import Trials
 
-    Raises:
-        MeasureError: the trial failed.
-    """
-    from kvmlab.measure import Trials, measure
-
-    workloads = ("tcp_up", "latency")
-    settings = Trials(count=1, seconds=seconds, workloads=workloads, trace_path=False)
-    return measure(host, vm, nic, settings, progress=progress)
+    return Trials(count=1, seconds=seconds, workloads=("tcp_up", "latency"), trace_path=False)
 
 
 def traced(host: Host, vm: TestVM, nic: Nic) -> Result:
@@ -83,7 +75,7 @@ def one_path(host: Host, vm: TestVM, nic: Nic, progress: OnProgress | None) -> R
 
 
 def short_trials(*results: Result) -> Figure:
-    """What `one_trial` measures, of results that may hold more, side by side."""
+    """What `short_settings` measure, of results that may hold more, side by side."""
     from kvmlab.report import figures
 
     costs = (("vm_exits_per_packet", "tcp_up"), ("cpu_us_per_packet", "tcp_up"))
