@@ -1,8 +1,9 @@
-"""Loading ahead what draws, while a notebook waits for its host."""
+"""Loading what draws while a notebook waits for what it measures."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import threading
 from typing import Final
@@ -13,8 +14,12 @@ from kvmlab.widgets.ticker import in_jupyter
 _SLOW: Final = ("plotly.io", "scipy.stats", "pandas")
 
 
+@functools.cache
 def load_ahead() -> None:
-    """In a notebook, import in the background what its figures and tables will need."""
+    """In a notebook, import in the background what its figures and tables will need; once.
+
+    For those who are about to wait for a host: what runs beside it here is slower meanwhile.
+    """
     if in_jupyter():
         threading.Thread(target=_load, name="kvmlab-load", daemon=True).start()
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from kvmlab.embedded import Lease
 from kvmlab.hosts import Host, SshTarget
+from kvmlab.lab.ahead import load_ahead
 from kvmlab.lab.cards import CARDS
 from kvmlab.lab.keeping import Keeping, Kept
 from kvmlab.lab.open_host import OpenHost
@@ -239,4 +240,5 @@ class Lab(OpenHost):
     def _journal(
         self, schemes: Sequence[str], trials: Trials
     ) -> contextlib.AbstractContextManager[Journal]:
+        load_ahead()
         return self._keeping.journal(self.host, schemes, trials, self._facts)

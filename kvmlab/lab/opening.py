@@ -10,7 +10,6 @@ from kvmlab.domain import LAB_VM_NAME
 from kvmlab.embedded import Settings, acquire
 from kvmlab.errors import UsageError
 from kvmlab.hosts import SshTarget, Wire, open_host, parse_login
-from kvmlab.lab.ahead import load_ahead
 from kvmlab.lab.embedding import connect, preparation
 from kvmlab.lab.lab import Lab
 
@@ -49,7 +48,6 @@ def open_lab(
         HostUnreachable, HostRefused: the host does not answer, or does not let us in.
         EmbeddedError: the embedded host cannot be built or started.
     """
-    load_ahead()
     time = as_clock(clock)
     vm, guest = named_vm(vm)
     cable = Wire.parse(wire) if isinstance(wire, str) and wire else wire or None
