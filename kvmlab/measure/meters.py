@@ -139,11 +139,11 @@ class Meters:
         """Set the counters unless they are, start the server and see it listen.
 
         With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
-        once traffic comes. In a ``stream`` the VM's own time is summed exactly; each entry to
-        the VM then costs an emulated host 3.5 µs more, which a round trip feels.
-        With ``full``, QEMU's system calls are counted in it too, and under the virtual clock
-        everybody's time is summed: a stream is then some percent slower. In a round trip system
-        calls are counted always.
+        once traffic comes. The VM's own time is exact; where histograms have to sum it, in a
+        ``stream`` only, since a round trip would feel their price. With ``full``, QEMU's system
+        calls are counted in a stream too, a vCPU's thread is told apart into KVM and QEMU, and
+        under the virtual clock everybody's time is summed: it is then some percent slower. In a
+        round trip system calls are counted always.
 
         Raises:
             MeasureError: the kernel's tracing or the server cannot be used; the message says why.

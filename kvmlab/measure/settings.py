@@ -51,9 +51,9 @@ class Trials:
     ``seed`` decides the order in which compared schemes take turns. ``trace_path`` follows one
     packet through the host as well.
 
-    ``full_costs`` counts more in streams (the workloads of iperf3): QEMU's system calls, and under
-    the virtual clock the instructions of a packet by who ran them. A stream is then some percent
-    slower (docs/benchmarks.md has the figures).
+    ``full_costs`` counts more in streams (the workloads of iperf3): QEMU's system calls, whether a
+    vCPU's thread was in KVM or in QEMU, and under the virtual clock the instructions of a packet by
+    who ran them. A stream is then some percent slower (docs/benchmarks.md has the figures).
 
     With ``until_percent`` there are at least ``count`` trials and as many more as it takes until
     the interval of the compared ratio is within so many percent of its middle, or until

@@ -51,10 +51,10 @@ class VcpuCounters:
         try:
             script = files("kvmlab.measure").joinpath("scripts", "vcpus.pl").read_bytes()
             heard, self._map = self._answer(script, _MAP)
-            fields = dict(map(_fields, heard))
+            fields = dict(_fields(line) for line in heard if line.startswith(_FIELDS))
             self._light = light(self.tids, fields.get(_RECORDS[0], {}))
             self._thorough = thorough(self.tids, fields.get(_RECORDS[1], {}))
-            self._run(self._light)
+            self.run(self._light)
         except OutputError as error:
             self.end()
             raise self._refused(str(error)) from error
@@ -76,18 +76,23 @@ class VcpuCounters:
         """
         if wanted == self._is_thorough:
             return
-        self._run((*self._light, *self._thorough) if wanted else self._light)
+        self.run((*self._light, *self._thorough) if wanted else self._light)
         self._is_thorough = wanted
+
+    def run(self, programs: Sequence[Attached]) -> None:
+        """Have these programs in the kernel, and of those that were there no others.
+
+        Raises:
+            CannotCount: one of them was refused; these counters have ended.
+        """
+        words = " ".join(program.word for program in programs)
+        self._answer(f"{words}\n".encode(), _COUNTING)
 
     def end(self) -> None:
         """Take the programs away; a second call does nothing."""
         if self._process.stdout is not None and not self._process.stdout.closed:
             self._process.kill()
             self._process.communicate()
-
-    def _run(self, programs: Sequence[Attached]) -> None:
-        words = " ".join(program.word for program in programs)
-        self._answer(f"{words}\n".encode(), _COUNTING)
 
     def _answer(self, said: bytes, wanted: str) -> tuple[list[str], str]:
         """What it says until a line that begins as ``wanted``, and the rest of that line."""

@@ -17,12 +17,15 @@ from kvmlab.errors import MeasureError, OutputError
 from kvmlab.hosts import Host
 from kvmlab.lab import Lab
 from kvmlab.measure import Trials
+from kvmlab.measure.bpf import R1, R2, Program
 from kvmlab.measure.meters import Meters, Watch
 from kvmlab.measure.selfcheck import self_check
 from kvmlab.measure.snapshot import Snapshot, costs, window
 from kvmlab.measure.split import idle_percent
 from kvmlab.measure.subject import Subject
 from kvmlab.measure.trial import run_trial
+from kvmlab.measure.vcpu_counters import CannotCount, VcpuCounters
+from kvmlab.measure.vcpu_programs import Attached
 from kvmlab.measure.workloads import holder, workload
 from kvmlab.results import Result, Trial, compare, find_runs
 from kvmlab.results.journal import recovered
@@ -320,6 +323,16 @@ def test_programs_agree_with_the_kernels_own_trace(lab: Lab, subject: Subject) -
     more_us = ours["cpu_us", "vCPU in QEMU"] - told.spent_us["qemu"]
     assert told.spent_us["qemu"] > 10 * rounds
     assert 0 <= more_us < 5 * rounds
+
+
+def test_a_program_that_the_kernel_refuses_is_told_in_its_words(lab: Lab, subject: Subject) -> None:
+    counters = VcpuCounters(lab.host, sorted(subject.threads.vcpus), answer_sec=300)
+    into_nowhere = Program().load(R2, R1, 4096).end().assembled()
+    with pytest.raises(CannotCount) as caught:
+        counters.run((Attached("raw", "kvm_entry", into_nowhere),))
+    assert "the program of kvm_entry" in caught.value.evidence
+    assert "off=4096" in caught.value.evidence
+    assert left_behind(lab.host) == ""
 
 
 def test_where_no_program_can_be_loaded_histograms_count(lab: Lab, subject: Subject) -> None:
