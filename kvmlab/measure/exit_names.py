@@ -83,3 +83,12 @@ def userspace_exit_name(reason: int, errno: int) -> str:
     if errno < 0:
         return "interrupted by a signal" if errno == -_EINTR else f"error {-errno}"
     return USERSPACE.get(reason, f"reason {reason}")
+
+
+def vector_name(vector: int) -> str:
+    """The name of an interrupt that was injected into the VM.
+
+    >>> vector_name(0x2A)
+    'vector 0x2a'
+    """
+    return f"vector {vector:#04x}"

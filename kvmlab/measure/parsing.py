@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvmlab.errors import OutputError
-from kvmlab.measure.exit_names import userspace_exit_name, vm_exit_name
+from kvmlab.measure.exit_names import userspace_exit_name, vector_name, vm_exit_name
 from kvmlab.measure.syscall_names import syscall_name
 
 TICKS_PER_SEC = 100  # USER_HZ, which is 100 on every x86 Linux
@@ -128,7 +128,7 @@ def userspace_exits(text: str) -> dict[str, int]:
 
 def injected(text: str) -> dict[str, int]:
     """Interrupts injected into the VM by vector from the hist of ``kvm:kvm_inj_virq``."""
-    return {f"vector {key[0]:#04x}": count for key, count in histogram(text).items()}
+    return {vector_name(key[0]): count for key, count in histogram(text).items()}
 
 
 def syscalls(text: str) -> dict[str, int]:

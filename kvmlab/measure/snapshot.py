@@ -20,12 +20,10 @@ from kvmlab.measure.split import (
     outside,
     softirq_ns,
 )
-from kvmlab.measure.vcpu_map import VcpuTimes, vcpus_of
+from kvmlab.measure.vcpu_map import Vcpus, VcpuTimes, vcpus_of
 from kvmlab.results import Cost, Metric, Window
 
 US_PER_TICK = 1_000_000 / TICKS_PER_SEC
-_TRACED = ("kvm_userspace_exit", "kvm_inj_virq")
-_EXITS = "kvm_exit"
 _VCPUS = "vcpus"
 _SYSCALLS = "sys_enter"
 _TIME = "cpu0"
@@ -104,19 +102,19 @@ def parse_snapshots(text: str) -> list[Snapshot]:
 def _snapshot(label: str, read: Mapping[str, str]) -> Snapshot:
     try:
         traced = {path.split("/")[-2]: text for path, text in read.items() if "/tracing/" in path}
-        userspace, injected = (traced[event] for event in _TRACED)
         vcpus = vcpus_of(read[_VCPUS]) if _VCPUS in read else None
+        told = _by_histograms(traced) if vcpus is None else vcpus
         return Snapshot(
             label=label,
-            at_sec=parsing.trace_clock_sec(traced[_TIME]),
+            at_sec=told.at_ns / 1e9,
             wire=parsing.net_dev(read[_WIRE]),
             threads=parsing.threads(read),
             cpu_ticks=parsing.cpu_ticks(read["/proc/stat"]),
             softirqs=parsing.per_cpu_table(read["/proc/softirqs"]),
             interrupts=parsing.per_cpu_table(read["/proc/interrupts"]),
-            vm_exits=parsing.vm_exits(traced[_EXITS]) if vcpus is None else vcpus.exits,
-            userspace_exits=parsing.userspace_exits(userspace),
-            injected=parsing.injected(injected),
+            vm_exits=told.exits,
+            userspace_exits=told.userspace_exits,
+            injected=told.injected,
             syscalls=parsing.syscalls(traced[_SYSCALLS]) if _SYSCALLS in traced else None,
             guest=_between(traced, "kvm_entry", "kvm_exit"),
             softirq=_between(traced, "softirq_entry", "softirq_exit"),
@@ -129,6 +127,17 @@ def _snapshot(label: str, read: Mapping[str, str]) -> Snapshot:
             f"The snapshot `{label}` of the meters lacks a part: {error}.",
             evidence="\n".join(read)[:400],
         ) from error
+
+
+def _by_histograms(traced: Mapping[str, str]) -> Vcpus:
+    return Vcpus(
+        at_ns=round(parsing.trace_clock_sec(traced[_TIME]) * 1e9),
+        exits=parsing.vm_exits(traced["kvm_exit"]),
+        userspace_exits=parsing.userspace_exits(traced["kvm_userspace_exit"]),
+        injected=parsing.injected(traced["kvm_inj_virq"]),
+        times={},
+        softirqs_ns=None,
+    )
 
 
 def _between(traced: Mapping[str, str], began: str, ended: str) -> Between | None:

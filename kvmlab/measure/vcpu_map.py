@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import struct
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from kvmlab.errors import OutputError
-from kvmlab.measure.exit_names import vm_exit_name
+from kvmlab.measure.exit_names import userspace_exit_name, vector_name, vm_exit_name
 
 UNKNOWN, KVM, GUEST, QEMU, SOFTIRQ, AWAY = range(6)
 # Of a thread's place, in bytes: the last event's moment, where the thread is, where it was before
@@ -17,7 +19,11 @@ LAST, WHERE, PUT_ASIDE, INTERRUPTED, SUMS, REASONS = 0, 8, 16, 24, 64, 128
 # Reasons below 0x100 have a counter each; AMD's from 0x400 follow them; the last one is for others.
 LOW, GAP, COUNTERS = 0x100, 0x300, 0x110
 OTHER_REASON: Final = -1
-PLACE_BYTES: Final = REASONS + 8 * COUNTERS
+# Then why it went out to QEMU, the last three counters for other reasons, signals and errors; then
+# which interrupt came in.
+USERSPACE, SIGNALLED, FAILED, USERSPACE_COUNTERS = REASONS + 8 * COUNTERS, 62, 63, 64
+VECTORS, VECTOR_COUNTERS = USERSPACE + 8 * USERSPACE_COUNTERS, 256
+PLACE_BYTES: Final = VECTORS + 8 * VECTOR_COUNTERS
 # Behind the places: when the softirq of each CPU began; then thread id + 1 and ns, a pair for each.
 CPUS, PAIRS, PROBES = 64, 256, 4
 PAIR_BYTES = 16
@@ -28,14 +34,17 @@ NO_ROOM = PAIR_BYTES * (PAIRS + PROBES - 1)  # the last pair has what found no p
 
 @dataclass(frozen=True)
 class VcpuTimes:
-    """How long one virtual CPU's thread was where, in ns, and its exits by the kernel's number.
+    """How long one virtual CPU's thread was where, in ns, and what it met by the kernel's numbers.
 
-    ``qemu_ns`` is None unless the thorough programs ran.
+    ``qemu_ns`` is None unless the thorough programs ran. ``exits`` has the reasons, ``userspace``
+    those of exits to QEMU in words, ``injected`` the vectors of interrupts.
     """
 
     guest_ns: int
     qemu_ns: int | None
     exits: Mapping[int, int]
+    userspace: Mapping[str, int]
+    injected: Mapping[int, int]
 
 
 def parse_place(place: bytes, now_ns: int, *, is_thorough: bool) -> VcpuTimes:
@@ -50,9 +59,21 @@ def parse_place(place: bytes, now_ns: int, *, is_thorough: bool) -> VcpuTimes:
     last, where = numbers[LAST // 8], numbers[WHERE // 8]
     sums = list(numbers[SUMS // 8 : SUMS // 8 + 8])
     sums[where & 7] += max(0, now_ns - last)
-    counts = enumerate(numbers[REASONS // 8 :])
-    exits = {_reason(index): count for index, count in counts if count}
-    return VcpuTimes(sums[GUEST], sums[QEMU] if is_thorough else None, exits)
+    exits, userspace, injected = (
+        {index: count for index, count in enumerate(counts) if count}
+        for counts in (
+            numbers[REASONS // 8 : USERSPACE // 8],
+            numbers[USERSPACE // 8 : VECTORS // 8],
+            numbers[VECTORS // 8 :],
+        )
+    )
+    return VcpuTimes(
+        sums[GUEST],
+        sums[QEMU] if is_thorough else None,
+        {_reason(index): count for index, count in exits.items()},
+        {_userspace(index): count for index, count in userspace.items()},
+        injected,
+    )
 
 
 def map_bytes(tids: Sequence[int]) -> int:
@@ -74,6 +95,12 @@ def parse_softirqs(rest: bytes) -> dict[int, int]:
     return {tid - 1: ns for tid, ns in pairs if ns}
 
 
+def _userspace(index: int) -> str:
+    if index == SIGNALLED:
+        return userspace_exit_name(0, -errno.EINTR)
+    return {SIGNALLED - 1: "other", FAILED: "error"}.get(index) or userspace_exit_name(index, 0)
+
+
 def _reason(index: int) -> int:
     if index == COUNTERS - 1:
         return OTHER_REASON
@@ -82,12 +109,15 @@ def _reason(index: int) -> int:
 
 @dataclass(frozen=True)
 class Vcpus:
-    """What eBPF programs have counted: exits of all virtual CPUs by name, times by thread.
+    """What eBPF programs have counted by one moment: of all virtual CPUs by name, times by thread.
 
     ``softirqs_ns`` is how long softirqs ran in whom they interrupted; None if nobody asked.
     """
 
+    at_ns: int
     exits: dict[str, int]
+    userspace_exits: dict[str, int]
+    injected: dict[str, int]
     times: dict[int, VcpuTimes]
     softirqs_ns: dict[int, int] | None
 
@@ -110,18 +140,20 @@ def vcpus_of(text: str) -> Vcpus:
     try:
         (_, now), (_, split), (_, isa), *places = words
         table = places.pop(0)[1] if split == "all" else None
+        thorough = split in ("calls", "all")
         times = {
-            int(tid): parse_place(
-                bytes.fromhex(place), int(now), is_thorough=split in ("calls", "all")
-            )
+            int(tid): parse_place(bytes.fromhex(place), int(now), is_thorough=thorough)
             for tid, place in places
         }
-        exits: dict[str, int] = {}
-        for each in times.values():
-            for reason, count in each.exits.items():
-                name = "other" if reason == OTHER_REASON else vm_exit_name(int(isa), reason)
-                exits[name] = exits.get(name, 0) + count
+        softirqs_ns = None if table is None else parse_softirqs(bytes.fromhex(table))
+        at_ns, kind = int(now), int(isa)
     except ValueError as error:
         raise OutputError("What eBPF programs counted broke off.", evidence=text[:400]) from error
-    softirqs_ns = None if table is None else parse_softirqs(bytes.fromhex(table))
-    return Vcpus(exits, times, softirqs_ns)
+    exits, userspace, injected = Counter[str](), Counter[str](), Counter[str]()
+    for each in times.values():
+        for reason, count in each.exits.items():
+            exits["other" if reason == OTHER_REASON else vm_exit_name(kind, reason)] += count
+        userspace.update(each.userspace)
+        for vector, count in each.injected.items():
+            injected[vector_name(vector)] += count
+    return Vcpus(at_ns, dict(exits), dict(userspace), dict(injected), times, softirqs_ns)

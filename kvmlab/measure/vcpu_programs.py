@@ -19,6 +19,7 @@ thread has come before it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -43,6 +44,7 @@ from kvmlab.measure.vcpu_map import (
     BEGAN_BYTES,
     COUNTERS,
     CPUS,
+    FAILED,
     GAP,
     GUEST,
     INTERRUPTED,
@@ -57,8 +59,12 @@ from kvmlab.measure.vcpu_map import (
     PUT_ASIDE,
     QEMU,
     REASONS,
+    SIGNALLED,
     SOFTIRQ,
     SUMS,
+    USERSPACE,
+    VECTOR_COUNTERS,
+    VECTORS,
     WHERE,
 )
 
@@ -85,7 +91,9 @@ Fields = Mapping[str, int]
 
 
 def light(tids: Sequence[int], kvm_exit: Fields) -> tuple[Attached, ...]:
-    """What tells the time inside the VM, and exits by reason; ``tids`` are the vCPUs' threads.
+    """What tells the time inside the VM, exits by reason, interrupts injected by vector.
+
+    ``tids`` are the vCPUs' threads.
 
     Raises:
         OutputError: the record of the event has other fields than are needed.
@@ -93,6 +101,8 @@ def light(tids: Sequence[int], kvm_exit: Fields) -> tuple[Attached, ...]:
     return (
         Attached("raw", "kvm_entry", _goes_to(tids, GUEST)),
         Attached("record", "kvm/kvm_exit", _exits(tids, _field(kvm_exit, "exit_reason"))),
+        Attached("raw", "kvm_userspace_exit", _userspace_exits(tids)),
+        Attached("raw", "kvm_inj_virq", _injected(tids)),
     )
 
 
@@ -167,8 +177,39 @@ def _exits(tids: Sequence[int], reason: int) -> bytes:
     program.jump_if_below(R2, LOW, "known").add_value(R2, -GAP)
     program.jump_if_below(R2, LOW, "other").jump_if_below(R2, COUNTERS - 1, "known")
     program.label("other").set(R2, COUNTERS - 1)
-    program.label("known").shift_left(R2, 3).add(R7, R2)
-    program.load(R1, R7, REASONS).add_value(R1, 1).store(R7, REASONS, R1)
+    program.label("known")
+    _count(program, REASONS)
+    return program.label("end").end().assembled()
+
+
+def _count(program: Program, counters: int) -> None:
+    """One more in the counter ``r2`` of those at ``counters``."""
+    program.shift_left(R2, 3).add(R7, R2)
+    program.load(R1, R7, counters).add_value(R1, 1).store(R7, counters, R1)
+
+
+def _userspace_exits(tids: Sequence[int]) -> bytes:
+    """Called with the reason, which counts where the error number, 32 bits too, is zero."""
+    program = Program()
+    _current(program)
+    _place(program, tids, "place", "end")
+    program.load(R1, R6, 8).low_half(R1).load(R2, R6, 0).low_half(R2)
+    program.jump_if_equal(R1, 0, "reason")
+    program.set(R2, SIGNALLED).add_value(R1, errno.EINTR).low_half(R1)
+    program.jump_if_equal(R1, 0, "known").set(R2, FAILED).jump("known")
+    program.label("reason").jump_if_below(R2, SIGNALLED - 1, "known").set(R2, SIGNALLED - 1)
+    program.label("known")
+    _count(program, USERSPACE)
+    return program.label("end").end().assembled()
+
+
+def _injected(tids: Sequence[int]) -> bytes:
+    """Called with the vector."""
+    program = Program()
+    _current(program)
+    _place(program, tids, "place", "end")
+    program.load(R2, R6, 0).mask(R2, VECTOR_COUNTERS - 1)
+    _count(program, VECTORS)
     return program.label("end").end().assembled()
 
 

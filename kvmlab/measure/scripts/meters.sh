@@ -135,10 +135,11 @@ set_counters() {
     echo 1 > $I/buffer_size_kb
     echo 1 > $P/buffer_size_kb
     echo mono > $I/trace_clock
+    echo "$counted" > $RUN/$name.counted
+    [ "$vcpus" = - ] || return
     count_by reason,errno $P/events/kvm/kvm_userspace_exit "$filter" &&
         count_by vector $P/events/kvm/kvm_inj_virq "$filter" ||
         { echo "=== no triggers"; cat $P/error_log; exit 3; }
-    echo "$pid $filter" > $RUN/$name.counted
 }
 
 end_traffic() { # the server and what watched its traffic; the counters stay
@@ -210,8 +211,7 @@ snapshot() { # $1: what to read first, if anything; standard input: the counters
 }
 
 snapshots() { # $@: how many; the same where eBPF programs count, by the program that reads their map
-    set -- "$@" $I/per_cpu/cpu0/stats vcpus
-    set -- "$@" $P/events/kvm/kvm_userspace_exit/hist $P/events/kvm/kvm_inj_virq/hist
+    set -- "$@" vcpus
     ! counts_syscalls || set -- "$@" $SYSCALLS/hist
     set -- "$@" /proc/$pid/task
     IFS=,
@@ -321,9 +321,11 @@ prepare | watch)
     shift 4
     mkdir -p -m 700 $RUN
     # The counters of the trial before go on, as long as they are of the same virtual CPUs.
+    counted="$pid $filter"
+    [ "$vcpus" != - ] || counted="$counted, by histograms"
     if [ -d $I ]; then
-        read -r counted < $RUN/$name.counted
-        if [ "$counted" != "$pid $filter" ]; then
+        read -r before < $RUN/$name.counted
+        if [ "$before" != "$counted" ]; then
             remove_instance $I
             remove_instance $P
             rm -f $RUN/$name.split

@@ -27,17 +27,23 @@ sub bpf {
     return syscall(BPF, $command, $attributes, 128);
 }
 
-sub all_of {
+sub all_of {    # nothing where what it tells of has gone
     my ($file) = @_;
     my $text = "";
     sysseek($file, 0, 0);
+    sysread($file, $text, 65536) or return;
     1 while sysread($file, $text, 65536, length $text);
     return $text;
 }
 
+# To look a file up takes as long as to read it: what was read once stays open.
+my %opened;
+
 sub content {
     my ($path) = @_;
-    open(my $file, "<", $path) or return;
+    my $file = $opened{$path};
+    $file or open($file, "<", $path) or return;
+    $opened{$path} = $file;
     return all_of($file);
 }
 
@@ -108,6 +114,7 @@ if ($mode eq "now") {
     my ($device, $wait, $warmup, $seconds, $out, @files) = @more;
     my ($received, $sent) = packets($device);
     my $until = now_ns() + $wait * 1e9;
+    snapshot("rehearsal", @files);
     $| = 1;
     print "=== ready\n";
     while (1) {
