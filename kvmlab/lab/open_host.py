@@ -50,8 +50,7 @@ class OpenHost:
         self._way_in: SshGuest | None = None
         self._vm: TestVM | None = None
         self._facts: HostFacts | None = None
-        #: The last inspection with these changes of the lab's in place.
-        self._known: dict[tuple[int, ...], HostFacts] = {}
+        self._facts_with: tuple[int, ...] = ()
         self._closed = False
         atexit.register(self.close)
 
@@ -85,10 +84,12 @@ class OpenHost:
 
     @property
     def facts(self) -> HostFacts:
-        """The last inspection with the changes in place that are now, or a new one."""
+        """The last inspection, or a new one where other changes of the lab's are in place now."""
         from kvmlab.changes import in_place
 
-        return self._known.get(in_place(self.host)) or self.inspect()
+        if self._facts is None or self._facts_with != in_place(self.host):
+            return self.inspect()
+        return self._facts
 
     def _facts_now(self) -> HostFacts:
         """What `facts` are, read anew where others may have changed the host meanwhile."""
@@ -104,7 +105,7 @@ class OpenHost:
             # What a run left on the embedded host is put back by the next change, unasked.
             left = leftovers(self.host) if self.host.is_shared else ()
             self._facts = replace(facts, leftovers=tuple(one.what for one in left))
-            self._known[in_place(self.host)] = self._facts
+            self._facts_with = in_place(self.host)
         return self._facts
 
     def doctor(self) -> Diagnosis:
