@@ -87,9 +87,19 @@ class OpenHost:
         """The last inspection, or a new one where other changes of the lab's are in place now."""
         from kvmlab.changes import in_place
 
-        if self._facts is None or self._facts_with != in_place(self.host):
+        last = self._facts
+        if last is None or self._facts_with != in_place(self.host) or not self._at_rest(last):
             return self.inspect()
-        return self._facts
+        return last
+
+    def _at_rest(self, facts: HostFacts) -> bool:
+        """Whether the cable's port was read in peace: one that was just put back has no link."""
+        from kvmlab.facts import LinkState
+
+        wire = self.host.wire
+        return wire is None or not any(
+            port.link is LinkState.NO_CARRIER for port in facts.ports if wire.port in port.names
+        )
 
     def _facts_now(self) -> HostFacts:
         """What `facts` are, read anew where others may have changed the host meanwhile."""
