@@ -98,9 +98,9 @@ class Program:
         """``*(u64 *)(dst + offset) = src``."""
         return self._add(0x7B, dst=dst, src=src, offset=offset)
 
-    def map_value(self, dst: int, offset: int) -> Self:
-        """``dst`` points into the map's only value; who loads the program puts the map in."""
-        self._add(_LOAD_64, dst=dst, src=_MAP_VALUE)
+    def map_value(self, dst: int, number: int, offset: int) -> Self:
+        """``dst`` points into the only value of a map; who loads the program puts it in."""
+        self._add(_LOAD_64, dst=dst, src=_MAP_VALUE, value=number)
         return self._add(0, value=offset)
 
     def call(self, helper: int) -> Self:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.measure.parsing import Moments, Thread
+from kvmlab.measure.vcpu_map import NO_ROOM_TID
 from kvmlab.results import Cost
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _told(begin: Snapshot, end: Snapshot, roles: Roles) -> dict[str, float]:
     softirqs = _softirqs(begin, end)
     if softirqs is None or None in (begin.busy_ns, end.busy_ns, inside_ns):
         return {}
+    if softirqs.get(NO_ROOM_TID):
+        return {}  # whom they interrupted is not known: a part would be in two
     interrupted = dict(softirqs)
     found: dict[str, float] = {SERVER: 0}
     known_ns = 0

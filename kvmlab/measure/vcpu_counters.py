@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.errors import MeasureError, OutputError
-from kvmlab.measure.vcpu_map import PLACE_BYTES, map_bytes
+from kvmlab.measure.vcpu_map import PLACE_BYTES, maps_bytes
 from kvmlab.measure.vcpu_programs import Attached, Fields, light, thorough
 from kvmlab.process import Lines
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
 _FIELDS: Final = "=== fields "
-_MAP: Final = "=== map "
+_MAPS: Final = "=== maps "
+_EMPTY_SOFTIRQS: Final = b"empty 1\n"
 _COUNTING: Final = "=== counting"
 _RECORDS: Final = ("kvm/kvm_exit", "sched/sched_switch")
 
@@ -43,14 +44,14 @@ class VcpuCounters:
         self.tids = tuple(tids)
         self._host = host
         self._answer_sec = answer_sec
-        bytes_in_all = str(map_bytes(self.tids))
-        argv = ("sh", "-c", 'exec perl - "$@"', "sh", bytes_in_all, *_RECORDS)
+        sizes = map(str, maps_bytes(self.tids))
+        argv = ("sh", "-c", 'exec perl - "$@"', "sh", ",".join(sizes), *_RECORDS)
         self._process = host.runner.start(argv, root=True)
         assert self._process.stdout is not None
         self._lines = Lines(self._process.stdout)
         try:
             script = files("kvmlab.measure").joinpath("scripts", "vcpus.pl").read_bytes()
-            heard, self._map = self._answer(script, _MAP)
+            heard, self._maps = self._answer(script, _MAPS)
             fields = dict(_fields(line) for line in heard if line.startswith(_FIELDS))
             self._light = light(self.tids, fields.get(_RECORDS[0], {}))
             self._thorough = thorough(self.tids, fields.get(_RECORDS[1], {}))
@@ -65,19 +66,21 @@ class VcpuCounters:
 
     @property
     def place(self) -> str:
-        """Where a snapshot reads them: the map's number, bytes a thread, threads in its order."""
-        return f"{self._map}:{PLACE_BYTES}:{','.join(map(str, self.tids))}"
+        """Where a snapshot reads them: both maps, bytes a thread, the threads in their order."""
+        return f"{self._maps}:{PLACE_BYTES}:{','.join(map(str, self.tids))}"
 
     def be_thorough(self, wanted: bool) -> None:
-        """Tell KVM from QEMU from now on, or no more.
+        """Tell KVM from QEMU from now on, or no more; a table of softirqs begins anew.
 
         Raises:
             CannotCount: the host does not take what that needs; these counters have ended.
         """
-        if wanted == self._is_thorough:
-            return
-        self.run((*self._light, *self._thorough) if wanted else self._light)
-        self._is_thorough = wanted
+        if wanted != self._is_thorough:
+            self.run((*self._light, *self._thorough) if wanted else self._light)
+            self._is_thorough = wanted
+        if wanted:
+            # Programs come and go, and each takes a place.
+            self._answer(_EMPTY_SOFTIRQS, _COUNTING)
 
     def run(self, programs: Sequence[Attached]) -> None:
         """Have these programs in the kernel, and of those that were there no others.

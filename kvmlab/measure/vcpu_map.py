@@ -1,4 +1,4 @@
-"""The map in which eBPF programs count: where what lies in it, and what it says when it is read."""
+"""The maps in which eBPF programs count: where what lies in them, and what they say when read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Final
 from kvmlab.errors import OutputError
 from kvmlab.measure.exit_names import userspace_exit_name, vector_name, vm_exit_name
 
+PLACES, SOFTIRQS = range(2)
+"""The maps, by their numbers in programs: a place for each thread, and a table of softirqs."""
+
 UNKNOWN, KVM, GUEST, QEMU, SOFTIRQ, AWAY = range(6)
 # Of a thread's place, in bytes: the last event's moment, where the thread is, where it was before
 # it was put aside or interrupted, how long it was where, how often it came out, for which reason.
@@ -24,11 +27,12 @@ OTHER_REASON: Final = -1
 USERSPACE, SIGNALLED, FAILED, USERSPACE_COUNTERS = REASONS + 8 * COUNTERS, 62, 63, 64
 VECTORS, VECTOR_COUNTERS = USERSPACE + 8 * USERSPACE_COUNTERS, 256
 PLACE_BYTES: Final = VECTORS + 8 * VECTOR_COUNTERS
-# Behind the places: when the softirq of each CPU began; then thread id + 1 and ns, a pair for each.
+# The other map: when the softirq of each CPU began; then thread id + 1 and ns, a pair for each.
 CPUS, PAIRS, PROBES = 64, 256, 4
 PAIR_BYTES = 16
 BEGAN_BYTES = 8 * CPUS
 TABLE_BYTES = PAIR_BYTES * (PAIRS + PROBES)
+NO_ROOM_TID: Final = -1
 NO_ROOM = PAIR_BYTES * (PAIRS + PROBES - 1)  # the last pair has what found no place
 
 
@@ -76,22 +80,22 @@ def parse_place(place: bytes, now_ns: int, *, is_thorough: bool) -> VcpuTimes:
     )
 
 
-def map_bytes(tids: Sequence[int]) -> int:
-    """How long the map's value is for so many threads."""
-    return len(tids) * PLACE_BYTES + BEGAN_BYTES + TABLE_BYTES
+def maps_bytes(tids: Sequence[int]) -> tuple[int, int]:
+    """How long the value of each map is for so many threads."""
+    return len(tids) * PLACE_BYTES, BEGAN_BYTES + TABLE_BYTES
 
 
-def parse_softirqs(rest: bytes) -> dict[int, int]:
+def parse_softirqs(table: bytes) -> dict[int, int]:
     """How long softirqs ran in each thread that they interrupted, ns; 0 is the idle thread.
 
-    ``rest`` is the map's value behind the places. What found no place in the table is -1's.
+    What found no place in the table is that of ``NO_ROOM_TID``.
 
     Raises:
         OutputError: it has another length than it should.
     """
-    if len(rest) != BEGAN_BYTES + TABLE_BYTES:
-        raise OutputError(f"The table of softirqs has {len(rest)} bytes.")
-    pairs = struct.iter_unpack("<QQ", rest[BEGAN_BYTES:])
+    if len(table) != BEGAN_BYTES + TABLE_BYTES:
+        raise OutputError(f"The table of softirqs has {len(table)} bytes.")
+    pairs = struct.iter_unpack("<QQ", table[BEGAN_BYTES:])
     return {tid - 1: ns for tid, ns in pairs if ns}
 
 

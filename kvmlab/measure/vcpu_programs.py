@@ -12,9 +12,9 @@ Thorough programs tell KVM from QEMU too, and leave out when the thread did not 
     sched_switch        ->  AWAY, and back to where it was
     softirq_entry       ->  SOFTIRQ, and softirq_exit back to where it was
 
-These keep besides how long softirqs ran in every thread that they interrupted, in a table behind
-the places: by the last eight bits of a thread's id, or in one of the next three pairs where another
-thread has come before it.
+These keep besides how long softirqs ran in every thread that they interrupted, in a map of its own
+that is emptied before each trial: by the last eight bits of a thread's id, or in one of the next
+three pairs where another thread has come before it.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ from kvmlab.measure.vcpu_map import (
     PAIR_BYTES,
     PAIRS,
     PLACE_BYTES,
+    PLACES,
     PROBES,
     PUT_ASIDE,
     QEMU,
     REASONS,
     SIGNALLED,
     SOFTIRQ,
+    SOFTIRQS,
     SUMS,
     USERSPACE,
     VECTOR_COUNTERS,
@@ -137,7 +139,7 @@ def _place(program: Program, tids: Sequence[int], then: str, otherwise: str) -> 
         program.jump_if_equal(R8, tid, f"{then}{number}")
     program.jump(otherwise)
     for number in range(len(tids)):
-        program.label(f"{then}{number}").map_value(R7, number * PLACE_BYTES).jump(then)
+        program.label(f"{then}{number}").map_value(R7, PLACES, number * PLACE_BYTES).jump(then)
     program.label(then)
 
 
@@ -213,17 +215,17 @@ def _injected(tids: Sequence[int]) -> bytes:
     return program.label("end").end().assembled()
 
 
-def _softirq(program: Program, tids: Sequence[int]) -> None:
+def _softirq(program: Program) -> None:
     """``r9``: now; ``r7`` at the moment at which this CPU's softirq began; ``r8``: the thread."""
     _current(program)
     program.call(KTIME_GET_NS).copy(R9, R0)
     program.call(PROCESSOR_ID).mask(R0, CPUS - 1).shift_left(R0, 3)
-    program.map_value(R7, len(tids) * PLACE_BYTES).add(R7, R0)
+    program.map_value(R7, SOFTIRQS, 0).add(R7, R0)
 
 
 def _softirq_begins(tids: Sequence[int]) -> bytes:
     program = Program()
-    _softirq(program, tids)
+    _softirq(program)
     program.store(R7, 0, R9)
     _place(program, tids, "place", "end")
     _spend(program)
@@ -234,19 +236,19 @@ def _softirq_begins(tids: Sequence[int]) -> bytes:
 
 def _softirq_ends(tids: Sequence[int]) -> bytes:
     program = Program()
-    _softirq(program, tids)
+    _softirq(program)
     program.load(R1, R7, 0).set(R2, 0).store(R7, 0, R2)
     # The programs came between the softirq's begin and its end.
     program.jump_if_equal(R1, 0, "place?").subtract(R9, R1)
     program.copy(R2, R8).add_value(R2, 1)
     program.copy(R3, R8).mask(R3, PAIRS - 1).shift_left(R3, 4)
-    program.map_value(R7, len(tids) * PLACE_BYTES + BEGAN_BYTES).add(R7, R3)
+    program.map_value(R7, SOFTIRQS, BEGAN_BYTES).add(R7, R3)
     for probe in range(PROBES - 1):
         program.load(R1, R7, 0)
         program.jump_if_same(R1, R2, "counted").jump_if_equal(R1, 0, "new")
         if probe < PROBES - 2:
             program.add_value(R7, PAIR_BYTES)
-    program.map_value(R7, len(tids) * PLACE_BYTES + BEGAN_BYTES + NO_ROOM)
+    program.map_value(R7, SOFTIRQS, BEGAN_BYTES + NO_ROOM)
     program.set(R2, 0)
     program.label("new").store(R7, 0, R2)
     program.label("counted").load(R1, R7, 8).add(R1, R9).store(R7, 8, R1)

@@ -24,6 +24,7 @@ from kvmlab.measure.snapshot import (
     window,
 )
 from kvmlab.measure.split import Between, idle_percent, lasted_ns
+from kvmlab.measure.vcpu_map import NO_ROOM_TID
 from kvmlab.results import Cost
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
@@ -215,6 +216,14 @@ def test_programs_tell_kvm_from_qemu() -> None:
     exits = {cost.part: cost.value for cost in every if cost.name == "vm_exits"}
     calls = {cost.part: cost.value for cost in every if cost.name == "userspace_exits"}
     assert exits["npf"] == pytest.approx(calls["MMIO"], rel=0.01)
+
+
+def test_a_softirq_of_nobody_known_tells_no_instructions() -> None:
+    begin, end = pair("window-e1000e-pps-programs.txt")
+    assert end.softirqs_ns is not None
+    end = replace(end, softirqs_ns={**end.softirqs_ns, NO_ROOM_TID: 1})
+    spent = costs(begin, end, ROLES, ())
+    assert not [cost for cost in spent if cost.name == "instructions"]
 
 
 def test_the_same_in_words_where_nobody_asked_for_qemu() -> None:

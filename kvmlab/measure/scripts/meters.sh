@@ -11,9 +11,9 @@
 #   rest    INSTANCE                                      server ended; the counters stay for the next
 #   finish  INSTANCE                                      server ended, counters removed
 #
-# PID is QEMU; VCPUS names the eBPF map that counts what the VM's virtual CPUs do, the bytes that each
-# has there and their threads in its order, "MAP:BYTES:1,2", and READER is the text of snapshots.pl, which
-# reads it. Or VCPUS is "-": then FILTER picks these threads for histograms of tracefs, which count the
+# PID is QEMU; VCPUS names the eBPF maps that count what the VM's virtual CPUs do, the bytes that each
+# has there and their threads in its order, "MAP,MAP:BYTES:1,2", and READER is the text of snapshots.pl,
+# which reads them. Or VCPUS is "-": then FILTER picks these threads for histograms of tracefs, which count the
 # same at five times the price. WORKERS are the ids of the VM's vhost workers, "1,2", or 0. DEVICE carries
 # the traffic at the server's end; it is read through the server's own /proc/PID/net, which is the peer's
 # namespace without a mount or a fork. WAIT, WARMUP and SECONDS are seconds.

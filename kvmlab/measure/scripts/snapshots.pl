@@ -18,7 +18,7 @@ use constant { MAP_LOOKUP_ELEM => 1, MAP_GET_FD_BY_ID => 14 };
 use constant { PACKETS => 12, POLL_SEC => 0.02 };
 
 my ($vcpus, $split, $server, $mode, @more) = @ARGV;
-my ($id, $place, $list) = split(/:/, $vcpus);
+my ($ids, $place, $list) = split(/:/, $vcpus);
 my @tids = split(/,/, $list);
 
 sub bpf {
@@ -47,11 +47,26 @@ sub content {
     return all_of($file);
 }
 
-my $map = bpf(MAP_GET_FD_BY_ID, pack("L", $id));
-my ($bytes) = content("/proc/self/fdinfo/$map") =~ /^value_size:\s+(\d+)/m
-    or die "there is no map $id\n";
-my ($key, $value, $time) = (pack("L", 0), "\0" x $bytes, "\0" x 16);
-my $lookup = pack("LLQQQ", $map, 0, map { unpack("Q", pack("P", $_)) } $key, $value);
+my $key = pack("L", 0);
+
+sub readable {    # a map by its number: what looks its value up, and where that then is
+    my ($id) = @_;
+    my $map = bpf(MAP_GET_FD_BY_ID, pack("L", $id));
+    my ($bytes) = content("/proc/self/fdinfo/$map") =~ /^value_size:\s+(\d+)/m
+        or die "there is no map $id\n";
+    my $value = "\0" x $bytes;
+    my @at    = map { unpack("Q", pack("P", $_)) } $key, $value;
+    return { lookup => pack("LLQQQ", $map, 0, @at), value => \$value };
+}
+
+my ($places, $softirqs) = map { readable($_) } split(/,/, $ids);
+my $time = "\0" x 16;
+
+sub value_of {
+    my ($map) = @_;
+    bpf(MAP_LOOKUP_ELEM, $map->{lookup}) >= 0 or die "a map: $!\n";
+    return ${ $map->{value} };
+}
 
 sub now_ns {
     syscall(CLOCK_GETTIME, MONOTONIC, $time);
@@ -60,12 +75,10 @@ sub now_ns {
 }
 
 sub counted {
-    my $now = now_ns();
-    bpf(MAP_LOOKUP_ELEM, $lookup) >= 0 or die "the map $id: $!\n";
+    my ($now, $value) = (now_ns(), value_of($places));
     my $isa = -d "/sys/module/kvm_amd" ? 2 : 1;
     my $text = "==> vcpus <==\nnow $now\nsplit $split\nisa $isa\n";
-    # The table of softirqs comes behind the threads' places.
-    $text .= "softirqs " . unpack("H*", substr($value, $place * @tids)) . "\n" if $split eq "all";
+    $text .= "softirqs " . unpack("H*", value_of($softirqs)) . "\n" if $split eq "all";
     for my $index (0 .. $#tids) {
         $text .= "$tids[$index] " . unpack("H*", substr($value, $index * $place, $place)) . "\n";
     }

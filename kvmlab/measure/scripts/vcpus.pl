@@ -1,17 +1,17 @@
 # Loads programs that count what virtual CPUs do, and keeps them in the kernel while it lives: there is
-# nothing to clean up after it. Run as root, its text on standard input: perl - BYTES EVENT...
+# nothing to clean up after it. Run as root, its text on standard input: perl - BYTES,BYTES EVENT...
 #
-# BYTES is the length of the one value of the map that the programs write to. It says
-# "=== fields EVENT NAME:OFFSET..." of the record of each EVENT (as kvm/kvm_exit), and "=== map ID".
+# BYTES are the lengths of the one value of each map that the programs write to. It says
+# "=== fields EVENT NAME:OFFSET..." of the record of each EVENT (as kvm/kvm_exit), and "=== maps ID,ID".
 #
 # Then each line on standard input names the programs that are wanted, as HOW:EVENT:CODE, with code in
 # hex digits; HOW is raw (a raw tracepoint), record (a tracepoint with its record) or probe (a function).
-# Those that are there stay, others go. It answers "=== counting". Instead of any answer it may say
-# "=== refused WHY". It ends with its input.
+# Those that are there stay, others go. Or it is "empty NUMBER": that map's value is zero then. It answers
+# "=== counting". Instead of any answer it may say "=== refused WHY". It ends with its input.
 
 use strict;
 use constant { BPF => 321, PERF_EVENT_OPEN => 298, IOCTL => 16 };    # x86-64
-use constant { MAP_CREATE => 0, PROG_LOAD => 5, OBJ_GET_INFO_BY_FD => 15, RAW_TRACEPOINT_OPEN => 17 };
+use constant { MAP_CREATE => 0, MAP_UPDATE_ELEM => 2, PROG_LOAD => 5, OBJ_GET_INFO_BY_FD => 15, RAW_TRACEPOINT_OPEN => 17 };
 use constant { MAP_ARRAY => 2, KPROBE => 2, TRACEPOINT => 5, RAW_TRACEPOINT => 17 };
 use constant { TYPE_TRACEPOINT => 2, CLOSE_ON_EXEC => 8, SET_BPF => 0x40042408, ENABLE => 0x2400 };
 
@@ -42,14 +42,16 @@ sub kept {    # a descriptor as something that closes itself
     return $handle;
 }
 
-my $map;
+my @maps;
 
 sub loaded {
     my ($type, $event, $code) = @_;
-    # Instructions that point into the map name it by our descriptor.
+    # Instructions that point into a map name it by its number, and then by our descriptor.
     for (my $at = 0; $at < length $code; $at += 8) {
         my ($op, $registers) = unpack("CC", substr($code, $at, 2));
-        substr($code, $at + 4, 4) = pack("L", fileno $map) if $op == 0x18 and $registers >> 4 == 2;
+        next if $op != 0x18 or $registers >> 4 != 2;
+        my $number = unpack("L", substr($code, $at + 4, 4));
+        substr($code, $at + 4, 4) = pack("L", fileno $maps[$number]);
     }
     my $license = "Apache-2.0\0";
     my $said    = "\0" x 65536;
@@ -96,16 +98,34 @@ sub attached {
     return [opened_event($how, $event, pack("H*", $hex))];
 }
 
-my ($bytes, @events) = @ARGV;
+sub made {    # a map with one value; the descriptor, and its number in the kernel
+    my ($bytes) = @_;
+    my $fd = bpf(MAP_CREATE, pack("LLLL", MAP_ARRAY, 4, $bytes, 1));
+    refused("a map: $!") if $fd < 0;
+    my $info = "\0" x 80;
+    bpf(OBJ_GET_INFO_BY_FD, pack("LLQ", $fd, length $info, address($info))) >= 0
+        or refused("the number of a map: $!");
+    return (kept($fd), unpack("x4L", $info));
+}
+
+sub emptied {
+    my ($map, $bytes) = @_;
+    my ($key, $value) = (pack("L", 0), "\0" x $bytes);
+    bpf(MAP_UPDATE_ELEM, pack("LLQQQ", fileno $map, 0, address($key), address($value), 0)) >= 0
+        or refused("to empty a map: $!");
+}
+
+my ($sizes, @events) = @ARGV;
+my @sizes = split(/,/, $sizes);
 my $machine = `uname -m`;
 chomp $machine;
 refused("only x86_64 is known here, this is $machine") if $machine ne "x86_64";
-my $fd = bpf(MAP_CREATE, pack("LLLL", MAP_ARRAY, 4, $bytes, 1));
-refused("a map: $!") if $fd < 0;
-$map = kept($fd);
-my $info = "\0" x 80;
-bpf(OBJ_GET_INFO_BY_FD, pack("LLQ", $fd, length $info, address($info))) >= 0
-    or refused("the map's number: $!");
+my @ids;
+for my $bytes (@sizes) {
+    my ($map, $id) = made($bytes);
+    push @maps, $map;
+    push @ids,  $id;
+}
 for my $event (@events) {
     open(my $file, "<", "$tracing/events/$event/format") or refused("the event $event: $!");
     print "=== fields $event";
@@ -114,12 +134,16 @@ for my $event (@events) {
     }
     print "\n";
 }
-print "=== map ", unpack("x4L", $info), "\n";
+print "=== maps ", join(",", @ids), "\n";
 my %attached;
 while (my $line = <STDIN>) {
-    my %wanted = map { $_ => 1 } split(" ", $line);
-    $wanted{$_} or delete $attached{$_} for keys %attached;
-    $attached{$_} ||= attached($_) for keys %wanted;
+    if ($line =~ /^empty (\d+)$/) {
+        emptied($maps[$1], $sizes[$1]);
+    } else {
+        my %wanted = map { $_ => 1 } split(" ", $line);
+        $wanted{$_} or delete $attached{$_} for keys %attached;
+        $attached{$_} ||= attached($_) for keys %wanted;
+    }
     print "=== counting\n";
 }
 __END__
