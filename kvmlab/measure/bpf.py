@@ -34,6 +34,7 @@ class _Instruction:
     target: str | None = None
 
     def packed(self) -> bytes:
+        """The eight bytes that it is."""
         registers = self.dst | self.src << 4
         return struct.pack("<BBhi", self.code, registers, self.offset, self.value)
 

@@ -1,7 +1,7 @@
 """Who ran each nanosecond of a window: exact where eBPF programs or histograms can tell.
 
-Programs in the kernel keep how long a virtual CPU's thread was where. Softirqs, and virtual CPUs
-where no program can be loaded, are told by histograms of tracefs that sum the moments of events.
+Programs in the kernel keep how long a virtual CPU's thread was where, and how long softirqs ran.
+Where none can be loaded, histograms of tracefs sum the moments of events.
 Between two snapshots the moments at which something ended, summed, less those at which it began,
 are how long it lasted: no event is stored and none has to be matched with another. What lasts over
 a snapshot's edge shows as a length of the window too much or too little, which is put right.

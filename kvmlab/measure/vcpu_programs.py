@@ -147,6 +147,14 @@ def _current(program: Program) -> None:
     program.copy(R6, R1).call(CURRENT_PID_TGID).copy(R8, R0).low_half(R8)
 
 
+def _at_place(tids: Sequence[int]) -> Program:
+    """``r6`` what it is called with, ``r7`` the running thread's place; others go to the end."""
+    program = Program()
+    _current(program)
+    _place(program, tids, "place", "end")
+    return program
+
+
 def _spend(program: Program) -> None:
     """What has passed since the last event goes to where the thread was."""
     program.call(KTIME_GET_NS)
@@ -160,19 +168,19 @@ def _at(program: Program, where: int) -> None:
     program.set(R1, where).store(R7, WHERE, R1)
 
 
-def _goes_to(tids: Sequence[int], where: int) -> bytes:
-    program = Program()
-    _current(program)
-    _place(program, tids, "place", "end")
-    _spend(program)
-    _at(program, where)
+def _ended(program: Program) -> bytes:
     return program.label("end").end().assembled()
 
 
+def _goes_to(tids: Sequence[int], where: int) -> bytes:
+    program = _at_place(tids)
+    _spend(program)
+    _at(program, where)
+    return _ended(program)
+
+
 def _exits(tids: Sequence[int], reason: int) -> bytes:
-    program = Program()
-    _current(program)
-    _place(program, tids, "place", "end")
+    program = _at_place(tids)
     _spend(program)
     _at(program, KVM)
     program.load_word(R2, R6, reason)
@@ -181,7 +189,7 @@ def _exits(tids: Sequence[int], reason: int) -> bytes:
     program.label("other").set(R2, COUNTERS - 1)
     program.label("known")
     _count(program, REASONS)
-    return program.label("end").end().assembled()
+    return _ended(program)
 
 
 def _count(program: Program, counters: int) -> None:
@@ -192,9 +200,7 @@ def _count(program: Program, counters: int) -> None:
 
 def _userspace_exits(tids: Sequence[int]) -> bytes:
     """Called with the reason, which counts where the error number, 32 bits too, is zero."""
-    program = Program()
-    _current(program)
-    _place(program, tids, "place", "end")
+    program = _at_place(tids)
     program.load(R1, R6, 8).low_half(R1).load(R2, R6, 0).low_half(R2)
     program.jump_if_equal(R1, 0, "reason")
     program.set(R2, SIGNALLED).add_value(R1, errno.EINTR).low_half(R1)
@@ -202,17 +208,15 @@ def _userspace_exits(tids: Sequence[int]) -> bytes:
     program.label("reason").jump_if_below(R2, SIGNALLED - 1, "known").set(R2, SIGNALLED - 1)
     program.label("known")
     _count(program, USERSPACE)
-    return program.label("end").end().assembled()
+    return _ended(program)
 
 
 def _injected(tids: Sequence[int]) -> bytes:
     """Called with the vector."""
-    program = Program()
-    _current(program)
-    _place(program, tids, "place", "end")
+    program = _at_place(tids)
     program.load(R2, R6, 0).mask(R2, VECTOR_COUNTERS - 1)
     _count(program, VECTORS)
-    return program.label("end").end().assembled()
+    return _ended(program)
 
 
 def _softirq(program: Program) -> None:
@@ -231,7 +235,7 @@ def _softirq_begins(tids: Sequence[int]) -> bytes:
     _spend(program)
     program.store(R7, INTERRUPTED, R2)
     _at(program, SOFTIRQ)
-    return program.label("end").end().assembled()
+    return _ended(program)
 
 
 def _softirq_ends(tids: Sequence[int]) -> bytes:
@@ -256,7 +260,7 @@ def _softirq_ends(tids: Sequence[int]) -> bytes:
     _place(program, tids, "place", "end")
     _spend(program)
     program.load(R1, R7, INTERRUPTED).store(R7, WHERE, R1)
-    return program.label("end").end().assembled()
+    return _ended(program)
 
 
 def _switches(tids: Sequence[int], leaving: int, coming: int) -> bytes:
@@ -269,4 +273,4 @@ def _switches(tids: Sequence[int], leaving: int, coming: int) -> bytes:
     _place(program, tids, "comes", "end")
     _spend(program)
     program.load(R1, R7, PUT_ASIDE).store(R7, WHERE, R1)
-    return program.label("end").end().assembled()
+    return _ended(program)
