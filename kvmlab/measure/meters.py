@@ -186,12 +186,19 @@ class Meters:
 
         Raises:
             OutputError: what the host printed broke off.
-            CommandTimeout, CommandFailed, HostUnreachable: the watch did not end as it should.
+            MeasureError, CommandTimeout, HostUnreachable: the watch did not end as it should.
         """
         if self._watching is None:
             return None
         watching, self._watching = self._watching, None
-        told = watching.told(timeout_sec=patience(self._host, self._watch_sec + SPARE_SEC))
+        try:
+            told = watching.told(timeout_sec=patience(self._host, self._watch_sec + SPARE_SEC))
+        except CommandFailed as error:
+            raise MeasureError(
+                f"A trial on {self._host.label} was not watched to its end: {_reason(error)}.",
+                todo="Run it again; if it happens again, what the host said of it is below.",
+                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
+            ) from error
         if "=== server\n" in told:
             self._resting = True
             self._server_ended(told)
@@ -284,9 +291,7 @@ class Meters:
         counted = "-" if self._vcpus is None else self._vcpus.place
         return (str(self._threads.pid), counted, _READER, workers, self.device)
 
-    def _run(
-        self, action: str, *args: str, takes_sec: float = 0.0, check: bool = True
-    ) -> Completed:
+    def _run(self, action: str, *args: str, check: bool = True) -> Completed:
         return run_script(
             self._host.runner,
             _PACKAGE,
@@ -294,7 +299,7 @@ class Meters:
             action,
             self._name,
             *args,
-            timeout_sec=patience(self._host, takes_sec),
+            timeout_sec=patience(self._host, 0),
             check=check,
             root=True,
         )

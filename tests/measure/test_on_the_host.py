@@ -432,6 +432,17 @@ def test_what_a_killed_run_left_is_taken_away(lab: Lab, subject: Subject) -> Non
     assert left_behind(lab.host) == ""
 
 
+def test_snapshots_that_break_off_are_told_and_are_not_no_traffic(
+    lab: Lab, subject: Subject
+) -> None:
+    with Meters(subject) as meters:
+        meters.prepare(holder(300), "none", 0, Watch(0, 1))
+        lab.host.run(("pkill", "-f", "^perl -e"), timeout_sec=300, root=True)
+        with pytest.raises(MeasureError, match="what takes the snapshots broke off"):
+            meters.window()
+    assert left_behind(lab.host) == ""
+
+
 def test_a_counter_that_cannot_count_is_found_out(lab: Lab, subject: Subject) -> None:
     blind = replace(subject.threads, vcpus=(2**22 - 1,))  # no such thread: nothing will be counted
     with pytest.raises(MeasureError, match="did not count") as caught:

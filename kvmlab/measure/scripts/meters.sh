@@ -272,7 +272,10 @@ watch_by_map() {
     reader=$!
     chrt -f -p 1 $reader 2>/dev/null # as in stand_by
     echo $$ $reader > $RUN/$name.watcher
-    wait $reader
+    wait $reader || {
+        echo "=== what takes the snapshots broke off"
+        exit 6
+    }
     [ ! -s $RUN/$name.seen ] || await_server
 }
 
