@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from kvmlab.changes import set_channels as set_channels
     from kvmlab.changes import uninstall as uninstall
     from kvmlab.clock import Clock as Clock
+    from kvmlab.course.prediction import predict as predict
+    from kvmlab.course.question import questions as questions
     from kvmlab.domain import TestVM as TestVM
     from kvmlab.domain import node_device as node_device
     from kvmlab.domain import node_tree as node_tree
     from kvmlab.errors import KvmlabError as KvmlabError
     from kvmlab.facts import HostFacts as HostFacts
     from kvmlab.facts import differences as differences
-    from kvmlab.hosts import Wire as Wire
+    from kvmlab.hosts import Cable as Cable
     from kvmlab.lab import Lab as Lab
     from kvmlab.lab import open_lab as open_lab
     from kvmlab.measure import Trials as Trials
+    from kvmlab.migration import MemoryLoad as MemoryLoad
+    from kvmlab.migration import MigrationOptions as MigrationOptions
     from kvmlab.report import figures as figures
     from kvmlab.report import sentences as sentences
     from kvmlab.report import tables as tables
@@ -44,9 +48,11 @@ if TYPE_CHECKING:
     from kvmlab.schemes import Macvtap as Macvtap
     from kvmlab.schemes import PciPassthrough as PciPassthrough
     from kvmlab.schemes import SriovVf as SriovVf
-    from kvmlab.schemes import VfKnobs as VfKnobs
+    from kvmlab.schemes import VfOptions as VfOptions
     from kvmlab.schemes import Virtio as Virtio
     from kvmlab.schemes import persistence as persistence
+    from kvmlab.tunings import TunedScheme as TunedScheme
+    from kvmlab.tunings import tuned as tuned
     from kvmlab.widgets import AdvicePanel as AdvicePanel
 
 __version__ = "0.1.0"
@@ -63,15 +69,18 @@ _HOMES = {
     "KvmlabError": "kvmlab.errors",
     "Lab": "kvmlab.lab",
     "Macvtap": "kvmlab.schemes",
+    "MemoryLoad": "kvmlab.migration",
+    "MigrationOptions": "kvmlab.migration",
     "PciPassthrough": "kvmlab.schemes",
     "Plan": "kvmlab.changes",
     "Result": "kvmlab.results",
     "SriovVf": "kvmlab.schemes",
     "TestVM": "kvmlab.domain",
     "Trials": "kvmlab.measure",
-    "VfKnobs": "kvmlab.schemes",
+    "VfOptions": "kvmlab.schemes",
+    "TunedScheme": "kvmlab.tunings",
     "Virtio": "kvmlab.schemes",
-    "Wire": "kvmlab.hosts",
+    "Cable": "kvmlab.hosts",
     "advise": "kvmlab.advice",
     "compare": "kvmlab.results",
     "compare_runs": "kvmlab.results",
@@ -83,9 +92,12 @@ _HOMES = {
     "node_device": "kvmlab.domain",
     "node_tree": "kvmlab.domain",
     "open_lab": "kvmlab.lab",
+    "predict": "kvmlab.course.prediction",
+    "questions": "kvmlab.course.question",
     "read_channels": "kvmlab.changes",
     "set_channels": "kvmlab.changes",
     "tidy": "kvmlab.results",
+    "tuned": "kvmlab.tunings",
     "uninstall": "kvmlab.changes",
 }
 
@@ -101,6 +113,7 @@ _MODULES = {
 __all__ = [
     "Advice",
     "AdvicePanel",
+    "Cable",
     "Clock",
     "Comparison",
     "FullEmulation",
@@ -108,15 +121,17 @@ __all__ = [
     "KvmlabError",
     "Lab",
     "Macvtap",
+    "MemoryLoad",
+    "MigrationOptions",
     "PciPassthrough",
     "Plan",
     "Result",
     "SriovVf",
     "TestVM",
     "Trials",
-    "VfKnobs",
+    "TunedScheme",
+    "VfOptions",
     "Virtio",
-    "Wire",
     "__version__",
     "advise",
     "compare",
@@ -132,11 +147,14 @@ __all__ = [
     "node_tree",
     "open_lab",
     "persistence",
+    "predict",
+    "questions",
     "read_channels",
     "sentences",
     "set_channels",
     "tables",
     "tidy",
+    "tuned",
     "uninstall",
 ]
 

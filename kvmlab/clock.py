@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+_ROUND_TRIP_SEC: Final = 60.0
+# One second of an emulated host's virtual time takes many seconds of ours.
+_WALL_SECONDS: Final = {"wall": 2, "virtual": 40}
 
 
 class Clock(StrEnum):
-    """What one second means in a result. Results of different clocks are never mixed silently."""
+    """The clock of a result. Results of different clocks are never mixed silently."""
 
     WALL = "wall"
     VIRTUAL = "virtual"
@@ -21,3 +26,7 @@ class Clock(StrEnum):
                 "not predict a server's Gbit/s."
             )
         return "Wall time: seconds of a real clock, with whatever else the machine was doing."
+
+    def wall_timeout(self, seconds: float) -> float:
+        """Return how many seconds of our own to wait for what takes ``seconds`` of the host's."""
+        return seconds * _WALL_SECONDS[self.value] + _ROUND_TRIP_SEC

@@ -27,6 +27,7 @@ The tree::
     ├── ChangeError
     │   ├── Refused             the guard would not let a change be made
     │   ├── StepFailed          a step failed; what was done before it is undone
+    │   ├── OutcomeUnknown      a command of a step may still take effect; its journal stays
     │   └── RevertFailed        something could not be put back                           exit 4
     ├── MeasureError            a trial or meter failed, or a counter cannot be trusted
     └── RunFailed               a notebook of a run failed
@@ -36,7 +37,9 @@ Messages are whole sentences: what was found, what was needed, what to do next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kvmlab.language import translate
 
 if TYPE_CHECKING:
     from kvmlab.process import Completed
@@ -63,14 +66,35 @@ class KvmlabError(Exception):
         self.todo = todo
         self.evidence = evidence
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by attributes: constructors of subclasses differ."""
+        return _unpickle, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
-        """The message, what to do, and the evidence, each on lines of its own."""
-        parts = [self.message]
-        if self.todo:
-            parts.append(self.todo)
+        """Return the message, what to do, and the evidence, in the reader's language."""
+        return self._text(translate(self.message), translate(self.todo))
+
+    @property
+    def english(self) -> str:
+        """The same in English, for records."""
+        return self._text(self.message, self.todo)
+
+    def _text(self, message: str, todo: str) -> str:
+        parts = [message]
+        if todo:
+            parts.append(todo)
         if self.evidence:
             parts.append("\n".join(f"  | {line}" for line in self.evidence.rstrip().splitlines()))
         return "\n".join(parts)
+
+
+def _unpickle(
+    kind: type[KvmlabError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> KvmlabError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(KvmlabError):
@@ -118,7 +142,16 @@ class CommandFailed(HostError):
 
 
 class CommandTimeout(HostError):
-    """A command did not end within its deadline and was killed."""
+    """A command did not end within its deadline and was killed.
+
+    ``may_still_run`` says that nobody knows whether it has ended, so its effect may come later.
+    """
+
+    def __init__(
+        self, message: str, *, todo: str = "", evidence: str = "", may_still_run: bool = True
+    ) -> None:
+        super().__init__(message, todo=todo, evidence=evidence)
+        self.may_still_run = may_still_run
 
 
 class LibvirtFailed(HostError):
@@ -200,6 +233,10 @@ class Refused(ChangeError):
 
 class StepFailed(ChangeError):
     """A step failed; the steps before it have been undone."""
+
+
+class OutcomeUnknown(ChangeError):
+    """A command of a step may still run on the host, so its setting cannot be trusted yet."""
 
 
 class RevertFailed(ChangeError):

@@ -1,6 +1,6 @@
-"""Which scheme for whom: ranked, with reasons, measured evidence and the XML to write."""
+"""The adviser: schemes ranked for a host and a need, with reasons, evidence and XML."""
 
-from kvmlab.advice.advising import advise
+from kvmlab.advice.adviser import advise
 from kvmlab.advice.model import (
     Advice,
     Exclusion,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.advice.model import Advice
-from kvmlab.showing import plain_text, template
+from kvmlab.language import _
+from kvmlab.rendering import plain_text, template
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +15,7 @@ _WIDTH: Final = 110
 
 
 def as_text(advice: Advice) -> str:
-    """For a terminal, without colours, so that it can be kept and compared."""
+    """Return plain text for a terminal, without colours, so that it can be kept and compared."""
     return plain_text(lambda console: show(advice, console), width=_WIDTH)
 
 
@@ -25,16 +26,19 @@ def show(advice: Advice, console: Console) -> None:
     def say(text: str, style: str = "", indent: int = 0) -> None:
         console.print(Text(" " * indent + text, style=style), soft_wrap=False)
 
-    say(f"{advice.host}: for {advice.need}", "bold")
-    for one in advice.recommendations:
-        say(f"{one.rank}. {one.label} ({one.points:+d})", "bold green" if one.rank == 1 else "")
-        for reason in (*one.pros, *one.cons):
-            say(f"{reason.points:+d} {reason.text} [{reason.rule}]", indent=3)
-        for told in one.evidence:
-            say(f"measured: {told}", indent=3)
-    say(f"What to write for {advice.best.label}:", "bold")
+    say(_("{host}: for {need}").format(host=advice.host, need=_(str(advice.need))), "bold")
+    for item in advice.recommendations:
+        say(
+            f"{item.rank}. {_(item.label)} ({item.points:+d})",
+            "bold green" if item.rank == 1 else "",
+        )
+        for reason in (*item.pros, *item.cons):
+            say(f"{reason.points:+d} {_(reason.text)} [{reason.rule}]", indent=3)
+        for sentence in item.evidence:
+            say(_("measured: {sentence}").format(sentence=_(sentence)), indent=3)
+    say(_("What to write for {scheme}:").format(scheme=_(advice.best.label)), "bold")
     for step in advice.best.steps:
-        say(step, indent=3)
+        say(_(step), indent=3)
     console.print(Text(advice.best.interface_xml.rstrip()), soft_wrap=True)
     for title, lines in (
         ("Measured against the rules:", advice.contradictions),
@@ -42,22 +46,24 @@ def show(advice: Advice, console: Console) -> None:
         ("Notes:", advice.notes),
         (
             "Out of the question:",
-            tuple(f"{one.label}: {one.reason} [{one.rule}]" for one in advice.excluded),
+            tuple(f"{_(item.label)}: {_(item.reason)} [{item.rule}]" for item in advice.excluded),
         ),
         (
             "Answers to the migration question:",
-            tuple(f"{one.title}: {one.how} {_possible(one.possible)} {one.why}"
-                  for one in advice.migration),
+            tuple(" ".join((f"{_(item.title)}: {_(item.how)}",
+                            f"{_(_possible(item.possible))} {_(item.why)}",
+                            *item.measured))
+                  for item in advice.migration),
         ),
     ):  # fmt: skip
         if lines:
-            say(title, "bold")
+            say(_(title), "bold")
             for line in lines:
-                say(line, indent=3)
+                say(_(line), indent=3)
 
 
 def as_html(advice: Advice) -> str:
-    """For a notebook; every text is escaped by the template engine."""
+    """Return HTML for a notebook; the template engine escapes every text."""
     return template("kvmlab.advice", "advice.html.j2").render(advice=advice, possible=_possible)
 
 

@@ -1,4 +1,4 @@
-"""What was measured of the candidates: wins and losses against each other, in words and points."""
+"""Measured evidence: wins and losses of candidates against each other, in words and points."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kvmlab.advice.model import Reason
 from kvmlab.advice.needs import Load
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
+from kvmlab.language import _
 from kvmlab.report import names
 from kvmlab.results import Comparison, Result, compare, require_one_clock
 
@@ -33,7 +34,7 @@ _MOST_POINTS: Final = 2
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured, by scheme."""
+    """Measurements by scheme."""
 
     sentences: Mapping[str, tuple[str, ...]]
     points: Mapping[str, int]
@@ -41,41 +42,41 @@ class Evidence:
     decided: Mapping[tuple[str, str], Comparison]
 
     def reason(self, scheme: str) -> Reason | None:
-        """The measurement as a reason; None where it decides nothing for this scheme."""
+        """Return the measurement as a reason; None where it decides nothing for this scheme."""
         points = self.points.get(scheme, 0)
         if not points:
             return None
-        told = "better" if points > 0 else "worse"
-        much = "all others" if abs(points) == _MOST_POINTS else "most others"
+        verdict = "better" if points > 0 else "worse"
+        others = "all others" if abs(points) == _MOST_POINTS else "most others"
         return Reason(
             "measured",
-            f"Measured {told} than {much} that were measured.",
+            f"Measured {verdict} than {others} that were measured.",
             points,
             "your results",
         )
 
     def contradictions(self, order: Sequence[tuple[str, str, int]]) -> tuple[str, ...]:
-        """Where a scheme that the rules put lower was measured better.
+        """Return sentences for schemes that the rules put lower and that measured better.
 
         ``order`` holds scheme, label and the points of the stated rules alone.
         """
-        found = []
+        sentences = []
         for high, high_label, high_points in order:
             for low, low_label, low_points in order:
                 against = self.decided.get((low, high))
                 if against is None or high_points <= low_points:
                     continue
-                found.append(
+                sentences.append(
                     f"The stated rules put {high_label} above {low_label}; measured here it is the "
                     f"other way round ({against})."
                 )
-        return tuple(found)
+        return tuple(sentences)
 
 
 def weigh(results: Sequence[Result], load: Load, schemes: Sequence[str]) -> Evidence:
     """Compare the results of ``schemes`` with each other in what ``load`` asks for.
 
-    Of several results of one scheme the last one counts; a knob makes no other scheme.
+    Of several results of one scheme the last one counts; an option makes no other scheme.
     What nobody measured says nothing.
 
     Raises:
@@ -101,23 +102,23 @@ def weigh(results: Sequence[Result], load: Load, schemes: Sequence[str]) -> Evid
             for second in having:
                 if first == second:
                     continue
-                found = compare(known[first], known[second], metric, workload)
-                if found.verdict == "better":
+                comparison = compare(known[first], known[second], metric, workload)
+                if comparison.verdict == "better":
                     balance[second] += 1
                     balance[first] -= 1
-                    decided.setdefault((second, first), found)
+                    decided.setdefault((second, first), comparison)
     # Better in one direction and worse in the other decides nothing between the two.
     split = {pair for pair in decided if pair[::-1] in decided}
     others = (len(known) - 1) * len(metrics)
     return Evidence(
-        {scheme: tuple(told) for scheme, told in sentences.items() if told},
+        {scheme: tuple(lines) for scheme, lines in sentences.items() if lines},
         {scheme: _points(net, others) for scheme, net in balance.items()},
-        {pair: found for pair, found in decided.items() if pair not in split},
+        {pair: comparison for pair, comparison in decided.items() if pair not in split},
     )
 
 
 def _family(scheme: str) -> str:
-    """Ids that differ in a knob which moves no packet, or in the number of queues, count as one.
+    """Return one id for those that differ in their queues or an option that moves no packet.
 
     >>> _family("macvtap-trust"), _family("virtio-vhost-q4-c2")
     ('macvtap', 'virtio-vhost-q')
@@ -128,7 +129,7 @@ def _family(scheme: str) -> str:
 
 
 def _points(net: int, most: int) -> int:
-    """Two for what beats all others, one for what beats more than it loses to."""
+    """Return two points for what beats all others, one for what beats more than it loses to."""
     if not net or not most:
         return 0
     size = _MOST_POINTS if abs(net) >= most else 1
@@ -143,10 +144,12 @@ def _has(result: Result, metric: str, workload: str | None) -> bool:
 
 
 def _sentence(result: Result, metric: str, workload: str | None) -> str:
-    found = result.summary(metric, workload)
-    interval = f" [{found.low:.4g} … {found.high:.4g}]" if found.count > 1 else ", a single trial"
-    figure = f"{found.median:.4g} {found.unit}{interval}"
-    return (
-        f"{names.metric(metric, workload)}: {figure}, {result.clock.value} time"
-        f"{', emulated host' if result.emulated else ''}"
+    summary = result.summary(metric, workload)
+    interval = (
+        f" [{summary.low:.4g} … {summary.high:.4g}]" if summary.count > 1 else _(", a single trial")
     )
+    figure = f"{summary.median:.4g} {_(summary.unit)}{interval}"
+    text = _("{metric}: {figure}, {clock} time").format(
+        metric=names.metric(metric, workload), figure=figure, clock=_(result.clock.value)
+    )
+    return text + _(", emulated host") if result.emulated else text

@@ -1,16 +1,19 @@
-"""What is to be said beyond a ranking: about Windows, and about migration."""
+"""Guidance beyond a ranking: Windows guests, and migration."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.advice.candidates import Candidate, Kind
 from kvmlab.advice.model import Exclusion, MigrationAnswer
+from kvmlab.results.migration import TRAFFIC_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmlab.facts import HostFacts
+    from kvmlab.results.migration import MigrationResult
 
 WINDOWS: Final = (
     "The article: e1000 for a Windows guest at low load, no macvtap. Today: virtio with a current "
@@ -33,21 +36,54 @@ _VDPA_VENDORS: Final = {"0x15b3": "mlx5_vdpa"}
 
 
 def migration_answers(
-    facts: HostFacts, found: Sequence[Candidate], excluded: Sequence[Exclusion]
+    facts: HostFacts,
+    candidates: Sequence[Candidate],
+    excluded: Sequence[Exclusion],
+    migrations: Sequence[MigrationResult] = (),
 ) -> tuple[MigrationAnswer, ...]:
-    """The four answers to what the article left open, each with what this host makes of it."""
+    """Return the four answers to the migration question, each judged for this host.
+
+    ``migrations`` that were measured stand beside the answer that they belong to.
+    """
+    schemes = {"teaming": "vf-teaming"}
+    return tuple(
+        replace(
+            answer,
+            measured=tuple(
+                _measured(one)
+                for one in migrations
+                if one.scheme == schemes.get(answer.id, answer.id)
+            ),
+        )
+        for answer in _answers(facts, candidates, excluded)
+    )
+
+
+def _measured(migration: MigrationResult) -> str:
+    remedy = f" with {migration.remedy}" if migration.remedy else ""
+    return (
+        f"Measured{remedy}: a VM that {TRAFFIC_TEXTS[migration.traffic]} was out of reach for "
+        f"{migration.hole_ms:.0f} ms, with {migration.downtime_ms} ms of downtime."
+    )
+
+
+def _answers(
+    facts: HostFacts, candidates: Sequence[Candidate], excluded: Sequence[Exclusion]
+) -> tuple[MigrationAnswer, ...]:
     return (
         _pair(
             "teaming",
             "A teaming pair",
             "A virtio card with <teaming type='persistent'/> stands by beside the VF with <teaming "
             "type='transient'/>. libvirt unplugs the VF before the migration and plugs one in at "
-            "its end; the guest's virtio_net moves the traffic over.",
+            "its end; the guest's virtio_net moves the traffic over. Where the card is on a "
+            "bridge, switch learning off at its port (`bridge link set dev PORT learning off`), "
+            "or packets for the VM are lost from the unplug on.",
             "libvirt 6.1, QEMU 4.2, a Linux guest 4.18. Both cards share one MAC; where VF and "
             "standby share a port, the standby must not be on a bridge (that port has VFs).",
             Kind.TEAMING,
             "vf-teaming",
-            found,
+            candidates,
             excluded,
         ),
         _pair(
@@ -59,7 +95,7 @@ def migration_answers(
             "mode='passthrough'>); packets pass vhost again, so some of the VF's gain is given up.",
             Kind.MACVTAP_ON_VF,
             "macvtap-on-vf",
-            found,
+            candidates,
             excluded,
         ),
         _vendor(
@@ -90,15 +126,15 @@ def _pair(
     needs: str,
     kind: Kind,
     scheme: str,
-    found: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     excluded: Sequence[Exclusion],
 ) -> MigrationAnswer:
-    candidate = next((one for one in found if one.kind is kind), None)
+    candidate = next((item for item in candidates if item.kind is kind), None)
     if candidate is not None:
         return MigrationAnswer(
             answer, title, how, needs, True, "This host can.", candidate.interface_xml
         )
-    why = next((one.reason for one in excluded if one.scheme == scheme), "")
+    why = next((item.reason for item in excluded if item.scheme == scheme), "")
     return MigrationAnswer(answer, title, how, needs, False, why)
 
 
@@ -110,14 +146,14 @@ def _vendor(
     needs: str,
     vendors: dict[str, str],
 ) -> MigrationAnswer:
-    """A question of the card's vendor; that it is there does not prove that its model can."""
+    """Judge an answer that depends on the card: the vendor alone does not prove the model."""
     drivers = {vendors[port.vendor_id] for port in facts.ports if port.vendor_id in vendors}
     if not drivers:
         return MigrationAnswer(
             answer, title, how, needs, False, "No card of this host is of a vendor with a driver."
         )
-    told = ", ".join(sorted(drivers))
+    names = ", ".join(sorted(drivers))
     return MigrationAnswer(
-        answer, title, how, needs, None, f"The vendor has {told}; whether this model can is not "
+        answer, title, how, needs, None, f"The vendor has {names}; whether this model can is not "
         "seen from here."
     )  # fmt: skip

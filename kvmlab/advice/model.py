@@ -1,11 +1,12 @@
-"""What the adviser says."""
+"""Advice: recommendations, exclusions and answers."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from kvmlab.advice.needs import Need
+from kvmlab.serialization import to_json
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Recommendation:
 
     @property
     def pros(self) -> tuple[Reason, ...]:
-        """What speaks for it, the weightiest first."""
+        """Reasons for it, the weightiest first."""
         return tuple(sorted((r for r in self.reasons if r.points > 0), key=lambda r: -r.points))
 
     @property
     def cons(self) -> tuple[Reason, ...]:
-        """What speaks against it, the weightiest first."""
+        """Reasons against it, the weightiest first."""
         return tuple(sorted((r for r in self.reasons if r.points < 0), key=lambda r: r.points))
 
 
@@ -71,11 +72,13 @@ class MigrationAnswer:
     possible: bool | None
     why: str
     interface_xml: str = ""
+    #: Sentences about migrations that were measured with it.
+    measured: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line for people, with the title stressed as in Markdown."""
+        """Return one line, with the title stressed as in Markdown."""
         if self.possible:
-            return f"**{self.title}**: this host can."
+            return " ".join((f"**{self.title}**: this host can.", *self.measured))
         sure = "not known" if self.possible is None else "not here"
         return f"**{self.title}**: {sure}. {self.why}"
 
@@ -103,19 +106,18 @@ class Advice:
         return self.recommendations[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        plain = asdict(self)
-        plain["need"] = self.need.to_dict()
+        """Return everything as plain values for JSON."""
+        plain: dict[str, Any] = to_json(self)
         return plain
 
     def __str__(self) -> str:
-        """For a terminal, without colours."""
+        """Return plain text for a terminal, without colours."""
         from kvmlab.advice.display import as_text
 
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        """For a notebook."""
+        """Return HTML for a notebook."""
         from kvmlab.advice.display import as_html
 
         return as_html(self)

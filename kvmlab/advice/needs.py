@@ -1,12 +1,12 @@
-"""What somebody needs a VM's network for."""
+"""Needs: the guest, the load, the density and whether VMs migrate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from kvmlab.errors import UsageError
+from kvmlab.language import _
 
 MOST_VMS = 100_000
 
@@ -23,7 +23,7 @@ class GuestOs(StrEnum):
 
 
 class Load(StrEnum):
-    """What the network is loaded with."""
+    """The traffic on the network."""
 
     LIGHT = "light"
     BULK = "bulk"
@@ -33,7 +33,7 @@ class Load(StrEnum):
 
 @dataclass(frozen=True)
 class Need:
-    """What is asked of the adviser. ``density`` is how many VMs share the port."""
+    """The question to the adviser. ``density`` is how many VMs share the port."""
 
     guest_os: GuestOs = GuestOs.LINUX
     load: Load = Load.BULK
@@ -42,7 +42,7 @@ class Need:
 
     @classmethod
     def of(cls, guest_os: str, load: str, density: int, migration: bool) -> Need:
-        """The same from words.
+        """Return a need from the words of the command line.
 
         Raises:
             UsageError: a word or number that the adviser does not know.
@@ -61,23 +61,19 @@ class Need:
             )
         return cls(guest, what, density, bool(migration))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return {
-            "guest_os": str(self.guest_os),
-            "load": str(self.load),
-            "density": self.density,
-            "migration": self.migration,
-        }
-
     def __str__(self) -> str:
-        vms = "one VM" if self.density == 1 else f"{self.density} VMs"
-        moves = "that must migrate" if self.migration else "that stay where they are"
-        stay = moves.replace("stay", "stays").replace("they are", "it is")
+        if self.density == 1:
+            vms = _("one VM ({guest}) that must migrate, with {load}")
+            stays = _("one VM ({guest}) that stays where it is, with {load}")
+        else:
+            vms = _("{count} VMs ({guest}) that must migrate, with {load}")
+            stays = _("{count} VMs ({guest}) that stay where they are, with {load}")
         load = {
             Load.LIGHT: "little traffic",
             Load.BULK: "much traffic in large packets",
             Load.LATENCY: "traffic that has to be answered quickly",
             Load.PACKETS: "many small packets",
         }[self.load]
-        return f"{vms} ({self.guest_os}) {stay if self.density == 1 else moves}, with {load}"
+        return (vms if self.migration else stays).format(
+            count=self.density, guest=self.guest_os, load=_(load)
+        )

@@ -250,7 +250,7 @@ RULES: Final[tuple[Stated, ...]] = (
 
 
 def reasons(candidate: Candidate, need: Need, facts: HostFacts) -> tuple[Reason, ...]:
-    """Every stated rule that touches ``candidate`` under this need."""
+    """Return every stated rule that applies to ``candidate`` under this need."""
     return tuple(
         Reason(rule.id, rule.text, rule.points[candidate.kind], rule.source)
         for rule in RULES
@@ -259,7 +259,7 @@ def reasons(candidate: Candidate, need: Need, facts: HostFacts) -> tuple[Reason,
 
 
 def ruled_out(candidate: Candidate, need: Need, facts: HostFacts) -> Exclusion | None:
-    """Why this need cannot be met by ``candidate`` at all; None where it can."""
+    """Return why ``candidate`` cannot meet this need at all; None where it can."""
     why = _why_not(candidate, need, facts)
     if why is None:
         return None

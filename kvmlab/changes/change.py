@@ -1,4 +1,8 @@
-"""A change: a plan that was applied and can be reverted."""
+"""A change: a plan that is applied and can be reverted.
+
+The life of a change: a `Plan` lists the steps, the guard checks them, the host's lock is taken,
+each step is journalled, then applied; `revert` undoes them last first and closes the journal.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,32 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from kvmlab.changes import guest, host_steps
+from kvmlab.changes import guest_configuration, host_steps, vm_steps
 from kvmlab.changes.guard import check, refuse
-from kvmlab.changes.journal import Journal
-from kvmlab.changes.keeper import read_on_host
-from kvmlab.changes.lock import HoldingRunner, hold_again, locked
+from kvmlab.changes.guest_state import SetGuestState, apply_guest_state
+from kvmlab.changes.host_lock import read_lab_state
+from kvmlab.changes.journal import ChangeJournal
+from kvmlab.changes.lab_lock import LockedRunner, locked, reacquire
 from kvmlab.changes.nic import Nic
-from kvmlab.changes.plugging import plug_in
 from kvmlab.changes.recovery import settle_leftovers
-from kvmlab.changes.steps import AttachInterface, ConfigureGuest, HostStep, Step
-from kvmlab.changes.undoing import lost_hold, revert_failed, taken_over, undo_all, uninterrupted
-from kvmlab.errors import HostError, KvmlabError, StepFailed, Unavailable
+from kvmlab.changes.revert import (
+    lock_lost,
+    revert_failed,
+    reverted_elsewhere,
+    signals_deferred,
+    undo_all,
+)
+from kvmlab.changes.settings import Values
+from kvmlab.changes.steps import (
+    AttachInterface,
+    ConfigureGuest,
+    GuestSetting,
+    HostStep,
+    RestartVm,
+    Step,
+    TuneGuest,
+)
+from kvmlab.errors import HostError, KvmlabError, StepFailed, Unavailable, UsageError
 from kvmlab.facts import inspect
 
 if TYPE_CHECKING:
@@ -27,52 +46,53 @@ if TYPE_CHECKING:
     from kvmlab.domain import TestVM
     from kvmlab.hosts import Host
 
-#: Steps of the host that `prepared` holds, by the host's spec: plans inside find them made.
-held_steps: dict[str, tuple[Step, ...]] = {}
+#: Host steps that `prepared` has applied, by the host's spec; plans inside skip them.
+shared_steps: dict[str, tuple[Step, ...]] = {}
 _numbers = itertools.count(1)
 _in_place: dict[str, tuple[int, ...]] = {}
 
 
 def in_place(host: Host) -> tuple[int, ...]:
-    """The numbers of this process's changes of a host that are in place now, oldest first.
+    """Return the numbers of this process's changes that are applied on a host, oldest first.
 
-    What was read of the host is out of date when they are others than then. A change that was
-    reverted as it should has left nothing: each undo is followed by a look whether it holds. One
-    that was not stays here.
+    Facts that were read under a different set of applied changes are stale. A change that was
+    reverted completely is not among them, since every undo is verified; one that could not be
+    reverted stays.
     """
     return _in_place.get(host.spec, ())
 
 
-class MadeSteps:
-    """Steps made on a host, in order, each journalled before; `revert` undoes them."""
+class AppliedSteps:
+    """Steps applied on a host in order, each journalled before; `revert` undoes them."""
 
     def __init__(self, vm: TestVM, steps: Sequence[Step], *, scheme: str) -> None:
         self._vm = vm
         self._host = vm.host
-        held = held_steps.get(vm.host.spec, ())
-        self._steps = tuple(step for step in steps if step not in held)
+        shared = shared_steps.get(vm.host.spec, ())
+        self._steps = tuple(step for step in steps if step not in shared)
         self._scheme = scheme
-        self._made: list[tuple[int, Step]] = []
-        self._journal: Journal | None = None
+        self._journalled: list[tuple[int, Step]] = []
+        self._journal: ChangeJournal | None = None
         self._lock = ExitStack()
         self._number = 0
-        self._found: guest.GuestInterface | None = None
+        self._settle = False
+        self._interface: guest_configuration.ConfiguredInterface | None = None
         self.attach_sec = 0.0
         self.configure_sec = 0.0
 
     @property
-    def guest_interface(self) -> guest.GuestInterface:
-        """What the VM said about its new interface.
+    def guest_interface(self) -> guest_configuration.ConfiguredInterface:
+        """The interface as the VM configured it.
 
         Raises:
-            StepFailed: the plan had no step that configures it.
+            StepFailed: no step of the plan configures it.
         """
-        if self._found is None:
+        if self._interface is None:
             raise StepFailed(f"The plan {self._scheme} configures no interface inside the VM.")
-        return self._found
+        return self._interface
 
-    def make(self) -> None:
-        """Make all steps.
+    def apply(self) -> None:
+        """Apply all steps.
 
         Raises: as `Plan.apply`.
         """
@@ -80,12 +100,14 @@ class MadeSteps:
         self._lock.enter_context(locked(self._host, purpose=f"scheme {self._scheme}"))
         try:
             if settle_leftovers(self._host):
-                # What was read before is out of date, for good.
+                # All facts read before are stale from now on.
                 _in_place[self._host.spec] = (*in_place(self._host), next(_numbers))
             self._guard_again()
-            hosts = [step for step in self._steps if isinstance(step, HostStep)]
-            settings = host_steps.check_unchanged(hosts, self._host.runner)
-            self._journal = Journal.begin(self._host, scheme=self._scheme, domain=self._vm.name)
+            on_host = [step for step in self._steps if isinstance(step, HostStep)]
+            settings = host_steps.check_unchanged(on_host, self._host.runner)
+            self._journal = ChangeJournal.begin(
+                self._host, scheme=self._scheme, domain=self._vm.name
+            )
         except BaseException:
             self._lock.close()
             raise
@@ -93,8 +115,9 @@ class MadeSteps:
         self._number = next(_numbers)
         _in_place[self._host.spec] = (*in_place(self._host), self._number)
         try:
-            self._make_steps(settings)
+            self._apply_steps(settings)
         except BaseException as error:
+            self._settle = host_steps.is_outcome_unknown(error)
             self.revert()
             if isinstance(error, KvmlabError) and not isinstance(error, StepFailed | Unavailable):
                 raise StepFailed(
@@ -108,64 +131,112 @@ class MadeSteps:
         """Undo every step, last first. A second call does nothing.
 
         Raises:
-            HostBusy: nothing was heard of this run for so long that another lab has put it back.
-            RevertFailed: something could not be put back; the message names it and says what to
+            HostBusy: this run was silent for so long that another lab has reverted the change.
+            RevertFailed: something could not be undone; the message names it and says what to
                 do by hand. Everything that could be undone has been.
         """
         journal, self._journal = self._journal, None
         if journal is None:
             return
-        with uninterrupted(), self._lock:
+        with signals_deferred(), self._lock:
             atexit.unregister(self.revert)
             try:
-                again = hold_again(self._host)
-                elsewhere = again and journal.path.name in read_on_host(self._host).undone
+                lost = reacquire(self._host)
+                undone = read_lab_state(self._host).undone if lost else {}
             except HostError as error:
                 journal.abandon()
-                raise lost_hold(self._host, error) from error
-            if elsewhere:
+                raise lock_lost(self._host, error) from error
+            if journal.name in undone:
                 journal.finish()
-                raise taken_over(self._host)
-            failed = undo_all(self._made, self._host, self._vm, journal).failed
-            if failed:
+                raise reverted_elsewhere(self._host, undone[journal.name])
+            failures = undo_all(
+                self._journalled, self._host, self._vm, journal, settle=self._settle
+            ).failures
+            if failures:
                 journal.abandon()
-                raise revert_failed(self._host, failed) from failed[0].error
+                raise revert_failed(self._host, failures) from failures[0].error
             journal.finish()
-            left = tuple(number for number in in_place(self._host) if number != self._number)
-            _in_place[self._host.spec] = left
+            others = tuple(number for number in in_place(self._host) if number != self._number)
+            _in_place[self._host.spec] = others
 
-    def _make_steps(self, settings: dict[str, str | None]) -> None:
+    def leave(self) -> None:
+        """Leave the steps in place and their journal open, for `restore` in whichever process.
+
+        For a host that a person goes on with by hand. Facts read before are stale: inspect again.
+        """
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            atexit.unregister(self.revert)
+            journal.abandon()
+            self._lock.close()
+            others = tuple(number for number in in_place(self._host) if number != self._number)
+            _in_place[self._host.spec] = others
+
+    def discard(self) -> None:
+        """Close the journal and undo nothing: the host ends now, and all that was changed with it.
+
+        Raises:
+            UsageError: others use the host, which goes on.
+        """
+        if self._host.is_shared:
+            raise UsageError("The changes of a host that others use are not discarded.")
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            with self._lock:
+                atexit.unregister(self.revert)
+                journal.finish()
+                others = tuple(n for n in in_place(self._host) if n != self._number)
+                _in_place[self._host.spec] = others
+
+    def _apply_steps(self, settings: Values) -> None:
         numbered = list(enumerate(self._steps))
-        hosts = [(n, step) for n, step in numbered if isinstance(step, HostStep)]
-        if hosts:
-            # Noted together, made together: a step that was noted and not made is harmless,
-            # since undoing reads the setting first.
-            self._note(hosts)
-            host_steps.make([step for _, step in hosts], HoldingRunner(self._host), settings)
+        on_host = [(n, step) for n, step in numbered if isinstance(step, HostStep)]
+        self._apply_on_host([(n, s) for n, s in on_host if not s.after_attach], settings)
         for number, step in numbered:
-            started = time.monotonic()
+            if isinstance(step, HostStep):
+                continue
+            self._note([(number, step)])
+            self._apply_to_vm(step)
             if isinstance(step, AttachInterface):
-                self._note([(number, step)])
-                self.attach_sec = plug_in(step, self._vm)
-            elif isinstance(step, ConfigureGuest):
-                self._note([(number, step)])
-                self._found = guest.configure(step, self._vm)
-                self.configure_sec = time.monotonic() - started
+                self._apply_on_host([(n, s) for n, s in on_host if s.after_attach], settings)
+
+    def _apply_on_host(self, steps: Sequence[tuple[int, HostStep]], settings: Values) -> None:
+        if steps:
+            # Journalled together, applied together: a step that was journalled and not applied is
+            # harmless, since undoing reads the setting first.
+            self._note(steps)
+            host_steps.apply([step for _, step in steps], LockedRunner(self._host), settings)
+
+    def _apply_to_vm(self, step: Step) -> None:
+        started = time.monotonic()
+        if isinstance(step, AttachInterface):
+            self.attach_sec = vm_steps.attach(step, self._vm)
+        elif isinstance(step, ConfigureGuest):
+            self._interface = guest_configuration.configure(step, self._vm)
+            self.configure_sec = time.monotonic() - started
+        elif isinstance(step, TuneGuest):
+            guest_configuration.tune(step, self.guest_interface.name, self._vm)
+        elif isinstance(step, RestartVm):
+            vm_steps.restart(step, self._vm)
+        elif isinstance(step, GuestSetting):
+            vm_steps.write_in_guest(step.path, step.new, self._vm)
+        elif isinstance(step, SetGuestState):
+            apply_guest_state(step, self._vm)
 
     def _note(self, steps: Sequence[tuple[int, Step]]) -> None:
         assert self._journal is not None
-        self._journal.making([step for _, step in steps], [number for number, _ in steps])
-        self._made.extend(steps)
+        self._journal.begin_steps([step for _, step in steps], [number for number, _ in steps])
+        self._journalled.extend(steps)
 
     def _guard_again(self) -> None:
-        """A plan may be old: the guard reads the host once more where others may change it."""
+        """Check the plan against a new inspection where others may have changed the host."""
         if self._host.is_shared:
             facts = inspect(self._host, prove_kvm=False)
             refuse(check(self._steps, facts, self._vm))
 
 
-class Change(MadeSteps):
-    """A plan applied: its ``nic`` is configured and its peer answers."""
+class Change(AppliedSteps):
+    """An applied plan: its ``nic`` is configured and its peer answers."""
 
     def __init__(self, plan: Plan, vm: TestVM) -> None:
         super().__init__(vm, plan.steps, scheme=plan.scheme)

@@ -1,4 +1,4 @@
-"""Queue pairs inside the VM: how many the card has, and how many are in use."""
+"""Queue pairs inside the VM: the number offered and the number in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMBINED: Final = re.compile(r"^Combined:\s+(\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Channels:
-    """Queue pairs of one card: offered by the host, used by the VM."""
+    """Queue pairs of one NIC: offered by the host, used by the VM."""
 
     offered: int
     used: int
@@ -51,18 +51,18 @@ def parse_channels(text: str) -> Channels:
 
 
 def read_channels(vm: TestVM, nic: Nic) -> Channels:
-    """The queue pairs of ``nic``, as the VM sees them."""
+    """Read the queue pairs of ``nic`` inside the VM."""
     done = vm.agent.run(("ethtool", "-l", nic.guest_interface), timeout_sec=_SEC)
     return parse_channels(done.stdout)
 
 
 def set_channels(vm: TestVM, nic: Nic, used: int) -> Channels:
-    """Let the VM use so many queue pairs of ``nic`` (``ethtool -L … combined``).
+    """Make the VM use ``used`` queue pairs of ``nic`` (``ethtool -L … combined``).
 
-    It goes with the interface, so nothing has to be put back.
+    The setting goes with the interface, so there is nothing to undo.
 
     Raises:
-        UsageError: the card has not so many.
+        UsageError: the NIC does not have as many.
     """
     now = read_channels(vm, nic)
     if not 1 <= used <= now.offered:

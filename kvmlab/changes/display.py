@@ -1,10 +1,11 @@
-"""How a plan shows itself: plain text, and HTML through an autoescaping template."""
+"""Display of a plan: plain text, and HTML through an autoescaping template."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmlab.showing import template
+from kvmlab.language import _
+from kvmlab.rendering import template
 
 if TYPE_CHECKING:
     from kvmlab.changes.plan import Plan
@@ -13,20 +14,20 @@ _KINDS = {"+++": "head", "---": "head", "@@": "place", "+": "added", "-": "remov
 
 
 def as_text(plan: Plan) -> str:
-    """The plan for a terminal."""
-    lines = [plan.title, ""]
+    """Return the plan as text for a terminal."""
+    lines = [_(plan.title), ""]
     for number, step in enumerate(plan.steps, 1):
-        lines.append(f"{number}. {step.what}")
-        lines.append(f"   {step.before} -> {step.after}")
-        lines += [f"   do:   {text}" for text in step.do_text]
-        lines += [f"   undo: {text}" for text in step.undo_text]
-    lines += ["", *(f"Note: {note}" for note in plan.notes)]
-    lines += [f"Refused: {refusal.message}" for refusal in plan.refusals]
+        lines.append(f"{number}. {_(step.what)}")
+        lines.append(f"   {_(step.before)} -> {_(step.after)}")
+        lines += ["   " + _("do:   {command}").format(command=text) for text in step.do_text]
+        lines += ["   " + _("undo: {command}").format(command=text) for text in step.undo_text]
+    lines += ["", *(_("Note: {note}").format(note=_(note)) for note in plan.notes)]
+    lines += [_("Refused: {why}").format(why=_(refusal.message)) for refusal in plan.refusals]
     return "\n".join([*lines, "", plan.domain_diff])
 
 
 def as_html(plan: Plan) -> str:
-    """The plan for a notebook: a table of steps and a coloured diff."""
+    """Return the plan as HTML for a notebook: a table of steps and a coloured diff."""
     diff = [(_line_kind(line), line) for line in plan.domain_diff.splitlines()]
     return template("kvmlab.changes", "plan.html.j2").render(plan=plan, diff=diff)
 

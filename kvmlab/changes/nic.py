@@ -1,4 +1,4 @@
-"""The test VM's interface under test, as a scheme left it after it was applied."""
+"""The test VM's interface under test, once a scheme is applied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Nic:
-    """One network interface of the test VM, configured and proven by an answered ping.
+    """One network interface of the test VM, configured, with a ping answered.
 
     Seconds in ``attach_sec`` and ``configure_sec`` are wall seconds of the controlling machine.
     """
@@ -18,13 +18,13 @@ class Nic:
     label: str
     """The scheme's name for figures, such as "virtio, QEMU back end"."""
     backend: str
-    """Who moves the packets on the host: "qemu", "vhost" or "hardware"."""
+    """The back end on the host: "qemu", "vhost" or "hardware"."""
     mac: str
     """The MAC address inside the VM, lower case."""
     guest_interface: str
     """The interface's name inside the VM, such as "eth0"."""
     guest_driver: str
-    """The driver that bound it inside the VM, such as "virtio_net"."""
+    """Its driver inside the VM, such as "virtio_net"."""
     host_device: str | None
     """The tap or macvtap on the host, such as "vnet3"; None where the host has no device."""
     vm_address: str
@@ -34,7 +34,7 @@ class Nic:
     queues: int = 1
     """Queue pairs that the host offers."""
     attach_sec: float = 0.0
-    """From the attach call to its event."""
+    """From the attach call to libvirt's event."""
     configure_sec: float = 0.0
     """From there to the peer's first answer to a ping from inside the VM."""
 
@@ -49,5 +49,5 @@ class Nic:
         return self.peer_address.partition("/")[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, ready for JSON."""
+        """Return all fields as JSON."""
         return asdict(self)

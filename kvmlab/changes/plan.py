@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one scheme will change: steps on the host in order, and the VM's XML.
+    """The changes of one scheme: steps on the host in order, and the VM's XML.
 
-    In a notebook a plan displays itself as a table of steps and a coloured unified diff;
+    In a notebook a plan displays as a table of steps and a coloured unified diff;
     ``str(plan)`` is the same in plain text.
     """
 
@@ -38,36 +38,36 @@ class Plan:
     peer_address: str
     queues: int = 1
     notes: tuple[str, ...] = ()
-    """Sentences a reader should know before applying, such as an address that will not answer."""
+    """Notes to read before applying, such as an address that will not answer."""
     refusals: tuple[Refusal, ...] = ()
-    """What the guard has against this plan; with any of them it cannot be applied."""
+    """The guard's refusals; with any of them the plan cannot be applied."""
     heading: str = ""
-    """The line that names it, where it is not the usual one."""
+    """A title other than the usual one."""
 
     @property
     def title(self) -> str:
-        """One line that names the plan."""
+        """The plan's title, one line."""
         return self.heading or f"Plan: give the test VM an interface, {self.label}"
 
     def apply(self, vm: TestVM) -> Change:
-        """Make the change; the caller reverts it: ``change.revert()`` (again at exit of Python).
+        """Apply the plan; the caller reverts it with ``change.revert()`` (exit of Python does too).
 
         Raises:
-            Refused: the guard would not let it happen, or an earlier run left something behind;
-                nothing was changed.
-            HostBusy: another lab holds the host.
+            Refused: the guard refuses it, or an earlier run left something behind; nothing was
+                changed.
+            HostBusy: another lab has the host's lock.
             StepFailed: a step failed; the steps before it have been undone.
-            Unavailable: what the scheme needs turned out not to be there; undone as well.
+            Unavailable: something that the scheme needs is missing; undone as well.
             RevertFailed: a step failed, and something could not be put back.
         """
         refuse(self.refusals)
         change = Change(self, vm)
-        change.make()
+        change.apply()
         return change
 
     @contextmanager
     def applied(self, vm: TestVM) -> Iterator[Nic]:
-        """Make the change for the length of a ``with`` block; it is reverted in any case.
+        """Apply the plan for the length of a ``with`` block; it is reverted in any case.
 
         Raises: as `apply`, and RevertFailed at the end of the block.
         """
@@ -78,7 +78,7 @@ class Plan:
             change.revert()
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan, ready for JSON."""
+        """Return the plan as JSON."""
         return {
             "scheme": self.scheme,
             "label": self.label,

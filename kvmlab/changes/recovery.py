@@ -1,18 +1,18 @@
-"""After a crash: what was left behind, and putting it back from the journal."""
+"""Recovery after a crash: the leftovers of dead runs, and their undo from the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kvmlab.changes.journal import Journal, adopt, alive_here, dead_journals
-from kvmlab.changes.keeper import FOLDER, OnHost, read_on_host
-from kvmlab.changes.lock import is_locked, keeper_of, locked
-from kvmlab.changes.record import Record, parse_journal, read_journal, read_text
-from kvmlab.changes.undoing import NotUndone, revert_failed, undo_all, uninterrupted
-from kvmlab.errors import OutputError, Refused
+from kvmlab.changes.host_lock import FOLDER, LabState, read_lab_state
+from kvmlab.changes.journal import ChangeJournal, DeadJournal, dead_journals
+from kvmlab.changes.journal_format import JournalContent, merge_journals
+from kvmlab.changes.lab_lock import host_lock_of, is_locked, locked
+from kvmlab.changes.revert import UndoFailure, revert_failed, signals_deferred, undo_all
+from kvmlab.changes.steps import HostStep, Step
+from kvmlab.errors import ChangeError, OutputError, Refused
 from kvmlab.hosts import HostKind, read_tree
 
 if TYPE_CHECKING:
@@ -24,114 +24,170 @@ BRIDGE_MAC_PREFIX: Final = "02:6b:76"
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something a run that died left on a host."""
+    """Something that a dead run left on a host."""
 
     scheme: str
     what: str
-    """The sentence of the step that was not undone."""
+    """The sentence of the step that is not undone."""
     journal: Path | None
-    """The journal that can put it back; None where a trace was found without one."""
+    """The journal to undo it from; None for a trace without one."""
     undo: tuple[str, ...] = ()
-    """The commands that put it back, as a person would type them on the host."""
+    """The commands that undo it, as a person would type them on the host."""
+    commands: tuple[str, ...] = ()
+    """The argv of each command that `restore` would run, in order."""
 
 
 def leftovers(host: Host) -> tuple[Leftover, ...]:
-    """What earlier runs left on ``host``: open journals, and traces on the host without one.
+    """Return what dead runs left on ``host``: open journals, and traces without a journal.
 
-    Reads only. The changes of a run that is alive are not leftovers.
+    Reads only. The changes of a live run are not leftovers.
     """
-    there = read_on_host(host) if host.is_shared else OnHost("", {})
-    found: list[Leftover] = []
-    for path, text in _dead(host, there):
+    state = _lab_state(host)
+    left: list[Leftover] = []
+    for journal in _dead(host, state):
         try:
-            found += _told(host, parse_journal(path, text), there.boot)
-        except OutputError as error:
-            found.append(Leftover("", f"{error.message} {error.todo}", path))
-    if not found and not there.holder and not is_locked(host):
+            left += _leftovers_of(host, journal, _content_of(host, journal, state), state)
+        except (OutputError, Refused) as error:
+            left.append(Leftover("", f"{error.message} {error.todo}", journal.shown_path))
+    if not state.holder:
+        left += [
+            Leftover(
+                "",
+                f"A change of a dead run is journalled on {host.label}, where only root may read "
+                f"it: {FOLDER}/journal/{name}.",
+                Path(FOLDER, "journal", name),
+            )
+            for name in state.unreadable
+        ]
+    if not left and not state.holder and not is_locked(host):
         addresses = read_tree(host.runner, "/sys/class/net/kvmlab*/address")
-        found += [
+        left += [
             Leftover("", f"The bridge {path.split('/')[4]} was made by a kvmlab.", None)
             for path, mac in addresses.items()
             if mac.startswith(BRIDGE_MAC_PREFIX)
         ]
-    return tuple(found)
+    return tuple(left)
 
 
-def open_records(host: Host) -> list[Record]:
-    """The journals, here and on the host, of runs that died and have something to be undone.
+def open_journals(host: Host) -> list[JournalContent]:
+    """Return the journals of dead runs, here and on the host, that have steps to undo.
 
     Raises:
-        OutputError: one of them cannot be read by this version.
+        OutputError: one of them is damaged, or cannot be read by this version.
+        Refused: one of them was written for another machine.
     """
-    there = read_on_host(host) if host.is_shared else OnHost("", {})
-    records = [parse_journal(path, text).since(there.boot) for path, text in _dead(host, there)]
-    return [record for record in records if record.open_steps]
+    state = _lab_state(host)
+    contents = [
+        _content_of(host, journal, state).since(state.identity.boot)
+        for journal in _dead(host, state)
+    ]
+    return [content for content in contents if content.open_steps]
 
 
-def _dead(host: Host, there: OnHost) -> Iterator[tuple[Path, str]]:
-    """The journals of runs that died, here first, and their texts."""
-    known: set[str] = set()
-    for path in dead_journals(host):
-        known.add(path.name)
-        # What another machine has put back from the host's copy is nobody's any more: what reads
-        # as this run made it, was made by somebody else since.
-        if path.name not in there.undone:
-            yield path, read_text(path)
-    if there.holder and keeper_of(host) is None:
-        return  # whoever holds the host is at work
-    for name, text in sorted(there.journals.items()):
-        if name not in {*known, *there.undone} and not alive_here(host, name):
-            yield Path(FOLDER, "journal", name), text
+def _lab_state(host: Host) -> LabState:
+    return read_lab_state(host) if host.is_shared else LabState()
 
 
-def _told(host: Host, record: Record, boot: str) -> Iterator[Leftover]:
-    still_open = record.since(boot).open_steps
-    for _, step in still_open:
-        yield Leftover(record.scheme, step.what, record.path, step.undo_text)
-    if len(still_open) < len(record.open_steps):
-        yield Leftover(record.scheme, _ended_with_its_boot(host, record), record.path)
+def _dead(host: Host, state: LabState) -> tuple[DeadJournal, ...]:
+    """Return the journals of dead runs that nobody has undone."""
+    # While another lab has the lock, the host's journals are those of live runs.
+    on_host = None if state.holder and host_lock_of(host) is None else state
+    # Another machine may have undone a journal from the host's copy. A setting that reads as its
+    # run left it was then changed by somebody else since.
+    return tuple(j for j in dead_journals(host, on_host) if j.name not in state.undone)
 
 
-def _ended_with_its_boot(host: Host, record: Record) -> str:
+def _content_of(host: Host, journal: DeadJournal, state: LabState) -> JournalContent:
+    """Parse a journal, and check that it was written for this host.
+
+    Raises:
+        OutputError: no copy of it is whole.
+        Refused: it was written for another machine.
+    """
+    content = merge_journals(journal.name, journal.copies)
+    opening = content.opening
+    if opening is None or not content.open_steps:
+        return content
+    if host.is_shared and not opening.boot:
+        raise OutputError(
+            f"{journal.shown_path} does not say in which boot of {host.label} it was written.",
+            todo="Undo by hand what it lists, then remove it.",
+        )
+    if opening.machine != state.identity.machine or (
+        # The same host may have another name for the machine that wrote the host's copy.
+        journal.path is not None and opening.host != host.spec
+    ):
+        raise Refused(
+            f"{journal.shown_path} lists changes of {opening.host}, and {host.label} is another "
+            "machine: installed anew, or another one under that name. None of them is undone "
+            "here.",
+            rule="leftovers",
+            todo="Restore the machine that was changed. If it is no more, nothing of it is left: "
+            "remove that file.",
+        )
+    return content
+
+
+def _leftovers_of(
+    host: Host, journal: DeadJournal, content: JournalContent, state: LabState
+) -> list[Leftover]:
+    still_open = content.since(state.identity.boot).open_steps
+    left = [
+        Leftover(
+            content.scheme, step.what, journal.shown_path, step.undo_text, _undo_commands(step)
+        )
+        for _, step in still_open
+    ]
+    if len(still_open) < len(content.open_steps):
+        left.append(
+            Leftover(content.scheme, _ended_with_its_boot(host, content), journal.shown_path)
+        )
+    return left
+
+
+def _undo_commands(step: Step) -> tuple[str, ...]:
+    if isinstance(step, HostStep):
+        return tuple(command.exact for command in step.undo)
+    return tuple(f"libvirt: {text}" for text in step.undo_text)
+
+
+def _ended_with_its_boot(host: Host, content: JournalContent) -> str:
     return (
-        f"{host.label} was started anew since {record.scheme} was applied ({record.at}): what that "
-        "had changed on the host ended with it."
+        f"{host.label} was started anew since {content.scheme} was applied ({content.at}): its "
+        "changes of the host ended with that."
     )
 
 
 def restore(host: Host) -> tuple[str, ...]:
-    """Put back what runs that died left on ``host``; returns one sentence for each thing done.
+    """Undo what dead runs left on ``host``; return a sentence for each step that was undone.
 
     Can be repeated: with nothing left it does nothing and returns nothing. The host's own copies
-    of journals count as well, so a run that died on another machine is put back too.
+    of journals count as well, so a run that died on another machine is undone too.
 
     Raises:
-        HostBusy: a run that is alive holds the host.
-        OutputError: a journal is damaged, or of a newer kvmlab; what is older is left as it is.
-        RevertFailed: something could not be put back; the message says what to do by hand.
+        HostBusy: a live run has the host's lock.
+        OutputError: a journal is damaged, or of a newer kvmlab; older journals stay as they are.
+        Refused: a journal was written for another machine; nothing of it is run.
+        RevertFailed: something could not be undone; the message says what to do by hand.
     """
     done: list[str] = []
-    failed: list[NotUndone] = []
-    with locked(host, purpose="restore"), uninterrupted():
-        there = read_on_host(host) if host.is_shared else OnHost("", {})
-        adopt(host, there)
-        # The newest first: what was changed last is put back first.
-        for path in reversed(dead_journals(host)):
-            journal = Journal.resume(path, host)
+    failures: list[UndoFailure] = []
+    with locked(host, purpose="restore"), signals_deferred():
+        state = _lab_state(host)
+        # The newest first: the last change is undone first.
+        for dead in reversed(dead_journals(host, state)):
+            journal = ChangeJournal.resume(dead, host)
             if journal is not None:
-                _restore_one(host, journal, there, done, failed)
-    if failed:
-        raise revert_failed(host, failed)
+                _restore_journal(host, dead, journal, state, done, failures)
+    if failures:
+        raise revert_failed(host, failures)
     return tuple(done)
 
 
 def settle_leftovers(host: Host) -> bool:
-    """See that no run that died left something behind, before anything else is changed.
+    """Require that no dead run left something behind; return whether something was undone.
 
-    True where something was put back.
-
-    The embedded host is nobody else's, and is brought back to its clean state after a run that
-    died: its journal is then all that is left, and nobody need be asked.
+    The embedded host belongs to nobody else, so leftovers there are undone without asking.
 
     Raises:
         Refused: something was left behind.
@@ -139,35 +195,42 @@ def settle_leftovers(host: Host) -> bool:
     """
     if host.kind is HostKind.EMBEDDED:
         return bool(restore(host))
-    for record in open_records(host):
+    for content in open_journals(host):
+        assert content.opening is not None
         raise Refused(
-            f"A run that died on {host.label} ({record.scheme}, process {record.pid}, "
-            f"{record.at}) left changes behind.",
+            f"A run that died on {host.label} ({content.scheme}, process {content.opening.pid}, "
+            f"{content.at}) left changes behind.",
             rule="leftovers",
             todo=f"Put them back first: `kvmlab restore --host {host.spec}`.",
         )
     return False
 
 
-def _restore_one(
-    host: Host, journal: Journal, there: OnHost, done: list[str], failed: list[NotUndone]
+def _restore_journal(
+    host: Host,
+    dead: DeadJournal,
+    journal: ChangeJournal,
+    state: LabState,
+    done: list[str],
+    failures: list[UndoFailure],
 ) -> None:
-    if journal.path.name in there.undone:
+    if dead.name in state.undone:
         journal.finish()
         return
     try:
-        record = read_journal(journal.path)
-    except OutputError:
-        # What is older lies below it: nobody here can say in which order to undo that.
+        content = _content_of(host, dead, state)
+    except (ChangeError, OutputError):
+        # Older changes lie below it: the order in which to undo them is unknown.
         journal.abandon()
         raise
-    still_open = record.since(there.boot).open_steps
-    result = undo_all(still_open, host, None, journal)
-    done += [f"Undone ({record.scheme}): {step.what}" for step in result.undone]
-    if len(still_open) < len(record.open_steps):
-        done.append(_ended_with_its_boot(host, record))
-    failed += result.failed
-    if result.failed:
+    still_open = content.since(state.identity.boot).open_steps
+    # The run may have died while a command of its ran, which goes on without it.
+    report = undo_all(still_open, host, None, journal, settle=True)
+    done += [f"Undone ({content.scheme}): {step.what}" for step in report.undone]
+    if len(still_open) < len(content.open_steps):
+        done.append(_ended_with_its_boot(host, content))
+    failures += report.failures
+    if report.failures:
         journal.abandon()
     else:
         journal.finish()

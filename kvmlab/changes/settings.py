@@ -5,50 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kvmlab.errors import OutputError
-from kvmlab.hosts import Runner, run_script
+from kvmlab.hosts import Runner, parse_files, parse_output, run_script
+
+#: Settings of a host by path, None for a missing one.
+Values = dict[str, str | None]
 
 
-def read_settings(runner: Runner, paths: Iterable[str]) -> dict[str, str | None]:
-    """What each path reads on the host, None for what is missing.
+def read_settings(runner: Runner, paths: Iterable[str]) -> Values:
+    """Read each path on the host; None for a missing one.
 
     Raises:
-        OutputError: the host answered something else than one line a path.
+        OutputError: the host's answer could not be understood.
     """
-    wanted = tuple(dict.fromkeys(paths))
-    if not wanted:
+    distinct = tuple(dict.fromkeys(paths))
+    if not distinct:
         return {}
     done = run_script(
         runner,
         "kvmlab.changes",
         "read_settings.sh",
-        *wanted,
+        *distinct,
         timeout_sec=30,
-        # Another namespace can only be looked into by root.
-        root=any("@" in path for path in wanted),
+        # Another namespace, a firewall, filter rules and rings can only be looked into by root.
+        root=any("@" in path or path.startswith(("state,", "chain:")) for path in distinct),
     )
-    return parse_settings(done.stdout, wanted)
+    return parse_settings(done.stdout, distinct)
 
 
-def parse_settings(text: str, paths: tuple[str, ...]) -> dict[str, str | None]:
-    """Read what ``read_settings.sh`` prints, one line a path.
+def parse_settings(text: str, paths: tuple[str, ...]) -> Values:
+    """Return the text of each of ``paths``, None for what is missing.
 
-    Its output::
+    The script prints those that are there::
 
-        = kvmlab0
-        -
-        = up
+        === settings
+        ==> /sys/bus/pci/devices/0000:0b:00.0/driver <==
+        vfio-pci
+        === end
 
     Raises:
-        OutputError: another number of lines, or a line of another shape.
+        OutputError: it was cut off, or holds other paths.
     """
-    lines = text.splitlines()
-    shaped = all(line == "-" or line.startswith("= ") for line in lines)
-    if len(lines) != len(paths) or not shaped:
+    texts = parse_files(parse_output(text).text("settings"))
+    others = texts.keys() - set(paths)
+    if others:
         raise OutputError(
-            f"{len(paths)} settings of the host were asked for, and what came back is not one "
-            "line for each.",
+            f"Settings of the host were read and not asked for: {', '.join(sorted(others))}.",
             evidence=text[:2000],
         )
-    return {
-        path: None if line == "-" else line[2:] for path, line in zip(paths, lines, strict=True)
-    }
+    return {path: texts.get(path) for path in paths}

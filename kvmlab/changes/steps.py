@@ -1,26 +1,24 @@
-"""Steps: the smallest changes that a plan is made of, each with its undo.
+"""Steps: the smallest changes that a plan consists of, each with its undo.
 
-A step of the host moves one *setting* - something that can be read at one path of /sys - from what
-was found to what a scheme needs. Because the setting can be read, a step that was never made, was
-made halfway or was undone already is recognised, and undoing it twice does nothing: that is what
-lets `restore` work from a journal after a crash.
+A step of the host moves one *setting*, something that can be read at one path of /sys, from its
+value before to the value that a scheme needs. Because the setting can be read, a step that was
+never applied, was applied halfway or is undone already is recognised, and undoing it twice does
+nothing: that is what lets `restore` work from a journal after a crash.
 """
 
 from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from kvmlab.domain import alias_for
-from kvmlab.errors import OutputError
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Something of a host that reads as one short text, and what a step makes of it.
+    """A value of the host that reads as one short text, before and after a step.
 
     ``path`` is a file or a link; a link reads as the last part of its target, a directory as
     "present", a network device's ``flags`` as "up" or "down" and what is missing as None.
@@ -33,16 +31,27 @@ class Setting:
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a step: an argv, and what it reads from its standard input.
+    """One command of a step: an argv and its standard input.
 
-    ``only_when`` is a path and what it must read for the command to be needed at all;
-    ``shown_as`` says in one line what a script does, and when.
+    ``only_when`` is a path and the value at which the command is needed at all; ``shown_as`` says
+    in one line what a script does.
     """
 
     argv: tuple[str, ...]
     input_text: str | None = None
     only_when: tuple[str, str] | None = None
     shown_as: str = ""
+    #: Name and values of the operation that this command is; () for one that no journal may hold.
+    operation: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> str:
+        """The argv that runs, and how much it reads."""
+        text = shlex.join(self.argv)
+        if self.input_text is not None:
+            first = self.input_text.partition("\n")[0].lstrip("# ").partition(":")[0]
+            text += f" < {len(self.input_text)} bytes: {first[:60]}"
+        return text
 
     @property
     def shown(self) -> str:
@@ -62,17 +71,6 @@ class Command:
         """Write a text into a file of the host, as root."""
         return cls(("tee", path), text + "\n", only_when)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a command from a journal."""
-        when = data["only_when"]
-        return cls(
-            tuple(data["argv"]),
-            data["input_text"],
-            tuple(when) if when else None,
-            data.get("shown_as", ""),
-        )
-
 
 @dataclass(frozen=True)
 class Step(ABC):
@@ -84,12 +82,12 @@ class Step(ABC):
     @property
     @abstractmethod
     def before(self) -> str:
-        """What was found, in words for a table."""
+        """The state before, in words for a table."""
 
     @property
     @abstractmethod
     def after(self) -> str:
-        """What the step makes of it, in words for a table."""
+        """The state after the step, in words for a table."""
 
     @property
     @abstractmethod
@@ -101,25 +99,18 @@ class Step(ABC):
     def undo_text(self) -> tuple[str, ...]:
         """The commands that undo the change, as a person would type them."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """The step as JSON, for the journal; `step_from_dict` reads it."""
-        return {"kind": self.kind, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a step of this kind from a journal."""
-        return cls(**data)
-
 
 @dataclass(frozen=True)
 class HostStep(Step):
     """Moves one setting of the host by commands, and back by others.
 
     ``touches`` names the host interfaces (or PCI addresses) that the step changes: the guard
-    reads it. A step that ``settles`` has an undo that leads back from whatever the setting reads,
-    since others (libvirt, a driver) move it too. What is ``below_device`` is not undone while the
-    VM still has the device that stands on it. ``meanings`` are pairs of what a refused command
-    prints and what that means here.
+    reads it. A step that ``settles`` has an undo that leads back from any value of the setting,
+    since others (libvirt, a driver) move it too. A step ``below_device`` is not undone while the
+    VM still has the device that depends on it. A step ``after_attach`` moves a setting of the
+    device that the host has for the VM's interface, so it is made once that is plugged in, and
+    gone with it. ``meanings`` are pairs of a text that a rejected command prints and the sentence
+    that explains it.
     """
 
     kind: ClassVar[str] = "host"
@@ -129,16 +120,17 @@ class HostStep(Step):
     touches: tuple[str, ...] = ()
     settles: bool = False
     below_device: bool = False
+    after_attach: bool = False
     meanings: tuple[tuple[str, str], ...] = ()
 
     @property
     def before(self) -> str:
-        """What the setting read."""
+        """The setting's value before."""
         return _words(self.setting.before)
 
     @property
     def after(self) -> str:
-        """What it will read."""
+        """The setting's value after."""
         return _words(self.setting.after)
 
     @property
@@ -151,27 +143,14 @@ class HostStep(Step):
         """The commands, in order."""
         return tuple(command.shown for command in self.undo)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a step of this kind from a journal."""
-        return cls(
-            what=data["what"],
-            setting=Setting(**data["setting"]),
-            do=tuple(Command.from_dict(command) for command in data["do"]),
-            undo=tuple(Command.from_dict(command) for command in data["undo"]),
-            touches=tuple(data["touches"]),
-            settles=data.get("settles", False),
-            below_device=data.get("below_device", False),
-            meanings=tuple((said, means) for said, means in data.get("meanings", ())),
-        )
-
 
 @dataclass(frozen=True)
 class AttachInterface(Step):
     """Hot-plugs a device into the running test VM; its undo unplugs it by its alias.
 
-    ``vhost_workers`` is how many threads of the kernel's must serve it afterwards: libvirt falls
-    back to QEMU silently where vhost_net is missing. ``touches`` is as for `HostStep`.
+    ``vhost_workers`` is the number of kernel threads that must serve it afterwards: libvirt falls
+    back to QEMU silently where vhost_net is missing. ``touches`` is as for `HostStep`. ``device``
+    is the alias in the XML, where it is not the usual one of the MAC.
     """
 
     kind: ClassVar[str] = "attach"
@@ -180,16 +159,12 @@ class AttachInterface(Step):
     interface_xml: str
     vhost_workers: int = 0
     touches: tuple[str, ...] = ()
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a step of this kind from a journal."""
-        return cls(**{**data, "touches": tuple(data.get("touches", ()))})
+    device: str = ""
 
     @property
     def alias(self) -> str:
-        """The device's name in the VM's XML, by which it is found again."""
-        return alias_for(self.mac)
+        """The device's alias in the VM's XML, by which it is found again."""
+        return self.device or alias_for(self.mac)
 
     @property
     def before(self) -> str:
@@ -203,12 +178,12 @@ class AttachInterface(Step):
 
     @property
     def do_text(self) -> tuple[str, ...]:
-        """Virsh's words for it; the XML is in the plan."""
+        """The virsh command; the XML is in the plan."""
         return (f"virsh attach-device {shlex.quote(self.domain)} interface.xml --live",)
 
     @property
     def undo_text(self) -> tuple[str, ...]:
-        """Virsh's words for it."""
+        """The virsh command."""
         return (f"virsh detach-device-alias {shlex.quote(self.domain)} {self.alias} --live",)
 
 
@@ -216,9 +191,9 @@ class AttachInterface(Step):
 class ConfigureGuest(Step):
     """Gives the interface its address inside the VM and waits until the peer answers a ping.
 
-    It has no undo: what it sets goes with the interface. ``timeout_sec`` are seconds of the VM's
-    own clock. ``channels`` are the queue pairs to use, 0 to leave that to the driver. Without
-    ``must_answer`` nobody waits for the peer: to show an interface that does not reach it.
+    It has no undo: the settings go with the interface. ``timeout_sec`` are seconds of the VM's
+    own clock. ``channels`` are the queue pairs to use, 0 for the driver's own choice. Without
+    ``must_answer`` it does not wait for the peer: to show an interface that does not reach it.
     """
 
     kind: ClassVar[str] = "configure"
@@ -241,7 +216,7 @@ class ConfigureGuest(Step):
 
     @property
     def do_text(self) -> tuple[str, ...]:
-        """What the guest agent is asked to do; the name is known once the card is there."""
+        """The commands in the guest; the interface's name is known once it is attached."""
         peer = self.peer_address.partition("/")[0]
         lines = [
             f"ip address replace {self.vm_address} dev ethN",
@@ -259,22 +234,141 @@ class ConfigureGuest(Step):
         return ()
 
 
-def step_from_dict(data: Mapping[str, Any]) -> Step:
-    """Read a step from a journal.
+@dataclass(frozen=True)
+class RestartVm(Step):
+    """Starts the lab's own VM anew with another definition; its undo starts it with the old one.
 
-    Raises:
-        OutputError: the journal was written by a kvmlab that knew other steps.
+    Both are the persistent definitions as libvirt prints them. Whatever ran inside the VM ends.
     """
-    fields = {name: value for name, value in data.items() if name != "kind"}
-    kinds: dict[str, type[Step]] = {kind.kind: kind for kind in Step.__subclasses__()}
-    try:
-        return kinds[data["kind"]].from_dict(fields)
-    except (KeyError, TypeError) as error:
-        raise OutputError(
-            "A journal holds a step that this version of kvmlab does not know.",
-            todo="Restore with the version that wrote it.",
-            evidence=str(data)[:2000],
-        ) from error
+
+    kind: ClassVar[str] = "restart"
+    domain: str
+    old_xml: str
+    new_xml: str
+
+    @property
+    def before(self) -> str:
+        """The definition as it was."""
+        return "as defined"
+
+    @property
+    def after(self) -> str:
+        """The lines that the new definition has and the old one has not."""
+        old = self.old_xml.splitlines()
+        added = (line.strip() for line in self.new_xml.splitlines() if line not in old)
+        return "; ".join(added) or "the same definition"
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """The virsh commands; the changed lines are in ``after``."""
+        name = shlex.quote(self.domain)
+        return (f"virsh destroy {name}", "virsh define domain.xml", f"virsh start {name}")
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """The same commands, with the old definition."""
+        return self.do_text
+
+
+@dataclass(frozen=True)
+class GuestSetting(Step):
+    """Writes a file of /sys or /proc/sys inside the VM; its undo writes the old text again."""
+
+    kind: ClassVar[str] = "guest-setting"
+    domain: str
+    path: str
+    old: str
+    new: str
+
+    @property
+    def before(self) -> str:
+        """The text before."""
+        return self.old
+
+    @property
+    def after(self) -> str:
+        """The text after."""
+        return self.new
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """The command inside the VM."""
+        return (f"in the VM: echo {shlex.quote(self.new)} > {self.path}",)
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """The command inside the VM."""
+        return (f"in the VM: echo {shlex.quote(self.old)} > {self.path}",)
+
+
+@dataclass(frozen=True)
+class TuneGuest(Step):
+    """Runs commands on the interface inside the VM; their effect ends with the interface.
+
+    ``commands`` hold "ethN" where the interface's name belongs. Each of ``checks`` is a command
+    and a regular expression that its output must match afterwards, since ethtool reports success
+    for some settings that a driver did not take.
+    """
+
+    kind: ClassVar[str] = "tune-guest"
+    mac: str
+    commands: tuple[tuple[str, ...], ...]
+    checks: tuple[tuple[tuple[str, ...], str], ...] = ()
+
+    @property
+    def before(self) -> str:
+        """A new interface is as its driver made it."""
+        return "the driver's default"
+
+    @property
+    def after(self) -> str:
+        """The commands' effect."""
+        return "set"
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """The commands inside the VM."""
+        return tuple(f"in the VM: {shlex.join(command)}" for command in self.commands)
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """Nothing: the settings go with the interface."""
+        return ()
+
+
+@dataclass(frozen=True)
+class DefineInterface(Step):
+    """Writes a device into a domain's persistent definition; its undo removes it again.
+
+    ``before_xml`` is the definition before, without its passwords.
+    """
+
+    kind: ClassVar[str] = "define"
+    domain: str
+    mac: str
+    interface_xml: str
+    before_xml: str
+
+    @property
+    def before(self) -> str:
+        """The definition has no such device."""
+        return "absent"
+
+    @property
+    def after(self) -> str:
+        """The definition has it."""
+        return f"interface {self.mac}, from the VM's next start"
+
+    @property
+    def do_text(self) -> tuple[str, ...]:
+        """The virsh command; the XML is in the plan."""
+        return (f"virsh attach-device {shlex.quote(self.domain)} interface.xml --config",)
+
+    @property
+    def undo_text(self) -> tuple[str, ...]:
+        """The virsh command."""
+        alias = alias_for(self.mac)
+        return (f"virsh detach-device-alias {shlex.quote(self.domain)} {alias} --config",)
 
 
 def _words(value: str | None) -> str:

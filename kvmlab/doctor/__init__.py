@@ -1,6 +1,6 @@
 """The doctor: every rule about a host, with what was read, the verdict and the fix."""
 
-from kvmlab.doctor.examination import examine, judge, read_case
+from kvmlab.doctor.examination import examine, judge, read_findings_input
 from kvmlab.doctor.model import Diagnosis, Finding, SchemeFinding, Verdict
 
 __all__ = [
@@ -10,5 +10,5 @@ __all__ = [
     "Verdict",
     "examine",
     "judge",
-    "read_case",
+    "read_findings_input",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.doctor.model import Diagnosis, Finding, Verdict
-from kvmlab.showing import plain_text, template
+from kvmlab.language import _
+from kvmlab.rendering import plain_text, template
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,12 +29,12 @@ _SIGNS: Final = {
 
 
 def by_weight(diagnosis: Diagnosis) -> tuple[Finding, ...]:
-    """Problems first, what does not apply last; else in the order of the rules."""
-    return tuple(found for verdict in _ORDER for found in diagnosis.of(verdict))
+    """Return problems first and what does not apply last, else in the order of the rules."""
+    return tuple(finding for verdict in _ORDER for finding in diagnosis.of(verdict))
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """For a terminal, without colours, so that it can be kept and compared."""
+    """Return plain text for a terminal, without colours, so that it can be kept and compared."""
     return plain_text(lambda console: show(diagnosis, console), width=_WIDTH)
 
 
@@ -44,21 +45,21 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
 
     console.print(Text(f"{diagnosis.label}: {diagnosis.summary}", style="bold"))
     if diagnosis.emulated:
-        console.print(Text(diagnosis.emulated))
+        console.print(Text(_(diagnosis.emulated)))
     table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
-    for found in by_weight(diagnosis):
-        sign, style = _SIGNS[found.verdict]
-        quiet = "dim" if found.verdict is Verdict.NOT_APPLICABLE else ""
-        told = Text(found.found, style=quiet)
-        if found.verdict in (Verdict.PROBLEM, Verdict.WARNING, Verdict.UNKNOWN):
-            told.append(f"\nread: {found.read}", style="dim")
-            if found.fix:
-                told.append("\nfix: ", style="bold")
-                told.append(found.fix)
-        table.add_row(Text(sign, style=style), Text(str(found.rule), style=quiet), told)
+    for finding in by_weight(diagnosis):
+        sign, style = _SIGNS[finding.verdict]
+        quiet = "dim" if finding.verdict is Verdict.NOT_APPLICABLE else ""
+        details = Text(_(finding.observed), style=quiet)
+        if finding.verdict in (Verdict.PROBLEM, Verdict.WARNING, Verdict.UNKNOWN):
+            details.append("\n" + _("read: {source}").format(source=_(finding.read)), style="dim")
+            if finding.fix:
+                details.append("\n" + _("fix: "), style="bold")
+                details.append(_(finding.fix))
+        table.add_row(Text(sign, style=style), Text(str(finding.rule), style=quiet), details)
     console.print(table)
     _show_schemes(diagnosis, console)
 
@@ -73,16 +74,20 @@ def _show_schemes(diagnosis: Diagnosis, console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
-    console.print(Text("\nSchemes on this host", style="bold"))
-    for found in diagnosis.schemes:
-        sign, style = _SIGNS[Verdict.OK if found.possible else Verdict.PROBLEM]
-        told = found.label if found.possible else f"{found.found} {found.fix} [{found.rule}]"
-        table.add_row(Text(sign, style=style), Text(found.scheme), Text(told))
+    console.print(Text("\n" + _("Schemes on this host"), style="bold"))
+    for finding in diagnosis.schemes:
+        sign, style = _SIGNS[Verdict.OK if finding.possible else Verdict.PROBLEM]
+        details = (
+            _(finding.label)
+            if finding.possible
+            else f"{_(finding.observed)} {_(finding.fix)} [{finding.rule}]"
+        )
+        table.add_row(Text(sign, style=style), Text(finding.scheme), Text(details))
     console.print(table)
 
 
 def as_html(diagnosis: Diagnosis) -> str:
-    """For a notebook; every text is escaped by the template engine."""
+    """Return HTML for a notebook; the template engine escapes every text."""
     return template("kvmlab.doctor", "doctor.html.j2").render(
         diagnosis=diagnosis,
         findings=by_weight(diagnosis),

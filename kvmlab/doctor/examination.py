@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.changes import leftovers
-from kvmlab.doctor import judging_desk, judging_host, judging_ports, judging_sriov, judging_vms
-from kvmlab.doctor.case import Case, Judge
-from kvmlab.doctor.desk import read_desk
-from kvmlab.doctor.domains import read_vms
+from kvmlab.doctor import (
+    rules_host,
+    rules_local,
+    rules_performance,
+    rules_ports,
+    rules_sriov,
+    rules_vms,
+)
+from kvmlab.doctor.findings_input import FindingsInput, Judge
 from kvmlab.doctor.guest import read_guest
+from kvmlab.doctor.local_environment import read_local_environment
 from kvmlab.doctor.model import Diagnosis, Finding
+from kvmlab.doctor.running_vms import read_vms
 from kvmlab.doctor.schemes import judge_schemes
 from kvmlab.doctor.symptoms import read_symptoms
 from kvmlab.errors import HostError
@@ -22,27 +29,31 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
 JUDGES: Final[tuple[Judge, ...]] = (
-    *judging_host.JUDGES,
-    *judging_ports.JUDGES,
-    *judging_sriov.JUDGES,
-    *judging_vms.JUDGES,
-    *judging_desk.JUDGES,
+    *rules_host.JUDGES,
+    *rules_ports.JUDGES,
+    *rules_sriov.JUDGES,
+    *rules_vms.JUDGES,
+    *rules_performance.JUDGES,
+    *rules_local.JUDGES,
 )
 #: Rules that only a plan or a VM in the making can meet.
 ELSEWHERE: Final = frozenset(
     {
         Rule.EMBEDDED_KVM,
+        Rule.EMBEDDED_ARCHITECTURE,
         Rule.CONNECTIONS,
         Rule.LAB_VM_IMAGE,
         Rule.NO_CONSENT,
         Rule.NOT_THE_LABS_DOMAIN,
         Rule.NOT_THE_NAMED_DOMAIN,
+        Rule.VF_OPTION_UNSUPPORTED,
+        Rule.TUNING_UNAVAILABLE,
     }
 )
 
 
 def examine(host: Host, *, facts: HostFacts | None = None, vm: TestVM | None = None) -> Diagnosis:
-    """Look at ``host`` with every rule.
+    """Judge ``host`` by every rule.
 
     Args:
         host: an open host.
@@ -53,33 +64,35 @@ def examine(host: Host, *, facts: HostFacts | None = None, vm: TestVM | None = N
         HostUnreachable, CommandTimeout: the host cannot be read.
         OutputError: a tool printed something unknown.
     """
-    return judge(read_case(host, facts=facts, vm=vm))
+    return judge(read_findings_input(host, facts=facts, vm=vm))
 
 
-def read_case(host: Host, *, facts: HostFacts | None = None, vm: TestVM | None = None) -> Case:
+def read_findings_input(
+    host: Host, *, facts: HostFacts | None = None, vm: TestVM | None = None
+) -> FindingsInput:
     """Read everything that the rules ask for, in a few round trips. Raises as `examine` does."""
-    seen = facts if facts is not None else inspect(host)
+    inspection = facts if facts is not None else inspect(host)
     vms, unread = read_vms(host)
-    return Case(
-        facts=seen,
-        symptoms=read_symptoms(host, seen),
+    return FindingsInput(
+        facts=inspection,
+        symptoms=read_symptoms(host, inspection),
         vms=vms,
         vms_unread=unread,
         guest=read_guest(vm) if vm is not None else None,
-        desk=read_desk(),
+        environment=read_local_environment(),
         leftovers=_leftovers(host),
     )
 
 
-def judge(case: Case) -> Diagnosis:
-    """The verdict of every rule, in the order of :class:`Rule`; asks the host nothing more."""
+def judge(readings: FindingsInput) -> Diagnosis:
+    """Return every rule's verdict in the order of :class:`Rule`; asks the host nothing more."""
     order = {rule: place for place, rule in enumerate(Rule)}
-    findings: list[Finding] = [rule(case) for rule in JUDGES]
+    findings: list[Finding] = [rule(readings) for rule in JUDGES]
     return Diagnosis(
-        label=case.facts.label,
-        emulated=case.facts.emulated,
-        findings=tuple(sorted(findings, key=lambda found: order[found.rule])),
-        schemes=judge_schemes(case.facts),
+        label=readings.facts.label,
+        emulated=readings.facts.emulated,
+        findings=tuple(sorted(findings, key=lambda finding: order[finding.rule])),
+        schemes=judge_schemes(readings.facts),
     )
 
 

@@ -1,15 +1,14 @@
-"""What the doctor reads inside the test VM, through its agent, in one command."""
+"""Readings inside the test VM, through its agent, in one command."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.errors import DomainError, HostError, OutputError
-from kvmlab.facts.sections import parse_sections
+from kvmlab.hosts import parse_output, script_text
 
 if TYPE_CHECKING:
     from kvmlab.domain import TestVM
@@ -20,7 +19,7 @@ _READ_SEC: Final = 60.0
 
 
 @dataclass(frozen=True)
-class GuestInterface:
+class GuestNic:
     """A network card inside the VM. ``carrier`` is None where the card is switched off."""
 
     name: str
@@ -30,7 +29,7 @@ class GuestInterface:
 
 
 @dataclass(frozen=True)
-class Channels:
+class QueueCounts:
     """Queue pairs of one card: how many it could use, how many it uses."""
 
     most: int
@@ -44,8 +43,10 @@ class Guest:
     vm: str
     #: "registered", "available" or "missing".
     drivers: Mapping[str, str] = field(default_factory=dict)
-    interfaces: tuple[GuestInterface, ...] = ()
-    channels: Mapping[str, Channels] = field(default_factory=dict)
+    interfaces: tuple[GuestNic, ...] = ()
+    channels: Mapping[str, QueueCounts] = field(default_factory=dict)
+    #: Buffers of the receiving ring in use, by interface.
+    receive_rings: Mapping[str, int] = field(default_factory=dict)
     #: Ids of the vhost workers that serve the VM on the host.
     vhost_workers: tuple[int, ...] = ()
     unread: str = ""
@@ -57,12 +58,11 @@ def read_guest(vm: TestVM) -> Guest:
     Raises:
         OutputError: a tool printed something unknown.
     """
-    script = files("kvmlab.doctor").joinpath("scripts", "read_guest.sh")
     try:
         answer = vm.agent.run(
             ("sh", "-s", "--", *DRIVERS),
             timeout_sec=_READ_SEC,
-            input_text=script.read_text(encoding="utf-8"),
+            input_text=script_text("kvmlab.doctor", "read_guest.sh"),
         )
         workers = vm.threads().vhost
     except (DomainError, HostError) as error:
@@ -71,23 +71,24 @@ def read_guest(vm: TestVM) -> Guest:
 
 
 def parse_guest(name: str, text: str, *, vhost_workers: tuple[int, ...] = ()) -> Guest:
-    """What the doctor's script printed inside the VM.
+    """Parse what the doctor's script printed inside the VM.
 
     Raises:
         OutputError: it is not that.
     """
-    sections = parse_sections(text)
+    output = parse_output(text)
     return Guest(
         vm=name,
-        drivers=dict(_pairs(sections.text("drivers"))),
-        interfaces=parse_interfaces(sections.text("interfaces")),
-        channels=parse_channels(sections.text("channels")),
+        drivers=dict(_pairs(output.text("drivers"))),
+        interfaces=parse_interfaces(output.text("interfaces")),
+        channels=parse_channels(output.text("channels")),
+        receive_rings=parse_receive_rings(output.text("rings") if "rings" in output else ""),
         vhost_workers=vhost_workers,
     )
 
 
-def parse_interfaces(text: str) -> tuple[GuestInterface, ...]:
-    """Cards: name, MAC, driver, carrier.
+def parse_interfaces(text: str) -> tuple[GuestNic, ...]:
+    """Parse lines of name, MAC, driver and carrier.
 
     ::
 
@@ -96,7 +97,7 @@ def parse_interfaces(text: str) -> tuple[GuestInterface, ...]:
     Raises:
         OutputError: a line of another shape.
     """
-    found = []
+    nics = []
     for line in text.split("\n"):
         words = line.split()
         if not words:
@@ -104,12 +105,12 @@ def parse_interfaces(text: str) -> tuple[GuestInterface, ...]:
         if len(words) != 4:
             raise OutputError("A card of the guest could not be understood.", evidence=line)
         carrier = {"1": True, "0": False}.get(words[3])
-        found.append(GuestInterface(words[0], words[1].lower(), words[2], carrier))
-    return tuple(found)
+        nics.append(GuestNic(words[0], words[1].lower(), words[2], carrier))
+    return tuple(nics)
 
 
-def parse_channels(text: str) -> dict[str, Channels]:
-    """Channels by interface, from ``ethtool -l``; a card without channels is left out.
+def parse_channels(text: str) -> dict[str, QueueCounts]:
+    """Parse ``ethtool -l`` into channels by interface; a card without channels is left out.
 
     ::
 
@@ -122,13 +123,34 @@ def parse_channels(text: str) -> dict[str, Channels]:
         RX:             n/a
         Combined:       2
     """
-    found = {}
+    channels = {}
     for block in re.split(r"^interface ", text, flags=re.MULTILINE)[1:]:
         name = block.split("\n", 1)[0].strip()
         combined = re.findall(r"^Combined:\s+(\d+)$", block, re.MULTILINE)
         if len(combined) == 2:
-            found[name] = Channels(most=int(combined[0]), now=int(combined[1]))
-    return found
+            channels[name] = QueueCounts(most=int(combined[0]), now=int(combined[1]))
+    return channels
+
+
+def parse_receive_rings(text: str) -> dict[str, int]:
+    """Parse ``ethtool -g`` into the buffers of the receiving ring by interface.
+
+    ::
+
+        interface eth0
+        Ring parameters for eth0:
+        Pre-set maximums:
+        RX:             1024
+        Current hardware settings:
+        RX:             16
+    """
+    rings = {}
+    for block in re.split(r"^interface ", text, flags=re.MULTILINE)[1:]:
+        name = block.split("\n", 1)[0].strip()
+        sizes = re.findall(r"^RX:\s+(\d+)$", block, re.MULTILINE)
+        if len(sizes) == 2:
+            rings[name] = int(sizes[1])
+    return rings
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

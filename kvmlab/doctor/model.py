@@ -1,4 +1,4 @@
-"""What the doctor says: one finding for each rule, and all of them together."""
+"""Findings, one for each rule, and the diagnosis that holds all of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 from kvmlab.errors import EXIT_OK, EXIT_SKIPPED, UsageError
-from kvmlab.facts.rule_book import BOOK
-from kvmlab.facts.rules import Rule
+from kvmlab.facts.rules import BOOK, Rule
+from kvmlab.language import _
+from kvmlab.serialization import to_json
 
 
 class Verdict(StrEnum):
-    """How a rule stands on a host."""
+    """Verdicts of a rule on a host."""
 
     OK = "ok"
     WARNING = "warning"
@@ -29,85 +30,80 @@ class Finding:
     rule: Rule
     verdict: Verdict
     read: str
-    found: str
+    observed: str
     fix: str = ""
     #: What the finding is about: PCI addresses, interfaces, VMs.
     subjects: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """What ought to be so."""
+        """The state that the rule expects."""
         return BOOK[self.rule].title
 
     @property
     def cause(self) -> str:
-        """Why it matters."""
+        """The consequence of breaking the rule."""
         return BOOK[self.rule].cause
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Return everything as plain values for JSON."""
         return {
             "rule": str(self.rule),
             "title": self.title,
             "verdict": str(self.verdict),
             "read": self.read,
-            "found": self.found,
+            "found": self.observed,
             "cause": self.cause,
             "fix": self.fix,
             "subjects": list(self.subjects),
         }
 
 
-def ok(rule: Rule, read: str, found: str, subjects: Iterable[str] = ()) -> Finding:
-    """It is as it should be."""
-    return Finding(rule, Verdict.OK, read, found, subjects=tuple(subjects))
+def ok(rule: Rule, read: str, message: str, subjects: Iterable[str] = ()) -> Finding:
+    """Return a finding without a fault."""
+    return Finding(rule, Verdict.OK, read, message, subjects=tuple(subjects))
 
 
 def warning(
-    rule: Rule, read: str, found: str, *, fix: str = "", subjects: Iterable[str] = ()
+    rule: Rule, read: str, message: str, *, fix: str = "", subjects: Iterable[str] = ()
 ) -> Finding:
-    """It works, and will bite somebody; the book's fix where none is given."""
-    return Finding(rule, Verdict.WARNING, read, found, fix or BOOK[rule].fix, tuple(subjects))
+    """Return a risk; its fix is the rule's own unless one is passed."""
+    return Finding(rule, Verdict.WARNING, read, message, fix or BOOK[rule].fix, tuple(subjects))
 
 
 def problem(
-    rule: Rule, read: str, found: str, *, fix: str = "", subjects: Iterable[str] = ()
+    rule: Rule, read: str, message: str, *, fix: str = "", subjects: Iterable[str] = ()
 ) -> Finding:
-    """Something does not work; the book's fix where none is given."""
-    return Finding(rule, Verdict.PROBLEM, read, found, fix or BOOK[rule].fix, tuple(subjects))
+    """Return a fault; its fix is the rule's own unless one is passed."""
+    return Finding(rule, Verdict.PROBLEM, read, message, fix or BOOK[rule].fix, tuple(subjects))
 
 
-def not_applicable(rule: Rule, read: str, found: str) -> Finding:
-    """There is nothing here that the rule is about."""
-    return Finding(rule, Verdict.NOT_APPLICABLE, read, found)
+def not_applicable(rule: Rule, read: str, message: str) -> Finding:
+    """Return a finding for a rule without a subject on this host."""
+    return Finding(rule, Verdict.NOT_APPLICABLE, read, message)
 
 
-def unknown(rule: Rule, read: str, found: str, *, fix: str = "") -> Finding:
-    """It could not be read; ``found`` says why."""
-    return Finding(rule, Verdict.UNKNOWN, read, found, fix)
+def unknown(rule: Rule, read: str, message: str, *, fix: str = "") -> Finding:
+    """Return a finding that could not be read; ``message`` says why."""
+    return Finding(rule, Verdict.UNKNOWN, read, message, fix)
 
 
 @dataclass(frozen=True)
 class SchemeFinding:
-    """Whether one scheme can be applied, in the words of the scheme itself."""
+    """One scheme: possible or not, in the words of the scheme itself."""
 
     scheme: str
     label: str
     possible: bool
     rule: str = ""
-    found: str = ""
+    observed: str = ""
     fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return {
-            "scheme": self.scheme,
-            "label": self.label,
-            "possible": self.possible,
-            "rule": self.rule,
-            "found": self.found,
-            "fix": self.fix,
-        }
+        """Return everything as plain values for JSON."""
+        values: dict[str, Any] = to_json(self)
+        values["found"] = values.pop("observed")
+        return values
 
 
 @dataclass(frozen=True)
@@ -120,31 +116,31 @@ class Diagnosis:
     schemes: tuple[SchemeFinding, ...] = ()
 
     def finding(self, rule: Rule | str) -> Finding:
-        """The finding of that rule.
+        """Return the finding of that rule.
 
         Raises:
             UsageError: the doctor has no such rule.
         """
-        for found in self.findings:
-            if found.rule == rule:
-                return found
+        for finding in self.findings:
+            if finding.rule == rule:
+                return finding
         raise UsageError(
             f"The doctor has no rule {str(rule)!r}.",
-            todo=f"It has: {', '.join(found.rule for found in self.findings)}.",
+            todo=f"It has: {', '.join(finding.rule for finding in self.findings)}.",
         )
 
     def of(self, verdict: Verdict) -> tuple[Finding, ...]:
-        """The findings with that verdict."""
-        return tuple(found for found in self.findings if found.verdict is verdict)
+        """Return the findings with that verdict."""
+        return tuple(finding for finding in self.findings if finding.verdict is verdict)
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What does not work."""
+        """Findings of faults."""
         return self.of(Verdict.PROBLEM)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What works and will bite somebody."""
+        """Findings of risks."""
         return self.of(Verdict.WARNING)
 
     @property
@@ -155,28 +151,30 @@ class Diagnosis:
     @property
     def summary(self) -> str:
         """All verdicts, counted."""
-        told = [f"{len(self.of(verdict))} {verdict}" for verdict in Verdict if self.of(verdict)]
-        return ", ".join(told)
+        counts = [
+            f"{len(self.of(verdict))} {_(verdict)}" for verdict in Verdict if self.of(verdict)
+        ]
+        return _(", ").join(counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Return everything as plain values for JSON."""
         return {
             "host": self.label,
             "emulated": self.emulated,
             "exit_code": self.exit_code,
             "counts": {str(verdict): len(self.of(verdict)) for verdict in Verdict},
-            "findings": [found.to_dict() for found in self.findings],
-            "schemes": [found.to_dict() for found in self.schemes],
+            "findings": [finding.to_dict() for finding in self.findings],
+            "schemes": [scheme.to_dict() for scheme in self.schemes],
         }
 
     def __str__(self) -> str:
-        """For a terminal, without colours."""
+        """Return plain text for a terminal, without colours."""
         from kvmlab.doctor.display import as_text
 
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        """For a notebook."""
+        """Return HTML for a notebook."""
         from kvmlab.doctor.display import as_html
 
         return as_html(self)

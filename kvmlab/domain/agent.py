@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from kvmlab.deadline import until
 from kvmlab.domain.agent_protocol import exec_request, read_status, status_request
 from kvmlab.errors import AgentTimeout, GuestCommandFailed, LibvirtFailed, OutputError
-from kvmlab.hosts import libvirt_door
+from kvmlab.hosts import libvirt_client
 from kvmlab.process import Completed
-from kvmlab.waiting import until
+from kvmlab.stored_files import parse_json
 
 if TYPE_CHECKING:
     from kvmlab.domain.vm import TestVM
@@ -23,7 +24,7 @@ _PAUSE_SEC: Final = 0.04
 
 
 class GuestAgent:
-    """The guest agent of one running VM: argv in, `Completed` out, a deadline always."""
+    """The guest agent of one running VM: argv in, `Completed` out, always with a deadline."""
 
     def __init__(self, vm: TestVM) -> None:
         self._vm = vm
@@ -61,7 +62,10 @@ class GuestAgent:
             raise GuestCommandFailed(
                 failed, todo=f"Look whether `{words[0]}` is installed in {self._where}."
             ) from error
-        return int(answer["pid"])
+        try:
+            return int(answer["pid"])
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
+            raise _not_understood(answer) from error
 
     def wait(
         self,
@@ -127,11 +131,11 @@ class GuestAgent:
         """
         import libvirt_qemu
 
-        library = libvirt_door.library()
+        library = libvirt_client.library()
         silent = {library.VIR_ERR_AGENT_UNRESPONSIVE, library.VIR_ERR_AGENT_UNSYNCED}
         silent.add(getattr(library, "VIR_ERR_AGENT_COMMAND_TIMEOUT", None))
         try:
-            answer = libvirt_door.call(
+            answer = libvirt_client.call(
                 libvirt_qemu.qemuAgentCommand,
                 self._vm.handle,
                 json.dumps(request),
@@ -149,12 +153,16 @@ class GuestAgent:
                 ) from error
             raise
         try:
-            return json.loads(answer)["return"]
-        except (ValueError, KeyError) as error:
-            raise OutputError(
-                "The guest agent's answer could not be understood.", evidence=str(answer)[:2000]
-            ) from error
+            return parse_json(answer)["return"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise _not_understood(answer) from error
 
     @property
     def _where(self) -> str:
         return f"test VM {self._vm.name}"
+
+
+def _not_understood(answer: object) -> OutputError:
+    return OutputError(
+        "The guest agent's answer could not be understood.", evidence=str(answer)[:2000]
+    )

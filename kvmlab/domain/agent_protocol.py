@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,7 +27,7 @@ class ExecStatus:
 
 
 def exec_request(argv: tuple[str, ...], input_text: str | None = None) -> dict[str, Any]:
-    """The guest-exec command for ``argv``, with its output captured."""
+    """Return the guest-exec command for ``argv``, with its output captured."""
     arguments: dict[str, Any] = {
         "path": argv[0],
         "arg": list(argv[1:]),
@@ -41,12 +40,12 @@ def exec_request(argv: tuple[str, ...], input_text: str | None = None) -> dict[s
 
 
 def status_request(handle: int) -> dict[str, Any]:
-    """The guest-exec-status command."""
+    """Return the guest-exec-status command."""
     return {"execute": "guest-exec-status", "arguments": {"pid": handle}}
 
 
 def read_status(answer: Mapping[str, Any]) -> ExecStatus | None:
-    """What guest-exec-status answered; None while the command runs.
+    """Parse the answer to guest-exec-status; return None while the command runs.
 
     The agent's own words::
 
@@ -62,7 +61,7 @@ def read_status(answer: Mapping[str, Any]) -> ExecStatus | None:
             raise ValueError("the agent kept only a part of the output")
         code = answer["exitcode"] if "exitcode" in answer else 128 + answer["signal"]
         return ExecStatus(int(code), _text(answer.get("out-data")), _text(answer.get("err-data")))
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise OutputError(
             "The guest agent's answer could not be understood.", evidence=str(answer)[:2000]
         ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from kvmlab.domain.declared import Element, Number, Present, Text, YesNo
+from kvmlab.domain.declared_xml import Element, Number, Present, Text, YesNo
 from kvmlab.domain.interface import Interface
 
 #: The namespace of the mark that makes a domain the lab's.
@@ -23,6 +23,7 @@ class Controller(Element):
     type = Text("@type")
     index = Number("@index")
     model = Text("@model")
+    ports = Number("@ports")
     pci_bus = Number("address[@type='pci']/@bus")
 
 
@@ -76,7 +77,7 @@ class Domain(Element):
 
     @property
     def is_lab(self) -> bool:
-        """Whether the domain carries the lab's mark."""
+        """True if the domain carries the lab's mark."""
         return self.lab_mark is not None
 
     @property
@@ -90,12 +91,12 @@ class Domain(Element):
         return self.children("devices/controller", Controller)
 
     def interface(self, mac: str) -> Interface | None:
-        """The interface with this MAC, in any spelling."""
-        wanted = mac.lower()
-        return next((i for i in self.interfaces if (i.mac or "").lower() == wanted), None)
+        """Return the interface with this MAC, in any spelling."""
+        lowered = mac.lower()
+        return next((i for i in self.interfaces if (i.mac or "").lower() == lowered), None)
 
     def free_root_port(self) -> int | None:
-        """The bus number of a PCI Express root port with nothing plugged in; None without one."""
+        """Return the bus number of an empty PCI Express root port; None without one."""
         used = {
             int(bus, 0)
             for node in self.node.iterfind("devices/*/address[@type='pci']")
@@ -107,7 +108,7 @@ class Domain(Element):
 
 @dataclass(frozen=True)
 class LabVm:
-    """What the lab's own VM is made of. Paths are paths of the host."""
+    """Hardware and boot files of the lab's own VM. Paths are paths on the host."""
 
     name: str = LAB_VM_NAME
     vcpus: int = 2
@@ -122,52 +123,56 @@ class LabVm:
     are kept free for hot-plug."""
 
     def domain(self) -> Domain:
-        """The VM as a domain: no disk, no interface, an agent, and ports to plug cards into."""
-        made = Domain()
-        made.type = self.accelerator
-        made.name = self.name
-        _mark(made)
-        made.memory = self.memory_mib
-        made.memory_unit = "MiB"
-        made.vcpus = self.vcpus
-        made.os_type = "hvm"
-        made.os_arch = "x86_64"
-        made.os_machine = "q35"
-        made.kernel = self.kernel
-        made.initrd = self.initrd
-        made.kernel_arguments = _KERNEL_ARGUMENTS
-        made.acpi = True
-        made.apic = True
-        made.cpu_mode = "host-passthrough" if self.accelerator == "kvm" else "maximum"
-        made.clock_offset = "utc"
+        """Return the VM as a domain: no disk, no interface, an agent, free root ports."""
+        domain = Domain()
+        domain.type = self.accelerator
+        domain.name = self.name
+        _mark(domain)
+        domain.memory = self.memory_mib
+        domain.memory_unit = "MiB"
+        domain.vcpus = self.vcpus
+        domain.os_type = "hvm"
+        domain.os_arch = "x86_64"
+        domain.os_machine = "q35"
+        domain.kernel = self.kernel
+        domain.initrd = self.initrd
+        domain.kernel_arguments = _KERNEL_ARGUMENTS
+        domain.acpi = True
+        domain.apic = True
+        domain.cpu_mode = "host-passthrough" if self.accelerator == "kvm" else "maximum"
+        domain.clock_offset = "utc"
         # With the HPET, QEMU wakes every 1 to 4 ms: on an emulated host that eats the machine.
-        made.hpet = False
-        made.on_poweroff = "destroy"
-        made.on_reboot = "restart"
-        made.on_crash = "destroy"
-        self._add_devices(made)
-        return made
+        domain.hpet = False
+        domain.on_poweroff = "destroy"
+        domain.on_reboot = "restart"
+        domain.on_crash = "destroy"
+        self._add_devices(domain)
+        return domain
 
-    def _add_devices(self, made: Domain) -> None:
+    def _add_devices(self, domain: Domain) -> None:
         buses = ("pcie-root", *["pcie-root-port"] * self.root_ports, "pcie-to-pci-bridge")
         for index, model in enumerate(buses):
-            made.add("devices", _controller("pci", model, index))
-        # Said explicitly, since libvirt adds what is left out: a VM that does nothing must cost
-        # nothing.
-        made.add("devices", _controller("usb", "none"))
-        made.memballoon = "none"
+            domain.add("devices", _controller("pci", model, index))
+        # Written out, since libvirt adds what is missing: an idle VM must cost nothing.
+        domain.add("devices", _controller("usb", "none"))
+        # QEMU's main loop polls two queues a port, and libvirt makes 31 ports for the agent's one
+        # channel: these 64 descriptors cost an echo of a virtio NIC that QEMU serves 160 µs.
+        domain.add("devices", _controller("virtio-serial", None, 0, ports=_AGENT_PORTS))
+        domain.memballoon = "none"
         serial = Serial()
         serial.type = "file"
         serial.source_path = self.console
         serial.target_port = 0
-        made.add("devices", serial)
+        domain.add("devices", serial)
         agent = Channel()
         agent.type = "unix"
         agent.target_type = "virtio"
         agent.target_name = "org.qemu.guest_agent.0"
-        made.add("devices", agent)
+        domain.add("devices", agent)
 
 
+#: Port 0 is kept for a console, port 1 is the agent's.
+_AGENT_PORTS = 2
 _KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet mitigations=off no_timer_check nowatchdog audit=0 "
     "cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1 panic=-1 net.ifnames=0"
@@ -180,9 +185,12 @@ def _mark(domain: Domain) -> None:
     mark.set("made-by", "kvmlab")
 
 
-def _controller(kind: str, model: str, index: int | None = None) -> Controller:
-    made = Controller()
-    made.type = kind
-    made.index = index
-    made.model = model
-    return made
+def _controller(
+    kind: str, model: str | None, index: int | None = None, *, ports: int | None = None
+) -> Controller:
+    controller = Controller()
+    controller.type = kind
+    controller.index = index
+    controller.model = model
+    controller.ports = ports
+    return controller

@@ -6,12 +6,12 @@ import difflib
 
 from lxml import etree
 
-from kvmlab.domain.declared import Element
+from kvmlab.domain.declared_xml import Element
 from kvmlab.domain.description import Domain
 
 
 def unified(before: str, after: str, *, name: str) -> str:
-    """A unified diff of two XML texts, with three lines of context."""
+    """Return a unified diff of two XML texts, with three lines of context."""
     return "".join(
         difflib.unified_diff(
             before.splitlines(keepends=True),
@@ -23,7 +23,7 @@ def unified(before: str, after: str, *, name: str) -> str:
 
 
 def diff_of_attaching(domain_xml: str | None, device: Element) -> str:
-    """What attaching ``device`` changes in a domain; without a domain, the device alone."""
+    """Return the diff of attaching ``device`` to a domain; without a domain, the device alone."""
     if domain_xml is None:
         return unified("", device.xml(), name=device.tag)
     before = Domain.parse(domain_xml)
@@ -32,7 +32,7 @@ def diff_of_attaching(domain_xml: str | None, device: Element) -> str:
 
 
 def with_device(domain_xml: str, device: Element) -> Domain:
-    """The domain with ``device`` in it."""
+    """Return the domain with ``device`` in it."""
     after = Domain.parse(domain_xml)
     added = etree.fromstring(device.xml())
     # Where libvirt itself will show it: behind its own kind, else before the serial ports.

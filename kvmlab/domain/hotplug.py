@@ -1,4 +1,4 @@
-"""Hot-plug and unplug, each finished only when libvirt's event says so."""
+"""Hot-plug and unplug, each complete when libvirt's event arrives."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from kvmlab.errors import HostError, HotplugFailed, LibvirtFailed
-from kvmlab.hosts import libvirt_door
+from kvmlab.hosts import libvirt_client
 
 if TYPE_CHECKING:
     from kvmlab.domain.vm import TestVM
 
-#: A guest that is busy with the device's arrival may lose the request to let it go again.
+#: A guest that is busy with the arrival of a device may lose the request to release it.
 _ASK_AGAIN_SEC: Final = 3.0
 
 
@@ -26,7 +26,7 @@ class _Event:
 
 
 class _Events:
-    """libvirt's events of one domain, as they come in on its event thread."""
+    """Queue of libvirt's events of one domain, filled by its event thread."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[_Event] = SimpleQueue()
@@ -35,7 +35,7 @@ class _Events:
         self._queue.put(_Event(kind, alias))
 
     def next(self, alias: str, *, timeout_sec: float) -> _Event | None:
-        """The next event of this device or of the whole domain; None after the deadline."""
+        """Return the next event of this device or of the whole domain; None after the deadline."""
         deadline = time.monotonic() + timeout_sec
         while True:
             try:
@@ -48,8 +48,8 @@ class _Events:
 
 @contextmanager
 def _listening(vm: TestVM, *kinds: str) -> Iterator[_Events]:
-    """Events of the kinds named, registered before the body runs so that none is missed."""
-    library = libvirt_door.library()
+    """Register for events of these kinds before the block runs, so that none is missed."""
+    library = libvirt_client.library()
     connection = vm.host.libvirt
     events = _Events()
     numbers = {
@@ -69,7 +69,7 @@ def _listening(vm: TestVM, *kinds: str) -> Iterator[_Events]:
 
     def register(number: int, callback: Any, opaque: str | None) -> None:
         registered.append(
-            libvirt_door.call(
+            libvirt_client.call(
                 connection.domainEventRegisterAny,
                 vm.handle,
                 number,
@@ -87,7 +87,7 @@ def _listening(vm: TestVM, *kinds: str) -> Iterator[_Events]:
         yield events
     finally:
         for identifier in registered:
-            libvirt_door.call(connection.domainEventDeregisterAny, identifier, host=vm.host.label)
+            libvirt_client.call(connection.domainEventDeregisterAny, identifier, host=vm.host.label)
 
 
 def attach(vm: TestVM, device_xml: str, alias: str, *, timeout_sec: float) -> None:
@@ -96,10 +96,10 @@ def attach(vm: TestVM, device_xml: str, alias: str, *, timeout_sec: float) -> No
     Raises:
         HotplugFailed: libvirt or QEMU refused, the VM stopped, or no event came in time.
     """
-    library = libvirt_door.library()
+    library = libvirt_client.library()
     with _listening(vm, "added") as events:
         try:
-            libvirt_door.call(
+            libvirt_client.call(
                 vm.handle.attachDeviceFlags,
                 device_xml,
                 library.VIR_DOMAIN_AFFECT_LIVE,
@@ -116,27 +116,27 @@ def attach(vm: TestVM, device_xml: str, alias: str, *, timeout_sec: float) -> No
     if event is None or event.kind != "added":
         happened = "the VM stopped" if event else f"no event came within {timeout_sec:g} s"
         raise HotplugFailed(
-            f"The interface was handed to {vm.name}, but {happened}.", evidence=device_xml
+            f"The interface was passed to {vm.name}, but {happened}.", evidence=device_xml
         )
 
 
 def detach(vm: TestVM, alias: str, *, timeout_sec: float) -> None:
-    """Ask the guest to let the device go, again where the request is lost, until it is gone.
+    """Ask the guest to release the device, again where the request is lost, until it is gone.
 
     Raises:
         HotplugFailed: the guest refused, or the device was still there after ``timeout_sec``.
     """
     deadline = time.monotonic() + timeout_sec
-    complaint = ""
+    objection = ""
     with _listening(vm, "removed", "refused") as events:
         while (left := deadline - time.monotonic()) > 0:
-            complaint = _ask_to_remove(vm, alias)
-            if complaint and not vm.has_device(alias):
+            objection = _ask_to_remove(vm, alias)
+            if objection and not vm.has_device(alias):
                 return
             event = events.next(alias, timeout_sec=min(left, _ASK_AGAIN_SEC))
             if event is not None and event.kind == "refused":
                 raise HotplugFailed(
-                    f"The guest in {vm.name} refused to let the interface {alias} go.",
+                    f"The guest in {vm.name} refused to release the interface {alias}.",
                     todo="Free it inside the VM (a bond, a bridge or a program may hold it), "
                     "then try again.",
                 )
@@ -145,18 +145,30 @@ def detach(vm: TestVM, alias: str, *, timeout_sec: float) -> None:
     raise HotplugFailed(
         f"The interface {alias} was still in {vm.name} after {timeout_sec:g} s.",
         todo="Look whether its guest still runs; stopping the VM frees the interface.",
-        evidence=complaint,
+        evidence=objection,
     )
 
 
-def _ask_to_remove(vm: TestVM, alias: str) -> str:
-    """Send one request; what was said against it.
+def settle(vm: TestVM, alias: str) -> bool:
+    """Wait for the end of a hot-plug that may be under way; return whether the device is there.
 
-    That may only mean "asked already", or that the VM has died and the device with it: whether
+    libvirt queues changes of one domain: a request to remove the device is answered after it.
+
+    Raises:
+        HostUnreachable: libvirt is gone.
+    """
+    _ask_to_remove(vm, alias)
+    return vm.has_device(alias)
+
+
+def _ask_to_remove(vm: TestVM, alias: str) -> str:
+    """Send one request; return libvirt's objection, if any.
+
+    It may only mean "requested already", or that the VM has died and the device with it: whether
     the device is still there decides, and a connection that is really lost cannot say so.
     """
     try:
-        libvirt_door.call(
+        libvirt_client.call(
             vm.handle.detachDeviceAlias, alias, 0, what=f"detach {alias}", host=vm.host.label
         )
     except HostError as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from kvmlab.domain.declared import Element, Hex, Number, Text, YesNo
+from kvmlab.domain.declared_xml import Element, Hex, Number, OnOff, Text, YesNo
 from kvmlab.errors import UsageError
 
 
 @dataclass(frozen=True)
 class PciAddress:
-    """Where a PCI function sits: 0000:0b:00.1."""
+    """Address of a PCI function: 0000:0b:00.1."""
 
     domain: int
     bus: int
@@ -53,30 +53,80 @@ class Interface(Element):
     source_pci_bus = Hex("source/address[@type='pci']/@bus", 2)
     source_pci_slot = Hex("source/address[@type='pci']/@slot", 2)
     source_pci_function = Hex("source/address[@type='pci']/@function", 1)
-    vlan = Number("vlan/tag/@id")
+    _vlan_tag = Number("vlan/tag/@id")
     target_dev = Text("target/@dev")
     model = Text("model/@type")
     driver = Text("driver/@name")
     queues = Number("driver/@queues")
+    rx_queue_size = Number("driver/@rx_queue_size")
+    tx_queue_size = Number("driver/@tx_queue_size")
+    packed = OnOff("driver/@packed")
+    event_idx = OnOff("driver/@event_idx")
+    iommu = OnOff("driver/@iommu")
+    ats = OnOff("driver/@ats")
+    host_mrg_rxbuf = OnOff("driver/host/@mrg_rxbuf")
+    host_csum = OnOff("driver/host/@csum")
+    host_gso = OnOff("driver/host/@gso")
+    host_tso4 = OnOff("driver/host/@tso4")
+    host_tso6 = OnOff("driver/host/@tso6")
+    host_ecn = OnOff("driver/host/@ecn")
+    host_ufo = OnOff("driver/host/@ufo")
+    guest_csum = OnOff("driver/guest/@csum")
+    guest_tso4 = OnOff("driver/guest/@tso4")
+    guest_tso6 = OnOff("driver/guest/@tso6")
+    guest_ecn = OnOff("driver/guest/@ecn")
+    guest_ufo = OnOff("driver/guest/@ufo")
+    mtu = Number("mtu/@size")
+    sndbuf = Number("tune/sndbuf")
+    coalesced_frames = Number("coalesce/rx/frames/@max")
+    filter = Text("filterref/@filter")
+    filter_ip = Text("filterref/parameter[@name='IP']/@value")
     teaming_type = Text("teaming/@type")
     teaming_persistent = Text("teaming/@persistent")
     alias = Text("alias/@name")
     pci_bus = Number("address[@type='pci']/@bus")
     pci_slot = Number("address[@type='pci']/@slot")
 
+    @property
+    def vlan(self) -> int | None:
+        """The VLAN of an access port; None for an untagged port, and for a trunk (`vlan_trunk`)."""
+        return None if self.vlan_trunk else self._vlan_tag
+
+    @vlan.setter
+    def vlan(self, value: int | None) -> None:
+        """Set or remove the tag.
+
+        Raises:
+            UsageError: the interface is a trunk, which has several tags.
+        """
+        if self.vlan_trunk:
+            raise UsageError(
+                f"The interface {self.mac or ''} is a trunk of VLANs "
+                f"{', '.join(map(str, self.vlan_trunk))}: one tag cannot stand for them.",
+                todo="Edit its <vlan> by hand, or remove that element first.",
+            )
+        self._vlan_tag = value
+
+    @property
+    def vlan_trunk(self) -> tuple[int, ...]:
+        """The VLANs of a trunk (``trunk='yes'``, or several tags); empty for an access port."""
+        tags = self.node.findall("vlan/tag")
+        is_trunk = self.node.find("vlan[@trunk='yes']") is not None or len(tags) > 1
+        return tuple(int(tag.get("id", "0"), 0) for tag in tags) if is_trunk else ()
+
     @classmethod
     def on_bridge(
         cls, bridge: str, *, mac: str, model: str, driver: str | None = None, queues: int = 1
     ) -> Self:
-        """A tap on a host bridge. ``driver`` is the back end: "qemu", "vhost" or libvirt's own."""
-        made = cls()
-        made.type = "bridge"
-        made.mac = mac
-        made.source_bridge = bridge
-        made.model = model
-        made.driver = driver
-        made.queues = queues if queues > 1 else None
-        return made
+        """Return a tap on a host bridge; ``driver`` is "qemu", "vhost", or None for the default."""
+        interface = cls()
+        interface.type = "bridge"
+        interface.mac = mac
+        interface.source_bridge = bridge
+        interface.model = model
+        interface.driver = driver
+        interface.queues = queues if queues > 1 else None
+        return interface
 
     @classmethod
     def on_port(
@@ -90,40 +140,40 @@ class Interface(Element):
         queues: int = 1,
         trust_guest_filters: bool | None = None,
     ) -> Self:
-        """A macvtap on a host port. libvirt's own default for ``mode`` is "vepa": name one."""
-        made = cls()
-        made.type = "direct"
-        made.trust_guest_filters = trust_guest_filters
-        made.mac = mac
-        made.source_dev = port
-        made.source_mode = mode
-        made.model = model
-        made.driver = driver
-        made.queues = queues if queues > 1 else None
-        return made
+        """Return a macvtap on a host port; ``mode`` is required, libvirt's default is "vepa"."""
+        interface = cls()
+        interface.type = "direct"
+        interface.trust_guest_filters = trust_guest_filters
+        interface.mac = mac
+        interface.source_dev = port
+        interface.source_mode = mode
+        interface.model = model
+        interface.driver = driver
+        interface.queues = queues if queues > 1 else None
+        return interface
 
     @classmethod
     def on_vf(
         cls, address: PciAddress, *, mac: str, vlan: int | None = None, managed: bool = True
     ) -> Self:
-        """A VF; libvirt sets its MAC and VLAN through the PF before it is handed over."""
-        made = cls()
-        made.type = "hostdev"
-        made.managed = managed
-        made.mac = mac
-        made.source_pci = address
-        made.vlan = vlan
-        return made
+        """Return a VF; libvirt sets its MAC and VLAN through the PF before it is assigned."""
+        interface = cls()
+        interface.type = "hostdev"
+        interface.managed = managed
+        interface.mac = mac
+        interface.source_pci = address
+        interface.vlan = vlan
+        return interface
 
     @classmethod
     def from_pool(cls, network: str, *, mac: str, vlan: int | None = None) -> Self:
-        """Whatever a libvirt network gives: of a hostdev network, a free VF."""
-        made = cls()
-        made.type = "network"
-        made.mac = mac
-        made.source_network = network
-        made.vlan = vlan
-        return made
+        """Return an interface of a libvirt network; of a hostdev network, a free VF."""
+        interface = cls()
+        interface.type = "network"
+        interface.mac = mac
+        interface.source_network = network
+        interface.vlan = vlan
+        return interface
 
     @property
     def source_pci(self) -> PciAddress | None:
@@ -159,14 +209,14 @@ class HostDevice(Element):
 
     @classmethod
     def of(cls, address: PciAddress, *, alias: str | None = None, managed: bool = True) -> Self:
-        """The function at ``address``; ``managed`` lets libvirt change its driver and back."""
-        made = cls()
-        made.mode = "subsystem"
-        made.type = "pci"
-        made.managed = managed
-        _set_source(made, address)
-        made.alias = alias
-        return made
+        """Return the function at ``address``; with ``managed`` libvirt changes its driver."""
+        device = cls()
+        device.mode = "subsystem"
+        device.type = "pci"
+        device.managed = managed
+        _set_source(device, address)
+        device.alias = alias
+        return device
 
 
 def _set_source(device: Interface | HostDevice, address: PciAddress) -> None:
@@ -179,5 +229,5 @@ def _set_source(device: Interface | HostDevice, address: PciAddress) -> None:
 
 
 def alias_for(mac: str) -> str:
-    """The alias that kvmlab gives the interface with this MAC; libvirt wants the prefix "ua-"."""
+    """Return kvmlab's alias of the interface with this MAC; libvirt requires "ua-"."""
     return "ua-kvmlab-" + mac.replace(":", "").lower()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
-from kvmlab.domain.declared import Element, Text, YesNo
+from kvmlab.domain.declared_xml import Element, Text, YesNo
+
+#: The lab's own pools: of VFs, and of macvtaps on VFs.
+LAB_POOL: Final = "kvmlab-vfs"
+LAB_TAP_POOL: Final = "kvmlab-vf-taps"
 
 
 class Network(Element):
@@ -18,10 +22,10 @@ class Network(Element):
 
     @classmethod
     def of_vfs(cls, name: str, pf: str) -> Self:
-        """A pool of the VFs of ``pf``: each interface of the network gets a free one."""
-        made = cls()
-        made.name = name
-        made.forward_mode = "hostdev"
-        made.managed = True
-        made.pf = pf
-        return made
+        """Return a pool of the VFs of ``pf``: each interface of the network gets a free one."""
+        network = cls()
+        network.name = name
+        network.forward_mode = "hostdev"
+        network.managed = True
+        network.pf = pf
+        return network

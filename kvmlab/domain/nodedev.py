@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmlab.domain.declared import Element, Number, Text
+from kvmlab.domain.declared_xml import Element, Number, Text
 from kvmlab.domain.interface import HostDevice, PciAddress
 from kvmlab.errors import UsageError
-from kvmlab.hosts import libvirt_door
+from kvmlab.hosts import libvirt_client
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -33,20 +33,20 @@ class NodeDevice(Element):
 
     @property
     def address(self) -> PciAddress | None:
-        """Where it is on the PCI bus; None for what is no PCI function."""
+        """Its address on the PCI bus; None for what is no PCI function."""
         if self.bus is None or self.slot is None or self.function is None:
             return None
         return PciAddress(self.domain or 0, self.bus, self.slot, self.function)
 
     def hostdev(self, *, managed: bool = True) -> HostDevice:
-        """The <hostdev> that hands this function to a VM: its address, and who changes drivers.
+        """Return the <hostdev> that assigns this function to a VM.
 
         Raises:
             UsageError: it is no PCI function.
         """
         if self.address is None:
             raise UsageError(
-                f"{self.name} is no PCI function, so it cannot be handed over.",
+                f"{self.name} is no PCI function, so it cannot be assigned to a VM.",
                 todo="Take its parent: `kvmlab.node_tree` shows what stands on what.",
             )
         return HostDevice.of(self.address, managed=managed)
@@ -56,8 +56,8 @@ class NodeDevice(Element):
         """The functions of its IOMMU group, itself among them."""
         nodes = self.node.iterfind("capability[@type='pci']/iommuGroup/address")
         parts = ("domain", "bus", "slot", "function")
-        found = (tuple(int(str(node.get(part)), 0) for part in parts) for node in nodes)
-        return tuple(sorted((PciAddress(*numbers) for numbers in found), key=str))
+        addresses = (tuple(int(str(node.get(part)), 0) for part in parts) for node in nodes)
+        return tuple(sorted((PciAddress(*numbers) for numbers in addresses), key=str))
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,16 +83,16 @@ class NodeTree:
         return lines
 
     def with_kinds(self, *kinds: str) -> NodeTree:
-        """Only branches in which some device's name begins so, such as "net_"."""
-        kept = [child.with_kinds(*kinds) for child in self.children]
+        """Return only branches with a device whose name begins so, such as "net_"."""
+        branches = [child.with_kinds(*kinds) for child in self.children]
         return NodeTree(
             self.name,
-            tuple(c for c in kept if c.children or c.name.startswith(kinds)),
+            tuple(c for c in branches if c.children or c.name.startswith(kinds)),
         )
 
 
 def node_name(address: PciAddress) -> str:
-    """What libvirt calls a PCI function.
+    """Return libvirt's node device name of a PCI function.
 
     >>> node_name(PciAddress.parse("0000:04:00.0"))
     'pci_0000_04_00_0'
@@ -101,26 +101,26 @@ def node_name(address: PciAddress) -> str:
 
 
 def node_device(host: Host, address: str) -> NodeDevice:
-    """The device at a PCI address, from its nodedev XML.
+    """Return the device at a PCI address, from its nodedev XML.
 
     Raises:
         UsageError: not a PCI address.
         LibvirtFailed: there is no such device.
     """
     name = node_name(PciAddress.parse(address))
-    device = libvirt_door.call(
+    device = libvirt_client.call(
         host.libvirt.nodeDeviceLookupByName, name, what=f"find {name}", host=host.label
     )
-    text = libvirt_door.call(device.XMLDesc, 0, what=f"describe {name}", host=host.label)
+    text = libvirt_client.call(device.XMLDesc, 0, what=f"describe {name}", host=host.label)
     return NodeDevice.parse(text)
 
 
 def node_tree(host: Host) -> NodeTree:
-    """All devices of a host, below each other."""
-    devices = libvirt_door.call(host.libvirt.listAllDevices, 0, host=host.label)
+    """Return all devices of a host as a tree."""
+    devices = libvirt_client.call(host.libvirt.listAllDevices, 0, host=host.label)
     below: dict[str | None, list[str]] = {}
     for device in devices:
-        parent = libvirt_door.call(device.parent, host=host.label)
+        parent = libvirt_client.call(device.parent, host=host.label)
         below.setdefault(parent, []).append(device.name())
 
     def branch(name: str) -> NodeTree:

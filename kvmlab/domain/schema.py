@@ -19,7 +19,7 @@ def _schema(name: str, folder: Path) -> etree.RelaxNG | None:
 
 
 def validate(xml: str, *, schema: str = "domain", folder: Path = SCHEMAS) -> bool:
-    """Hold a document against libvirt's schema; False where this machine has no such schema.
+    """Validate a document by libvirt's schema; return False where there is no such schema here.
 
     Raises:
         OutputError: the document is not valid; the evidence is what the schema says.

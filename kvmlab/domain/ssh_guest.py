@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import time
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from kvmlab.domain.agent import GuestAgent
-from kvmlab.errors import AgentTimeout, GuestCommandFailed, HostError, Unavailable
-from kvmlab.hosts import SshRunner, SshTarget
+from kvmlab.errors import (
+    AgentTimeout,
+    CommandTimeout,
+    GuestCommandFailed,
+    HostError,
+    HostUnreachable,
+    Unavailable,
+)
+from kvmlab.hosts import RemoteProcess, SshRunner, SshTarget
 from kvmlab.process import Completed
 
 if TYPE_CHECKING:
@@ -21,7 +26,7 @@ _CONNECT_SEC: Final = 10.0
 
 
 class SshGuest(GuestAgent):
-    """In the place of the guest agent: the same commands, through one ssh connection.
+    """Substitute for the guest agent: the same commands, through one ssh connection.
 
     The connection goes to another interface of the VM than the one under test, from the machine on
     which kvmlab runs, as ``~/.ssh/config`` says, and logs in as root.
@@ -31,17 +36,20 @@ class SshGuest(GuestAgent):
         super().__init__(vm)
         self._target = target
         self._runner: SshRunner | None = None
-        self._running: dict[int, tuple[subprocess.Popen[bytes], str | None]] = {}
+        self._running: dict[int, RemoteProcess] = {}
         self._numbers = itertools.count(1)
 
     def start(self, argv: Sequence[str], *, input_text: str | None = None) -> int:
         """Start ``argv`` inside the VM without waiting; returns a handle for `wait`."""
         try:
-            process = self._connected().start(argv)
+            process = self._connected().spawn(argv)
+            if input_text is not None:
+                process.send(input_text)
+            process.close_input()
         except HostError as error:
             raise self._silent(error) from error
         handle = next(self._numbers)
-        self._running[handle] = (process, input_text)
+        self._running[handle] = process
         return handle
 
     def wait(
@@ -54,37 +62,23 @@ class SshGuest(GuestAgent):
         quiet_sec: float = 0.0,
     ) -> Completed:
         """Wait for a command that `start` began; see `GuestAgent.wait`."""
-        process, text = self._running.pop(handle)
-        begun = time.monotonic()
-        given = text.encode() if text is not None else None
+        process = self._running.pop(handle)
         try:
-            out, err = process.communicate(given, timeout=timeout_sec)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            process.wait()
-            # Not read to their end: the shared connection holds them until the command ends.
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    with suppress(OSError):
-                        stream.close()
+            ended = process.finish(timeout_sec=timeout_sec, check=False)
+        except CommandTimeout as error:
             raise AgentTimeout(
                 f"`{' '.join(argv)}` inside {self._where} did not end within {timeout_sec:g} s.",
                 todo="It may still run there; it ends with the VM.",
             ) from error
-        done = Completed(
-            argv=tuple(argv),
-            returncode=process.returncode,
-            stdout=out.decode(errors="replace"),
-            stderr=err.decode(errors="replace"),
-            host=self._where,
-            elapsed_sec=time.monotonic() - begun,
-        )
+        except HostUnreachable as error:
+            raise self._silent(error) from error
+        done = replace(ended, argv=tuple(argv), host=self._where)
         if check and done.returncode != 0:
             raise GuestCommandFailed(done)
         return done
 
     def ping(self, *, timeout_sec: float) -> None:
-        """Wait until the VM lets us in.
+        """Wait until the VM accepts the login.
 
         Raises:
             AgentTimeout: it did not.
@@ -92,7 +86,7 @@ class SshGuest(GuestAgent):
         self.run(("true",), timeout_sec=timeout_sec)
 
     def command(self, request: dict[str, Any], *, answer_sec: int = 0) -> Any:
-        """The agent's own protocol is not spoken here.
+        """Raise: there is no agent.
 
         Raises:
             Unavailable: always.
@@ -104,7 +98,7 @@ class SshGuest(GuestAgent):
         )
 
     def close(self) -> None:
-        """End the connection. Twice is no error."""
+        """End the connection; may be called twice."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None

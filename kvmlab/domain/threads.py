@@ -1,4 +1,4 @@
-"""The threads of a VM on the host: who spends the CPU time."""
+"""The threads of a VM's QEMU process on the host, by role."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from kvmlab.errors import DomainError, OutputError
 from kvmlab.hosts import Runner, run_script
+from kvmlab.language import translate
 
 _NOT_RUNNING = 3
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _VCPU = re.compile(r"CPU (\d+)/")
 
 
@@ -16,8 +18,10 @@ _VCPU = re.compile(r"CPU (\d+)/")
 class VmThreads:
     """Thread ids of one VM's QEMU process on the host.
 
-    ``vhost`` are the kernel's workers for this process: tasks of QEMU itself since Linux 6.4,
-    kernel threads of their own before.
+    ``vhost`` are the kernel's workers for this process. Before Linux 6.4 they are kernel threads of
+    their own (listed in ``vhost_kernel`` as well), which `ps -T` of QEMU does not show. Since then
+    they are threads of QEMU, unless the kernel is asked for the old kind (the parameter
+    ``fork_from_owner_default`` of vhost, or the ioctl VHOST_SET_FORK_FROM_OWNER).
     """
 
     pid: int
@@ -27,30 +31,48 @@ class VmThreads:
     vhost: tuple[int, ...]
     others: tuple[int, ...]
     """I/O threads, workers and whatever else runs in the process."""
+    vhost_kernel: tuple[int, ...] = ()
+    """Those of ``vhost`` that are kernel threads."""
+
+    def __str__(self) -> str:
+        """Return the roles of the threads in words of the reader's language, with their ids."""
+        threads = "threads" if len(self.vhost) > 1 else "thread"
+        kind = f"kernel {threads}" if self.vhost_kernel else f"{threads} of QEMU"
+        roles = [_named("vCPU", self.vcpus), _named("vhost worker", self.vhost)]
+        if self.vhost:
+            roles[1] += f" ({kind})"
+        roles.append(_named("other thread", self.others))
+        return translate(f"QEMU process {self.pid}: {'; '.join(roles)}")
+
+
+def _named(role: str, tids: tuple[int, ...]) -> str:
+    plural = "" if len(tids) == 1 else "s"
+    return f"{role}{plural} {', '.join(map(str, tids))}" if tids else f"no {role}"
 
 
 def parse_threads(text: str) -> VmThreads:
-    """Read what ``vm_threads.sh`` prints.
+    """Parse the output of ``vm_threads.sh``.
 
-    Its output::
+    ::
 
         process 812
         task 812 qemu-system-x86
         task 816 CPU 0/KVM
         task 817 CPU 1/KVM
         task 903 vhost-812
+        kernel 904 vhost-812            (a worker that is a kernel thread)
 
     Raises:
         OutputError: no process, or a line of another shape.
     """
     pid: int | None = None
     vcpus: dict[int, int] = {}
-    vhost: set[int] = set()
+    vhost: dict[int, str] = {}
     others: list[int] = []
     for line in text.splitlines():
         kind, _, rest = line.partition(" ")
         number, _, name = rest.partition(" ")
-        if kind not in ("process", "task", "kernel") or not number.isdigit():
+        if kind not in ("process", "task", "kernel") or not _NUMBER.fullmatch(number):
             raise OutputError("A list of a VM's threads could not be understood.", evidence=line)
         vcpu = _VCPU.match(name)
         if kind == "process":
@@ -58,17 +80,22 @@ def parse_threads(text: str) -> VmThreads:
         elif vcpu:
             vcpus[int(vcpu[1])] = int(number)
         elif name == f"vhost-{pid}":
-            vhost.add(int(number))
+            vhost[int(number)] = kind
         elif int(number) != pid:
             others.append(int(number))
     if pid is None:
         raise OutputError("A list of a VM's threads names no process.", evidence=text)
-    ordered = tuple(thread for _, thread in sorted(vcpus.items()))
-    return VmThreads(pid, ordered, tuple(sorted(vhost)), tuple(others))
+    return VmThreads(
+        pid,
+        tuple(thread for _, thread in sorted(vcpus.items())),
+        tuple(sorted(vhost)),
+        tuple(others),
+        tuple(sorted(thread for thread, kind in vhost.items() if kind == "kernel")),
+    )
 
 
 def read_threads(runner: Runner, name: str) -> VmThreads:
-    """The threads of the running domain ``name``, in one round trip.
+    """Return the threads of the running domain ``name``, in one round trip.
 
     Raises:
         DomainError: no QEMU process of that domain runs on the host.

@@ -1,4 +1,4 @@
-"""The test VM: its life, its XML, its interfaces, its agent."""
+"""The test VM: lifecycle, XML, interfaces, agent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kvmlab.domain.description import LAB_VM_NAME, Domain, LabVm
 from kvmlab.domain.interface import Interface, alias_for
 from kvmlab.domain.threads import VmThreads
 from kvmlab.errors import DomainError, DomainNotFound, HostError, Refused, Unavailable
-from kvmlab.hosts import libvirt_door
+from kvmlab.hosts import libvirt_client
 
 if TYPE_CHECKING:
     import libvirt
@@ -41,18 +41,18 @@ class TestVM:
 
     @classmethod
     def find(cls, host: Host, name: str = LAB_VM_NAME) -> TestVM:
-        """The domain of that name.
+        """Find the domain of that name.
 
         Raises:
             DomainNotFound: there is none; the message lists those there are.
         """
         connection = host.libvirt
         try:
-            handle = libvirt_door.call(
+            handle = libvirt_client.call(
                 connection.lookupByName, name, what=f"find {name}", host=host.label
             )
         except DomainNotFound as error:
-            domains = libvirt_door.call(connection.listAllDomains, 0, host=host.label)
+            domains = libvirt_client.call(connection.listAllDomains, 0, host=host.label)
             names = ", ".join(sorted(domain.name() for domain in domains)) or "none"
             raise DomainNotFound(
                 f"There is no domain {name} on {host.label}; there are: {names}.",
@@ -70,10 +70,10 @@ class TestVM:
         memory_mib: int | None = None,
         timeout_sec: float = 180,
     ) -> TestVM:
-        """The lab's own VM, defined, running and its agent answering; made where it is missing.
+        """Return the lab's own VM, running and its agent answering; define it where it is missing.
 
-        One that runs with another number of vCPUs or another size than asked for is made anew;
-        without a wish (2 vCPUs and 512 MiB when it is made) it is taken as it is.
+        One with another number of vCPUs or another size is defined anew. Left out, both stay as
+        they are (2 vCPUs and 512 MiB in a new VM).
 
         Raises:
             Refused: a domain of that name exists and is not the lab's.
@@ -84,9 +84,9 @@ class TestVM:
             vm = cls.find(host, name)
         except DomainNotFound:
             host.must_allow_changes(f"the definition of {name}")
-            vm = cls._define(host, _wanted(LabVm(name=name), vcpus, memory_mib))
+            vm = cls._define(host, _lab_vm(LabVm(name=name), vcpus, memory_mib))
         else:
-            vm = vm._as_wanted(vcpus, memory_mib)
+            vm = vm._resized(vcpus, memory_mib)
         if vm.state not in ("running", "idle"):
             host.must_allow_changes(f"starting {name}")
             vm.start()
@@ -94,9 +94,9 @@ class TestVM:
         return vm
 
     @classmethod
-    def _define(cls, host: Host, wanted: LabVm) -> TestVM:
-        library = libvirt_door.library()
-        for image in (wanted.kernel, wanted.initrd):
+    def _define(cls, host: Host, config: LabVm) -> TestVM:
+        library = libvirt_client.library()
+        for image in (config.kernel, config.initrd):
             if host.run(("test", "-e", image), timeout_sec=20, check=False).returncode != 0:
                 raise Unavailable(
                     f"{host.label} has no image for the lab's own VM: {image} is missing.",
@@ -104,16 +104,16 @@ class TestVM:
                     todo="Give the name of a VM of your own on that host.",
                 )
         accelerator = "kvm" if _has_kvm(host) else "qemu"
-        handle = libvirt_door.call(
+        handle = libvirt_client.call(
             host.libvirt.defineXMLFlags,
-            replace(wanted, accelerator=accelerator).domain().xml(),
+            replace(config, accelerator=accelerator).domain().xml(),
             library.VIR_DOMAIN_DEFINE_VALIDATE,
-            what=f"define {wanted.name}",
+            what=f"define {config.name}",
             host=host.label,
         )
-        return cls(host, handle, wanted.name)
+        return cls(host, handle, config.name)
 
-    def _as_wanted(self, vcpus: int | None, memory_mib: int | None) -> TestVM:
+    def _resized(self, vcpus: int | None, memory_mib: int | None) -> TestVM:
         domain = Domain.parse(self.xml())
         if not domain.is_lab:
             raise Refused(
@@ -126,12 +126,12 @@ class TestVM:
             return self
         self.host.must_allow_changes(f"another size of {self.name}")
         self.stop()
-        libvirt_door.call(self.handle.undefine, what=f"undefine {self.name}")
-        return self._define(self.host, _wanted(LabVm(name=self.name), vcpus, memory_mib))
+        libvirt_client.call(self.handle.undefine, what=f"undefine {self.name}")
+        return self._define(self.host, _lab_vm(LabVm(name=self.name), vcpus, memory_mib))
 
     @property
     def is_lab(self) -> bool:
-        """Whether the domain carries the lab's mark in its metadata."""
+        """True if the domain carries the lab's mark in its metadata."""
         return Domain.parse(self.xml()).is_lab
 
     @property
@@ -142,7 +142,7 @@ class TestVM:
 
     @property
     def is_persistent(self) -> bool:
-        """Whether it has a definition that outlives its run."""
+        """True if it has a definition that outlives its run."""
         return bool(self._call(self.handle.isPersistent, what="say whether it is persistent"))
 
     def redefine(self, xml: str) -> None:
@@ -151,16 +151,16 @@ class TestVM:
         Raises:
             LibvirtFailed: libvirt does not take it; the definition is then as it was.
         """
-        flags = libvirt_door.library().VIR_DOMAIN_DEFINE_VALIDATE
+        flags = libvirt_client.library().VIR_DOMAIN_DEFINE_VALIDATE
         connection = self.host.libvirt
         self._call(connection.defineXMLFlags, xml, flags, what="be defined anew")
 
     def xml(self, *, inactive: bool = False, secrets: bool = False) -> str:
-        """The domain's XML: the running one, or with ``inactive`` the persistent one.
+        """Return the domain's XML: the running one, or with ``inactive`` the persistent one.
 
         With ``secrets`` passwords are in it: for writing it back, never for showing or keeping.
         """
-        library = libvirt_door.library()
+        library = libvirt_client.library()
         flags = library.VIR_DOMAIN_XML_INACTIVE if inactive else 0
         flags |= library.VIR_DOMAIN_XML_SECURE if secrets else 0
         return str(self._call(self.handle.XMLDesc, flags, what="describe itself"))
@@ -174,17 +174,17 @@ class TestVM:
             self._call(self.handle.create, what="start")
 
     def suspend(self) -> None:
-        """Stop its vCPUs; needed before the state of a host is saved with the VM inside."""
+        """Stop its vCPUs, as is needed before the state of the whole host is saved."""
         if self.state != "paused":
             self._call(self.handle.suspend, what="be suspended")
 
     def resume(self) -> None:
-        """Let its vCPUs run again; nothing where they do."""
+        """Resume its vCPUs, if they are stopped."""
         if self.state == "paused":
             self._call(self.handle.resume, what="be resumed")
 
     def stop(self) -> None:
-        """Switch it off at once (it has no disk); nothing where it is off."""
+        """Switch it off at once (it has no disk), if it is on."""
         if self.state != "shut off":
             self._call(self.handle.destroy, what="be switched off")
 
@@ -212,7 +212,7 @@ class TestVM:
         hotplug.attach(self, text, name, timeout_sec=timeout_sec)
         return name
 
-    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60) -> bool:
+    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60, settle: bool = False) -> bool:
         """Unplug a device and wait until it is gone; False where it was gone already.
 
         Raises:
@@ -224,7 +224,9 @@ class TestVM:
         if ":" in mac_or_alias:
             interface = self.interface(mac_or_alias)
             alias = interface.alias if interface is not None else None
-        elif not self.has_device(mac_or_alias):
+        elif not self.has_device(mac_or_alias) and not (
+            settle and hotplug.settle(self, mac_or_alias)
+        ):
             return False
         if alias is None:
             return False
@@ -232,25 +234,25 @@ class TestVM:
         return True
 
     def interface(self, mac: str) -> Interface | None:
-        """The interface with this MAC in the running domain."""
+        """Return the interface with this MAC in the running domain."""
         return Domain.parse(self.xml()).interface(mac)
 
     def has_device(self, alias: str) -> bool:
-        """Whether a device with this alias is in the running domain."""
+        """Return True if a device with this alias is in the running domain."""
         names = Domain.parse(self.xml()).node.iterfind("devices/*/alias")
         return any(name.get("name") == alias for name in names)
 
     def host_device(self, mac: str) -> str | None:
-        """The tap or macvtap that carries the interface with this MAC, read from the live XML."""
+        """Return the tap or macvtap of the interface with this MAC, from the live XML."""
         interface = self.interface(mac)
         return interface.target_dev if interface is not None else None
 
     def pid(self) -> int:
-        """The QEMU process on the host."""
+        """Return the QEMU process on the host."""
         return self.threads().pid
 
     def threads(self) -> VmThreads:
-        """The threads of the QEMU process, in one round trip to the host.
+        """Return the threads of the QEMU process, in one round trip to the host.
 
         Raises:
             DomainError: the domain does not run.
@@ -258,7 +260,7 @@ class TestVM:
         return threads.read_threads(self.host.runner, self.name)
 
     def console_tail(self) -> str:
-        """The end of the VM's serial console, where that is a file; for messages."""
+        """Return the end of the VM's serial console, where that is a file; for messages."""
         try:
             domain = Domain.parse(self.xml())
             serial = domain.node.find("devices/serial[@type='file']/source")
@@ -274,7 +276,7 @@ class TestVM:
             return ""  # evidence for another error must not hide that error
 
     def _call(self, function, *args, what: str):  # type: ignore[no-untyped-def]
-        return libvirt_door.call(
+        return libvirt_client.call(
             function, *args, what=f"let {self.name} {what}", host=self.host.label
         )
 
@@ -282,11 +284,11 @@ class TestVM:
         return f"<TestVM {self.name} on {self.host.label}>"
 
 
-def _wanted(base: LabVm, vcpus: int | None, memory_mib: int | None) -> LabVm:
+def _lab_vm(base: LabVm, vcpus: int | None, memory_mib: int | None) -> LabVm:
     return replace(base, vcpus=vcpus or base.vcpus, memory_mib=memory_mib or base.memory_mib)
 
 
 def _has_kvm(host: Host) -> bool:
-    """Whether libvirt offers KVM domains on this host."""
-    text = libvirt_door.call(host.libvirt.getCapabilities, host=host.label)
+    """Return True if libvirt offers KVM domains on this host."""
+    text = libvirt_client.call(host.libvirt.getCapabilities, host=host.label)
     return etree.fromstring(text.encode()).find("guest/arch/domain[@type='kvm']") is not None

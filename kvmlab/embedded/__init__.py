@@ -9,35 +9,43 @@ This room knows how a host comes to be, and no scheme, no fact and no domain. Wh
 fresh host before it is saved comes in from above as a `Preparation`.
 """
 
-from kvmlab.embedded.choosing import build_all, is_built
+from kvmlab.embedded.cached_builds import cached_builds, verify_builds
 from kvmlab.embedded.image import Image, build_image, find_image
 from kvmlab.embedded.lease import (
     ENVIRONMENT,
     Lease,
     Preparation,
-    RunHost,
+    SharedHandle,
     acquire,
     hold,
     ssh_argv,
+    visit,
 )
+from kvmlab.embedded.resolver import build_all, is_built
 from kvmlab.embedded.settings import Settings
-from kvmlab.embedded.shared import down, status, up
+from kvmlab.embedded.shared_cache import share, shared_dir
+from kvmlab.embedded.shared_host import down, status, up
 
 __all__ = [
     "ENVIRONMENT",
     "Image",
     "Lease",
     "Preparation",
-    "RunHost",
     "Settings",
+    "SharedHandle",
     "acquire",
     "build_all",
     "build_image",
+    "cached_builds",
     "down",
     "find_image",
     "hold",
     "is_built",
+    "share",
+    "shared_dir",
     "ssh_argv",
     "status",
     "up",
+    "verify_builds",
+    "visit",
 ]

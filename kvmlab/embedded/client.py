@@ -1,4 +1,4 @@
-"""The client's side of a keeper: starting one, finding those that run, talking to one."""
+"""The client's side of a supervisor: start one, find those that run, talk to one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from kvmlab.embedded import messages, paths
-from kvmlab.embedded.locks import FileLock, held
+from kvmlab import directories
+from kvmlab.embedded import messages
+from kvmlab.embedded.host_config import HostConfig
 from kvmlab.embedded.machine import console_tail
-from kvmlab.embedded.spec import Spec
 from kvmlab.errors import EmbeddedError, HostBusy, HostUnreachable, MachineDied
+from kvmlab.file_locks import FileLock
+from kvmlab.language import ENGLISH, VARIABLE
 
 Progress = Callable[[str], None]
 
@@ -35,7 +37,7 @@ END_SEC = 15.0
 
 
 class Connection:
-    """An open connection to a keeper. If it has leased the host, it is the lease."""
+    """An open connection to a supervisor. One that has leased the host is the lease."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -47,32 +49,32 @@ class Connection:
         except OSError as error:
             self._socket.close()
             raise HostUnreachable(
-                f"The keeper of the embedded host in {run_dir} does not answer: "
+                f"The supervisor of the embedded host in {run_dir} does not answer: "
                 f"{error.strerror or error}.",
                 todo="The host has ended; start it again.",
             ) from error
         self._lines = self._socket.makefile("rb")
 
-    def ask(
+    def request(
         self,
-        request: str,
+        name: str,
         *,
         timeout_sec: float = ANSWER_SEC,
         progress: Progress = lambda text: None,
         **arguments: object,
     ) -> dict[str, Any]:
-        """Send a request and wait for its answer; each line of progress goes to ``progress``.
+        """Send the request ``name``; pass lines of progress to ``progress``; return the answer.
 
         Raises:
-            KvmlabError: the keeper's own, as it sent it.
-            MachineDied: the keeper has gone; the evidence is the end of the console.
+            KvmlabError: the supervisor's own, as it sent it.
+            MachineDied: the supervisor has gone; the evidence is the end of the console.
             HostUnreachable: no answer in time.
         """
         deadline = time.monotonic() + timeout_sec
         with self._lock:
             try:
                 self._socket.settimeout(timeout_sec)
-                self._socket.sendall(messages.encode({"do": request, **arguments}))
+                self._socket.sendall(messages.encode({"do": name, **arguments}))
                 while True:
                     left = deadline - time.monotonic()
                     self._socket.settimeout(max(0.01, left))
@@ -88,121 +90,123 @@ class Connection:
                         return dict(message["ok"])
             except TimeoutError as error:
                 raise HostUnreachable(
-                    f"The keeper of the embedded host did not answer `{request}` within "
+                    f"The supervisor of the embedded host did not answer `{name}` within "
                     f"{timeout_sec:g} s.",
                     todo="End the host with `kvmlab host down` and start it again.",
                 ) from error
             except (ConnectionError, ValueError, OSError) as error:
                 raise MachineDied(
-                    "The embedded host has ended: its keeper is gone.",
+                    "The embedded host has ended: its supervisor is gone.",
                     todo="Start the host again; it comes back in its clean state.",
                     evidence=console_tail(self.run_dir / "console.log"),
                 ) from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection; ends the lease."""
         self._lines.close()
         self._socket.close()
 
 
 @dataclass(frozen=True)
-class KeptHost:
-    """A host whose keeper was found running."""
+class RunningHost:
+    """A host whose supervisor runs."""
 
-    spec: Spec
+    config: HostConfig
 
     @property
     def run_dir(self) -> Path:
-        """Its run directory."""
-        return self.spec.run_dir
+        """The host's run directory."""
+        return self.config.run_dir
 
     @property
     def shared(self) -> bool:
-        """Whether it was started by `kvmlab host up`."""
+        """True for the host that `kvmlab host up` has started."""
         return self.run_dir.name == SHARED
 
     def connect(self) -> Connection:
-        """Open a connection to its keeper."""
+        """Open a connection to its supervisor."""
         return Connection(self.run_dir)
 
-    def ask(self, request: str) -> dict[str, Any]:
-        """One request over a connection of its own."""
+    def request(self, request: str) -> dict[str, Any]:
+        """Send one request over a connection of its own; return the answer."""
         connection = self.connect()
         try:
-            return connection.ask(request)
+            return connection.request(request)
         finally:
             connection.close()
 
 
-class OwnedKeeper:
-    """A keeper that this process has started; it ends when this object or the process does."""
+class OwnedSupervisor:
+    """A supervisor that this process has started; it ends when this object or the process does."""
 
-    def __init__(self, spec: Spec, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-        self.kept = KeptHost(spec)
+    def __init__(
+        self, config: HostConfig, process: subprocess.Popen[bytes], log: IO[bytes]
+    ) -> None:
+        self.host = RunningHost(config)
         self._process = process
-        # Kept open: a keeper that fails removes its run directory, but not what it said.
+        # Open until the end: a supervisor that fails removes its run directory, log included.
         self._log = log
 
     def detach(self) -> None:
         """Let the host outlive this process."""
-        self.kept.ask("detach")
-        self._let_go()
+        self.host.request("detach")
+        self._close_pipe()
         self._log.close()
-        # Its end is nobody's business here any more; without this, Popen would warn about it.
+        # It is no child to wait for any more; without this, Popen would warn about it.
         self._process.returncode = 0
 
     def close(self) -> None:
-        """End the host and wait until nothing of it is left."""
-        self._let_go()
+        """End the host and wait until nothing of it is left, at most `END_SEC` seconds."""
+        self._close_pipe()
         self._log.close()
         try:
             self._process.wait(END_SEC)
         except subprocess.TimeoutExpired:
-            # QEMU dies with it by the kernel's doing.
+            # The kernel kills QEMU with it.
             self._process.kill()
             self._process.wait()
-            shutil.rmtree(self.kept.run_dir, ignore_errors=True)
+            shutil.rmtree(self.host.run_dir, ignore_errors=True)
 
-    def last_words(self) -> str:
-        """The end of what a keeper that has ended printed; nothing while it runs."""
+    def log_tail(self) -> str:
+        """Return the end of an ended supervisor's log (3,000 bytes); "" while it runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
             self._log.seek(0)
             return self._log.read()[-3000:].decode(errors="replace")
         return ""
 
-    def _let_go(self) -> None:
+    def _close_pipe(self) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
 
-def start_keeper(spec: Spec, *, shared: bool) -> OwnedKeeper:
-    """Start a keeper for ``spec``, whose run directory is chosen here. No host is started yet.
+def start_supervisor(config: HostConfig, *, shared: bool) -> OwnedSupervisor:
+    """Start a supervisor for ``config`` in a new run directory. No host is started yet.
 
     Raises:
         HostBusy: a shared host is wanted and there is one already.
     """
     with _run_dir(shared) as (run_dir, lock):
-        spec = replace(spec, run_dir=run_dir)
+        config = replace(config, run_dir=run_dir)
         try:
-            spec.write()
+            config.write()
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
                 with messages.short_path(run_dir) as address:
                     listener.bind(address)
                 (run_dir / messages.SOCKET).chmod(0o600)
                 listener.listen(16)
-                log = (run_dir / "keeper.log").open("w+b")
+                log = (run_dir / "supervisor.log").open("w+b")
                 process = _spawn(run_dir, listener.fileno(), lock.descriptor, log)
         except BaseException as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if not isinstance(error, OSError):
                 raise
             raise EmbeddedError(
-                f"The keeper of the embedded host could not be started in {run_dir}: "
+                f"The supervisor of the embedded host could not be started in {run_dir}: "
                 f"{error.strerror or error}.",
                 todo="See that the directory can be written to and its disk is not full.",
             ) from error
-    return OwnedKeeper(spec, process, log)
+    return OwnedSupervisor(config, process, log)
 
 
 def _spawn(run_dir: Path, listener: int, lock: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -210,25 +214,26 @@ def _spawn(run_dir: Path, listener: int, lock: int, log: IO[bytes]) -> subproces
     search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "kvmlab.embedded.keeper", str(run_dir)),
+            *(sys.executable, "-m", "kvmlab.embedded.supervisor", str(run_dir)),
             *("--listener", str(listener), "--lock", str(lock)),
         ],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
-        env={**os.environ, "PYTHONPATH": search},
+        # What it says is translated by those who read it.
+        env={**os.environ, "PYTHONPATH": search, VARIABLE: ENGLISH},
         cwd="/",
         pass_fds=(listener, lock),
-        # Ctrl-C in the terminal is the client's; the keeper hears of it by the pipe.
+        # Ctrl-C in the terminal is the client's; the supervisor hears of it by the pipe.
         start_new_session=True,
     )
 
 
 @contextlib.contextmanager
 def _run_dir(shared: bool) -> Iterator[tuple[Path, FileLock]]:
-    """A fresh run directory, locked. The lock closes here; the keeper holds its copy of it."""
-    runtime = paths.runtime_dir()
-    with held(runtime / "lock", timeout_sec=ANSWER_SEC, what="the directory of running hosts"):
+    """Make a run directory and lock it. The supervisor inherits the lock, which closes here."""
+    runtime = directories.runtime_dir()
+    with _locked_run_dirs(runtime):
         _sweep(runtime)
         if shared:
             run_dir = runtime / SHARED
@@ -237,38 +242,47 @@ def _run_dir(shared: bool) -> Iterator[tuple[Path, FileLock]]:
             except FileExistsError:
                 raise HostBusy(
                     "A shared embedded host is there already.",
-                    todo="Use it, or end it with `kvmlab host down`.",
+                    todo="Use that one, or end it with `kvmlab host down`.",
                 ) from None
         else:
             run_dir = Path(tempfile.mkdtemp(dir=runtime, prefix=OWN))
         lock = FileLock.take(run_dir / "lock")
         if lock is None:
-            raise EmbeddedError(f"Somebody locked {run_dir}, which was just made.")
+            raise EmbeddedError(f"Another process locked {run_dir}, which is new.")
     try:
         yield run_dir, lock
     finally:
         lock.close()
 
 
-def running_hosts() -> tuple[KeptHost, ...]:
-    """The hosts that run for this user, the shared one first; leftovers of others are removed."""
-    runtime = paths.runtime_dir()
-    with held(runtime / "lock", timeout_sec=ANSWER_SEC, what="the directory of running hosts"):
+def _locked_run_dirs(runtime: Path) -> FileLock:
+    return FileLock.wait_for(
+        runtime / "lock",
+        timeout_sec=ANSWER_SEC,
+        what="the directory of running hosts",
+        error=EmbeddedError,
+    )
+
+
+def running_hosts() -> tuple[RunningHost, ...]:
+    """Return this user's running hosts, the shared one first; remove what ended ones left."""
+    runtime = directories.runtime_dir()
+    with _locked_run_dirs(runtime):
         _sweep(runtime)
-        found = [kept for run_dir in _run_dirs(runtime) if (kept := find_kept(run_dir))]
-    return tuple(sorted(found, key=lambda kept: (not kept.shared, kept.run_dir.name)))
+        hosts = [host for run_dir in _run_dirs(runtime) if (host := find_running(run_dir))]
+    return tuple(sorted(hosts, key=lambda host: (not host.shared, host.run_dir.name)))
 
 
-def find_kept(run_dir: Path) -> KeptHost | None:
-    """The host of ``run_dir``; None where there is none that this version understands."""
+def find_running(run_dir: Path) -> RunningHost | None:
+    """Return the host of ``run_dir``; None where this version cannot read its configuration."""
     try:
-        return KeptHost(Spec.read(run_dir))
+        return RunningHost(HostConfig.read(run_dir))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
 def _sweep(runtime: Path) -> None:
-    """Remove run directories whose keeper is gone; the caller holds the lock of ``runtime``."""
+    """Remove run directories whose supervisor is gone; the caller holds the lock of ``runtime``."""
     for run_dir in _run_dirs(runtime):
         lock = FileLock.take(run_dir / "lock")
         if lock is not None:
@@ -277,7 +291,7 @@ def _sweep(runtime: Path) -> None:
 
 
 def _run_dirs(runtime: Path) -> list[Path]:
-    """Run directories of hosts; the connections to hosts keep theirs in the same place."""
+    """Return the run directories of hosts; connections to hosts have theirs beside them."""
     return [
         entry
         for entry in runtime.iterdir()
@@ -286,6 +300,6 @@ def _run_dirs(runtime: Path) -> list[Path]:
 
 
 def command_line() -> str:
-    """How this process was started, for messages about who holds a host."""
+    """Return the command line of this process, for messages about who uses a host."""
     raw = Path("/proc/self/cmdline").read_bytes().split(b"\0")
     return json.dumps(" ".join(word.decode(errors="replace") for word in raw if word))[1:-1][:200]

@@ -1,4 +1,4 @@
-"""The keeper's side of a connection: who is at its other end, and who leases the host."""
+"""The supervisor's side of a connection: the client at the other end, and the leaseholder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kvmlab.embedded import messages
 
 
 @dataclass(frozen=True)
-class Holder:
+class Leaseholder:
     """The client that leases the host."""
 
     pid: int
@@ -22,22 +22,22 @@ class Holder:
     since: float
 
     def sentence(self, asking_pid: int = 0) -> str:
-        """Who it is and since when."""
+        """Return process, command and time of the lease, for messages."""
         since = time.strftime("%H:%M:%S", time.localtime(self.since))
         who = "this very process" if self.pid == asking_pid else f"process {self.pid}"
         return f"{who} (`{self.command}`) since {since}"
 
 
 class Client:
-    """One connection."""
+    """A client's connection."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
         self.pid = _peer_pid(writer)
-        self.gone = asyncio.Event()
+        self.disconnected = asyncio.Event()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one message; a client that has gone is noticed elsewhere."""
+        """Send one message; `disconnected` tells about a client that has ended."""
         with contextlib.suppress(ConnectionError):
             self.writer.write(messages.encode(message))
 

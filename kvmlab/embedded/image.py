@@ -9,15 +9,19 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from kvmlab.embedded import paths, recipe
-from kvmlab.embedded.building import (
+from kvmlab import directories
+from kvmlab.embedded import image_recipe
+from kvmlab.embedded.package_builder import (
     Progress,
     bootstrap,
     build_once,
     extract,
     load_manifest,
-    tool,
+    load_own_build,
+    parse_dpkg_status,
+    run_tool,
 )
+from kvmlab.embedded.shared_cache import find_shared
 from kvmlab.errors import ImageBuildFailed
 
 NEEDED_MIB = 1500
@@ -74,56 +78,81 @@ class Image:
 
 
 def find_image() -> Image | None:
-    """The image of today's recipe, or None where it has not been built."""
-    return _load(paths.images_dir() / recipe.recipe_hash())
+    """Return the image of the current recipe, one's own or the shared one; None without any.
+
+    Raises:
+        UsageError: the shared one cannot be trusted.
+    """
+    name = image_recipe.recipe_hash()
+    own = directories.images_dir() / name
+    manifest = load_own_build(own)
+    if manifest is None and (shared := find_shared("images", name)) is not None:
+        own, manifest = shared, load_manifest(shared)
+    return _image(own, manifest)
 
 
 def build_image(progress: Progress = lambda line: None) -> Image:
-    """Find the image of today's recipe, or build it (half a minute to a few minutes).
+    """Return the image of the current recipe; build it first where it is missing (minutes).
 
     Raises:
         ImageBuildFailed: a tool or disk space is missing, no network, a package does not install.
+        UsageError: the shared image cannot be trusted.
     """
-    name = recipe.recipe_hash()
+    image = find_image()
+    if image is not None:
+        return image
+    name = image_recipe.recipe_hash()
 
     def fill(work: Path) -> dict[str, Any]:
         return _fill(work, name, progress)
 
-    image = _load(
-        build_once(
-            paths.images_dir(), name, fill, what="image", needed_mib=NEEDED_MIB, progress=progress
-        )
+    build_once(
+        directories.images_dir(),
+        name,
+        fill,
+        what="image",
+        needed_mib=NEEDED_MIB,
+        progress=progress,
     )
+    image = find_image()
     assert image is not None
     return image
 
 
-def _load(path: Path) -> Image | None:
-    manifest = load_manifest(path)
+def _image(path: Path, manifest: dict[str, Any] | None) -> Image | None:
     if manifest is None:
         return None
-    return Image(path, manifest["recipe"], manifest["kernel"], manifest["packages"])
+    try:
+        return Image(
+            path, str(manifest["recipe"]), str(manifest["kernel"]), dict(manifest["packages"])
+        )
+    except (KeyError, TypeError, ValueError):
+        return None  # of another kvmlab, or damaged: it is built anew
 
 
 def _fill(work: Path, name: str, progress: Progress) -> dict[str, Any]:
     tar = work / "root.tar"
-    progress(f"installing {len(recipe.packages())} Debian packages into a new root file system")
+    progress(
+        f"installing {len(image_recipe.packages())} Debian packages into a new root file system"
+    )
     bootstrap(
-        recipe.suite(),
-        recipe.packages(),
-        recipe.files_dir(),
+        image_recipe.suite(),
+        image_recipe.packages(),
+        image_recipe.files_dir(),
         hooks=("{files}/customize.sh",),
         output=tar,
         progress=progress,
     )
     progress("packing the root file system")
-    tool(("mksquashfs", "-", work / "rootfs.sqfs", "-tar", *UNCOMPRESSED, *QUIET), input_path=tar)
+    run_tool(
+        ("mksquashfs", "-", work / "rootfs.sqfs", "-tar", *UNCOMPRESSED, *QUIET), input_path=tar
+    )
     progress("unpacking the kernel and QEMU")
     kernel, packages = _unpack(tar, work)
     tar.unlink()
     return {
         "recipe": name,
-        "suite": recipe.suite(),
+        "suite": image_recipe.suite(),
         "kernel": kernel,
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": packages,
@@ -150,20 +179,3 @@ def _unpack(tar: Path, work: Path) -> tuple[str, dict[str, str]]:
     if not kernel or not (work / "initrd").exists():
         raise ImageBuildFailed("The new root file system holds no kernel or no initrd.")
     return kernel, packages
-
-
-def parse_dpkg_status(text: str) -> dict[str, str]:
-    """Package names and versions out of dpkg's status file.
-
-    The file holds paragraphs such as::
-
-        Package: iperf3
-        Status: install ok installed
-        Version: 3.18-2+deb13u1
-    """
-    packages = {}
-    for paragraph in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line)
-        if fields.get("Status") == "install ok installed":
-            packages[fields["Package"]] = fields["Version"]
-    return packages

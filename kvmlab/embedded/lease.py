@@ -1,9 +1,10 @@
-"""Getting an embedded host: one's own, a run's, or the shared one; always clean, always let go."""
+"""Leases of embedded hosts: one's own, a run's, or the shared one; always clean when leased."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +13,13 @@ from typing import Any
 from kvmlab import process
 from kvmlab.clock import Clock
 from kvmlab.embedded import client
-from kvmlab.embedded.accel import Accel
-from kvmlab.embedded.choosing import check_memory, choose, difference
-from kvmlab.embedded.client import Connection, KeptHost, OwnedKeeper, Progress
+from kvmlab.embedded.accelerator import Accel
+from kvmlab.embedded.client import Connection, OwnedSupervisor, Progress, RunningHost
+from kvmlab.embedded.host_config import KNOWN_HOSTS
 from kvmlab.embedded.messages import to_error
+from kvmlab.embedded.resolver import check_memory, difference, resolve_config
 from kvmlab.embedded.settings import Settings
-from kvmlab.embedded.spec import KNOWN_HOSTS
-from kvmlab.embedded.sshkeys import Keys
+from kvmlab.embedded.ssh_keys import Keys
 from kvmlab.errors import HostError, HostUnreachable, MachineDied
 
 ENVIRONMENT = "KVMLAB_HOST"
@@ -29,7 +30,7 @@ TIDY = "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_mem
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to a freshly booted host before its state is saved.
+    """A change to a freshly booted host, made before its state is saved.
 
     Attributes:
         key: changes whenever what ``run`` does changes; part of the key of saved states.
@@ -55,27 +56,29 @@ class Lease:
 
     def __init__(
         self,
-        kept: KeptHost,
+        running: RunningHost,
         connection: Connection,
         coordinates: Mapping[str, Any],
-        owned: OwnedKeeper | None = None,
+        owned: OwnedSupervisor | None = None,
+        *,
+        visiting: bool = False,
     ) -> None:
-        spec = kept.spec
-        self.run_dir = kept.run_dir
-        self.key_path = spec.keys.client
-        self.known_hosts = spec.known_hosts
-        self.clock: Clock = spec.settings.clock
-        self.accel: Accel = spec.accel
-        self.qemu = str(spec.qemu)
-        self.label = spec.label
-        self.console_path = spec.console
+        config = running.config
+        self.run_dir = running.run_dir
+        self.key_path = config.keys.client
+        self.known_hosts = config.known_hosts
+        self.clock: Clock = config.settings.clock
+        self.accel: Accel = config.accel
+        self.qemu = str(config.qemu)
+        self.label = config.label
+        self.console_path = config.console
         self.shared = owned is None
-        self._kept = kept
+        self._visiting = visiting
         self._connection: Connection | None = connection
         self._owned = owned
-        self._take(coordinates)
+        self._update(coordinates)
 
-    def _take(self, coordinates: Mapping[str, Any]) -> None:
+    def _update(self, coordinates: Mapping[str, Any]) -> None:
         self.port = int(coordinates["port"])
         self.how = str(coordinates["how"])
         self.up_sec = float(coordinates["up_sec"])
@@ -83,23 +86,40 @@ class Lease:
         self.qemu_pid: int | None = coordinates.get("qemu_pid")
 
     def check(self) -> None:
-        """Make sure that the host still runs; ask this when a command on it was cut off.
+        """Check that the host still runs, as after a command on it that was cut off.
 
         Raises:
             MachineDied: it does not; the evidence is the end of its console.
         """
         if self._connection is None:
             raise HostError("This lease has been released.", todo="Acquire the host again.")
-        died = self._connection.ask("status")["died"]
+        died = self._connection.request("status")["died"]
         if died:
             raise to_error(died)
 
+    @contextmanager
+    def joined_cables(self) -> Iterator[None]:
+        """Join the host's two cables into one segment for the length of the block.
+
+        A client that dies in it leaves the host dirty; the next one gets it with both apart.
+
+        Raises:
+            EmbeddedError: they are joined already.
+        """
+        if self._connection is None:
+            raise HostError("This lease has been released.", todo="Acquire the host again.")
+        self._connection.request("join", joined=True)
+        try:
+            yield
+        finally:
+            self._connection.request("join", joined=False)
+
     def ssh_argv(self, *command: str) -> tuple[str, ...]:
-        """The ssh command line that reaches the host, for people and for one-off commands."""
+        """Return the ssh command line that reaches the host, for people and one-off commands."""
         return ssh_argv(self.run_dir, self.port, *command)
 
     def release(self, *, clean: bool = True) -> None:
-        """Let go of the host; one's own host ends with that. Twice is no error.
+        """Give the host back; one's own host ends with that. Twice is no error.
 
         ``clean`` says that everything done to it has been put back. Otherwise the next client
         gets it from its saved state.
@@ -108,8 +128,8 @@ class Lease:
         if connection is None:
             return
         try:
-            if self._owned is None:
-                connection.ask("release", clean=clean)
+            if self._owned is None and not self._visiting:
+                connection.request("release", clean=clean)
         except MachineDied:
             pass  # A host that has ended needs no release.
         finally:
@@ -129,18 +149,20 @@ class Lease:
         self.release(clean=kind is None)
 
     def prepare_and_save(self, preparation: Preparation | None, progress: Progress) -> None:
-        """After a cold boot: prepare the host, save its state, go on from there."""
+        """Prepare a host that has booted cold, save its state and restore it from there."""
         if self.prepared or self._connection is None:
             return
         if preparation is not None:
             progress("preparing the host")
             preparation.run(self)
         process.run(self.ssh_argv(TIDY), timeout_sec=TIDY_SEC, check=False)
-        self._take(self._connection.ask("save", timeout_sec=client.SAVE_SEC, progress=progress))
+        self._update(
+            self._connection.request("save", timeout_sec=client.SAVE_SEC, progress=progress)
+        )
 
 
 @dataclass
-class RunHost:
+class SharedHandle:
     """A host for a run: its child processes lease it one after the other.
 
     ``environment`` goes into the environment of the children. The host ends with `close`, with
@@ -150,7 +172,7 @@ class RunHost:
     environment: dict[str, str]
     label: str
     how: str
-    owned: OwnedKeeper | None
+    owned: OwnedSupervisor | None
 
     def close(self) -> None:
         """End the host if it is the run's own."""
@@ -158,7 +180,7 @@ class RunHost:
             self.owned.close()
             self.owned = None
 
-    def __enter__(self) -> RunHost:
+    def __enter__(self) -> SharedHandle:
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -166,7 +188,7 @@ class RunHost:
 
 
 def quiet(text: str) -> None:
-    """No progress is wanted."""
+    """Drop a line of progress."""
 
 
 def acquire(
@@ -174,26 +196,50 @@ def acquire(
     *,
     preparation: Preparation | None = None,
     progress: Progress = quiet,
+    private: bool = False,
 ) -> Lease:
     """Lease an embedded host in its clean state.
 
     Where this process belongs to a run (see `hold`), it gets the run's host; where a shared host
-    is up and fits, that one; otherwise a host of its own that ends with the lease or the process.
+    is up and fits, that one; otherwise, and always with ``private``, a host of its own that ends
+    with the lease or the process.
 
     Raises:
         HostBusy: the run's or the shared host is leased by another process.
         EmbeddedError: the image, QEMU or machine failed; the message says how.
     """
     settings = settings or Settings()
-    spec = choose(settings, preparation.key if preparation else "", progress)
-    for kept in _given_hosts():
-        other = difference(kept.spec, spec)
+    config = resolve_config(settings, preparation.key if preparation else "", progress)
+    for running in () if private else _candidate_hosts():
+        other = difference(running.config, config)
         if not other:
-            return lease_from(kept, None, preparation, progress)
-        progress(f"the host in {kept.run_dir} has {other}; starting another one")
+            return lease_from(running, None, preparation, progress)
+        progress(f"the host in {running.run_dir} has {other}; starting another one")
     check_memory()
-    owned = client.start_keeper(spec, shared=False)
-    return lease_from(owned.kept, owned, preparation, progress)
+    owned = client.start_supervisor(config, shared=False)
+    return lease_from(owned.host, owned, preparation, progress)
+
+
+def visit(run_dir: Path) -> Lease:
+    """Return the way to a host that runs, without leasing it: beside whoever has the lease.
+
+    For work on the very host of a notebook, in a terminal. Its release gives nothing back.
+
+    Raises:
+        MachineDied: no host runs there any more.
+    """
+    running = client.find_running(run_dir)
+    if running is None:
+        raise MachineDied(
+            f"No embedded host runs in {run_dir}.",
+            todo="`kvmlab host status` lists those that run; `kvmlab host up` starts one.",
+        )
+    connection = running.connect()
+    try:
+        return Lease(running, connection, connection.request("status"), visiting=True)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def hold(
@@ -201,20 +247,23 @@ def hold(
     *,
     preparation: Preparation | None = None,
     progress: Progress = quiet,
-) -> RunHost:
+    private: bool = False,
+) -> SharedHandle:
     """Start a host for the child processes of this one, or find the shared one.
+
+    With ``private`` it is always a host of its own.
 
     Raises:
         EmbeddedError: as for `acquire`.
     """
-    lease = acquire(settings, preparation=preparation, progress=progress)
+    lease = acquire(settings, preparation=preparation, progress=progress, private=private)
     owned, lease._owned = lease._owned, None
     lease.release()
-    return RunHost({ENVIRONMENT: str(lease.run_dir)}, lease.label, lease.how, owned)
+    return SharedHandle({ENVIRONMENT: str(lease.run_dir)}, lease.label, lease.how, owned)
 
 
 def ssh_argv(run_dir: Path, port: int, *command: str) -> tuple[str, ...]:
-    """Reach the host of ``run_dir`` by ssh: with its key only, its host key pinned, no question."""
+    """Return the ssh command to the host of ``run_dir``: host key pinned, no prompt."""
     options = {
         "IdentitiesOnly": "yes",
         "BatchMode": "yes",
@@ -231,26 +280,26 @@ def ssh_argv(run_dir: Path, port: int, *command: str) -> tuple[str, ...]:
 
 
 def lease_from(
-    kept: KeptHost,
-    owned: OwnedKeeper | None,
+    running: RunningHost,
+    owned: OwnedSupervisor | None,
     preparation: Preparation | None,
     progress: Progress,
 ) -> Lease:
-    """Lease ``kept`` and see to it that it is prepared; on any failure nothing stays behind."""
+    """Lease ``running`` and prepare it where needed; on a failure nothing stays behind."""
     connection = None
     try:
-        connection = kept.connect()
-        coordinates = connection.ask(
+        connection = running.connect()
+        coordinates = connection.request(
             "lease",
             timeout_sec=client.LEASE_SEC,
             progress=progress,
             command=client.command_line(),
         )
-        lease = Lease(kept, connection, coordinates, owned)
+        lease = Lease(running, connection, coordinates, owned)
         lease.prepare_and_save(preparation, progress)
     except BaseException as error:
         if isinstance(error, MachineDied | HostUnreachable) and owned is not None:
-            error.evidence = error.evidence or owned.last_words()
+            error.evidence = error.evidence or owned.log_tail()
         # Ctrl-C included: a connection that closes gives the host back as dirty.
         if connection is not None:
             connection.close()
@@ -260,15 +309,15 @@ def lease_from(
     return lease
 
 
-def _given_hosts() -> list[KeptHost]:
-    """Hosts that this process may use before it starts its own: the run's, then the shared one."""
-    given = os.environ.get(ENVIRONMENT)
-    if given:
-        kept = client.find_kept(Path(given))
-        if kept is None:
+def _candidate_hosts() -> list[RunningHost]:
+    """Return the hosts to try before starting one: the run's, or the shared one."""
+    run_dir = os.environ.get(ENVIRONMENT)
+    if run_dir:
+        running = client.find_running(Path(run_dir))
+        if running is None:
             raise MachineDied(
-                f"The embedded host of this run ({given}) has ended.",
+                f"The embedded host of this run ({run_dir}) has ended.",
                 todo=f"Start the run again, or unset {ENVIRONMENT}.",
             )
-        return [kept]
-    return [kept for kept in client.running_hosts() if kept.shared]
+        return [running]
+    return [running for running in client.running_hosts() if running.shared]

@@ -1,7 +1,7 @@
-"""One QEMU process of a lab host: started, spoken to over QMP, watched, ended.
+"""The QEMU process of a lab host: start, QMP, console, save and load, end.
 
-It is asynchronous because it must notice several things at once: an answer of QMP, a line on the
-console, the end of the process. Every wait has a deadline and ends at once when QEMU does.
+It is asynchronous to notice several events at once: an answer of QMP, a line on the console, the
+end of the process. Every wait has a deadline and ends at once when QEMU does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TypeVar
 from qemu.qmp import QMPClient, QMPError
 
 from kvmlab.embedded.qemu import Qemu
-from kvmlab.embedded.topology import Hardware, machine_argv
+from kvmlab.embedded.topology import JOINT, Hardware, machine_argv
 from kvmlab.errors import EmbeddedError, MachineDied, MachineTimeout
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Machine:
             )
         machine = cls(process, QMPClient("lab-host"), hardware.console, log)
         try:
-            await machine._or_death(machine._qmp.connect(ours), "the greeting of QMP", QMP_SEC)
+            await machine._while_alive(machine._qmp.connect(ours), "the greeting of QMP", QMP_SEC)
         except BaseException as error:
             ours.close()
             await machine.quit()
@@ -116,7 +116,7 @@ class Machine:
         return self._exit
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
-        """One QMP command and its answer.
+        """Send one QMP command and return its answer.
 
         Raises:
             MachineDied: QEMU ended meanwhile.
@@ -124,10 +124,10 @@ class Machine:
             EmbeddedError: QEMU refused the command.
         """
         what = f"QEMU's answer to {command}"
-        return await self._or_death(self._qmp.execute(command, arguments), what, QMP_SEC)
+        return await self._while_alive(self._qmp.execute(command, arguments), what, QMP_SEC)
 
     async def wait_ready(self, timeout_sec: float) -> None:
-        """Wait for the lab host's own word that its sshd and libvirtd answer.
+        """Wait for the console line by which the lab host tells that sshd and libvirtd answer.
 
         Raises:
             MachineDied, MachineTimeout, Stalled: with the last console lines.
@@ -171,15 +171,28 @@ class Machine:
         await self._migrated("loaded")
         await self.execute("cont")
 
+    async def join_cables(self, *, joined: bool) -> None:
+        """Join the two cables into one segment, or part them again; it is not saved with a state.
+
+        Raises:
+            EmbeddedError: they are so already.
+        """
+        if joined:
+            for end in JOINT:
+                await self.execute("netdev_add", end)
+        else:
+            for end in reversed(JOINT):
+                await self.execute("netdev_del", {"id": end["id"]})
+
     async def resume(self) -> None:
         """Let a stopped lab host run on."""
         await self.execute("cont")
 
     async def quit(self) -> None:
-        """End QEMU: asked first, then killed. Nothing is left to write, so nothing is lost."""
+        """End QEMU by QMP, or kill it after `QUIT_SEC`. It has nothing left to write."""
         if not self._exit.done():
             with contextlib.suppress(EmbeddedError):
-                await self._or_death(self._qmp.execute("quit"), "quitting", QUIT_SEC)
+                await self._while_alive(self._qmp.execute("quit"), "quitting", QUIT_SEC)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._exit), QUIT_SEC)
         if not self._exit.done():
@@ -195,7 +208,7 @@ class Machine:
             raise self.death()
 
     def death(self) -> MachineDied:
-        """The error that tells how QEMU ended, with its last messages and console lines."""
+        """Return the error of QEMU's end, with its last messages and console lines."""
         code = self._exit.result()
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
         return MachineDied(
@@ -205,21 +218,21 @@ class Machine:
         )
 
     def messages(self) -> str:
-        """What QEMU itself printed last, without its remarks on CPU flags."""
-        lines = _tail_of(self._log).splitlines()
-        wanted = [line for line in lines if "warning:" not in line]
-        return "".join(f"{line}\n" for line in wanted[-TAIL_LINES:])
+        """Return QEMU's last messages, without its warnings about CPU flags."""
+        log = _tail_of(self._log).splitlines()
+        lines = [line for line in log if "warning:" not in line]
+        return "".join(f"{line}\n" for line in lines[-TAIL_LINES:])
 
     def console_text(self) -> str:
-        """The end of the lab host's console, cleaned of escape sequences."""
+        """Return the end of the lab host's console (64 KiB), without escape sequences."""
         return _tail_of(self._console)
 
     def console_tail(self) -> str:
-        """The last lines of the lab host's console."""
+        """Return the last lines of the lab host's console."""
         return console_tail(self._console)
 
     async def _share_memory(self) -> None:
-        """Memory in a shared file is left out of what is saved: the file is its saved form."""
+        """Leave memory in a shared file out of what is saved: the file is its saved form."""
         capability = {"capability": "x-ignore-shared", "state": True}
         await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
 
@@ -243,8 +256,8 @@ class Machine:
                 )
             await asyncio.sleep(0.02)
 
-    async def _or_death(self, waited: Awaitable[T], what: str, timeout_sec: float) -> T:
-        """Await something QEMU does, but no longer than QEMU lives or the deadline allows."""
+    async def _while_alive(self, waited: Awaitable[T], what: str, timeout_sec: float) -> T:
+        """Await an action of QEMU until the deadline, and no longer than QEMU runs."""
         task = asyncio.ensure_future(waited)
         try:
             await asyncio.wait(
@@ -272,7 +285,7 @@ class Machine:
 
 
 def console_tail(console: Path) -> str:
-    """The last lines of a console log that say something."""
+    """Return the last lines of a console log that are not blank."""
     lines = [line.rstrip() for line in _tail_of(console).splitlines() if line.strip()]
     return "".join(f"{line}\n" for line in lines[-TAIL_LINES:])
 
@@ -295,7 +308,7 @@ def _signal_name(number: int) -> str:
 
 
 def _dies_with_parent() -> Callable[[], None]:
-    """For the child between fork and exec: be killed when the parent ends, in whatever way."""
+    """Return what a child runs between fork and exec, to be killed when its parent ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 

@@ -1,9 +1,8 @@
-"""Which QEMU runs the lab host: this machine's where it is fit, otherwise the image's own.
+"""The QEMU that runs the lab host: this machine's where it is fit, otherwise the image's own.
 
-A QEMU is judged by what it answers when asked over QMP (0.05 s): whether it has the 82576 with the
-property that lets a second port be found, the IOMMU with interrupt remapping, a user network and a
-memory file that can be mapped privately. Its number comes last, for the one defect that answers
-cannot show.
+A QEMU is judged by its answers over QMP (0.05 s): whether it has the 82576 with the property that
+lets a second port be found, the IOMMU with interrupt remapping, a user network and a memory file
+that can be mapped privately. Its version comes last, for the one defect that answers cannot show.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Qemu:
         env: variables to add to its environment.
         program: the program file itself.
         version: major, minor, micro.
-        version_text: the version with the package's name, as QEMU tells it.
+        version_text: the version with the package's name, as QEMU reports it.
         origin: "machine", "image", "built" or "given".
         digest: hash of the program file, part of the key of saved states.
     """
@@ -67,11 +66,11 @@ class Qemu:
     digest: str
 
     def __str__(self) -> str:
-        """What it is, and whence: `QEMU 10.0.13 (Debian …), from the image`."""
+        """Return version and origin: `QEMU 10.0.13 (Debian …), from the image`."""
         return f"QEMU {self.version_text}, {_ORIGINS.get(self.origin, self.origin)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """A form for JSON."""
+        """Return a form for JSON."""
         return {
             "argv": list(self.argv),
             "env": dict(self.env),
@@ -84,7 +83,7 @@ class Qemu:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Qemu:
-        """The inverse of `to_dict`."""
+        """Return the QEMU that `to_dict` has turned into ``data``."""
         major, minor, micro = data["version"]
         return cls(
             argv=tuple(data["argv"]),
@@ -99,7 +98,7 @@ class Qemu:
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a QEMU answered about itself."""
+    """A QEMU's version and what the lab host misses in it."""
 
     version: tuple[int, int, int]
     package: str
@@ -107,26 +106,26 @@ class Abilities:
 
     @property
     def unfit(self) -> tuple[str, ...]:
-        """Why it cannot run the lab host, one clause each; empty where it can."""
+        """Reasons why it cannot run the lab host, one clause each; empty where it can."""
         reasons = tuple(f"it lacks {what}" for what in self.missing)
         if not reasons and self.version < FIRST_VERSION_WITH_LIVE_VFS:
-            wanted = ".".join(map(str, FIRST_VERSION_WITH_LIVE_VFS))
-            return (f"virtual functions of its 82576 do not work before {wanted}",)
+            first = ".".join(map(str, FIRST_VERSION_WITH_LIVE_VFS))
+            return (f"virtual functions of its 82576 do not work before {first}",)
         return reasons
 
 
-def find_qemu(image: Path | None, given: Path | None = None) -> Qemu:
+def find_qemu(image: Path | None, user_choice: Path | None = None) -> Qemu:
     """Choose the QEMU that runs the lab host.
 
     Args:
         image: directory of the image, whose ``qemu/`` is used where the machine's is not fit.
-        given: the user's own choice; taken if it is fit, and nothing else is tried.
+        user_choice: taken if it is fit, and nothing else is tried.
 
     Raises:
         QemuUnfit: no QEMU is fit; the message says why for each that was tried.
     """
-    if given is not None:
-        return given_qemu(given)
+    if user_choice is not None:
+        return user_qemu(user_choice)
     fit, refusals = fit_qemus(image)
     if fit:
         return fit[0]
@@ -137,20 +136,20 @@ def find_qemu(image: Path | None, given: Path | None = None) -> Qemu:
     )
 
 
-def given_qemu(given: Path) -> Qemu:
-    """The QEMU of the user's own choice.
+def user_qemu(path: Path) -> Qemu:
+    """Return the QEMU of the user's own choice.
 
     Raises:
         QemuUnfit: it is not there or not fit.
     """
-    program = shutil.which(str(given))
+    program = shutil.which(str(path))
     if program is None:
-        raise QemuUnfit(f"There is no program {given}.", todo=f"Give the path of a {PROGRAM}.")
+        raise QemuUnfit(f"There is no program {path}.", todo=f"Give the path of a {PROGRAM}.")
     return _judge((program,), (), Path(program), "given")
 
 
 def fit_qemus(image: Path | None) -> tuple[list[Qemu], list[str]]:
-    """The QEMUs of this machine and of the image that are fit, and why the others are not."""
+    """Return the fit QEMUs of this machine and of the image, and why the others are not fit."""
     fit, refusals = [], []
     on_machine = shutil.which(PROGRAM)
     if on_machine is not None:
@@ -167,7 +166,7 @@ def fit_qemus(image: Path | None) -> tuple[list[Qemu], list[str]]:
 
 
 def packed_qemu(directory: Path, origin: str) -> Qemu:
-    """The QEMU that lies in ``directory`` with its own loader, libraries and firmware.
+    """Return the QEMU in ``directory``, which has its own loader, libraries and firmware.
 
     Raises:
         QemuUnfit: it is not fit.
@@ -181,7 +180,7 @@ def _program(image: Path) -> Path:
 
 
 def image_qemu_argv(image: Path) -> tuple[str, ...]:
-    """The image's QEMU, run by the image's loader with the image's libraries and firmware."""
+    """Return the command of the image's QEMU, with its own loader, libraries and firmware."""
     root = image / "qemu"
     loaders = [
         root / lib / "ld-linux-x86-64.so.2"
@@ -199,7 +198,7 @@ def image_qemu_argv(image: Path) -> tuple[str, ...]:
 
 
 def image_qemu_env(image: Path) -> tuple[tuple[str, str], ...]:
-    """Where the image's QEMU finds its loadable parts."""
+    """Return the variable by which the image's QEMU finds its loadable modules."""
     modules = image / "qemu" / "usr" / "lib" / "x86_64-linux-gnu" / "qemu"
     return (("QEMU_MODULE_DIR", str(modules)),)
 
@@ -208,7 +207,7 @@ def _judge(
     argv: tuple[str, ...], env: tuple[tuple[str, str], ...], program: Path, origin: str
 ) -> Qemu:
     try:
-        asked = process.run(
+        answers = process.run(
             [
                 *(*argv, "-machine", "none", "-nodefaults", "-display", "none", "-S"),
                 *("-accel", "tcg", "-qmp", "stdio"),
@@ -217,10 +216,10 @@ def _judge(
             input_text=questions(),
             env=dict(env),
         )
-        abilities = parse_answers(asked.stdout)
+        abilities = parse_answers(answers.stdout)
     except KvmlabError as error:
         raise QemuUnfit(
-            f"{program} did not answer when asked what it can do: {error.message}",
+            f"{program} did not answer over QMP: {error.message}",
             evidence=error.evidence,
         ) from error
     version_text = ".".join(map(str, abilities.version))
@@ -247,13 +246,13 @@ def _digest(program: Path) -> str:
 
 
 def questions() -> str:
-    """What a QEMU is asked, as lines of QMP; each carries its subject as id."""
-    asked: list[dict[str, Any]] = [{"execute": "qmp_capabilities", "id": "hello"}]
-    asked += [
+    """Return the questions to a QEMU as lines of QMP; each has its subject as id."""
+    commands: list[dict[str, Any]] = [{"execute": "qmp_capabilities", "id": "hello"}]
+    commands += [
         {"execute": "device-list-properties", "arguments": {"typename": name}, "id": name}
         for name in NEEDED_DEVICES
     ]
-    asked.append(
+    commands.append(
         {
             "execute": "qom-list-properties",
             "arguments": {"typename": "memory-backend-file"},
@@ -261,13 +260,13 @@ def questions() -> str:
         }
     )
     user_network = {"type": "user", "id": "probe"}
-    asked.append({"execute": "netdev_add", "arguments": user_network, "id": "a user network"})
-    asked.append({"execute": "quit", "id": "bye"})
-    return "".join(json.dumps(line) + "\n" for line in asked)
+    commands.append({"execute": "netdev_add", "arguments": user_network, "id": "a user network"})
+    commands.append({"execute": "quit", "id": "bye"})
+    return "".join(json.dumps(command) + "\n" for command in commands)
 
 
 def parse_answers(text: str) -> Abilities:
-    """Read the answers to `questions`.
+    """Parse the answers to `questions`.
 
     They look like this::
 
@@ -278,12 +277,12 @@ def parse_answers(text: str) -> Abilities:
         {"error": {"class": "DeviceNotFound", "desc": "…"}, "id": "virtio-rng-pci"}
 
     Raises:
-        OutputError: these are not answers of QMP.
+        OutputError: the text is not that of QMP's answers.
     """
     try:
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        told = lines[0]["QMP"]["version"]
-        number = told["qemu"]
+        greeting = lines[0]["QMP"]["version"]
+        number = greeting["qemu"]
         version = (int(number["major"]), int(number["minor"]), int(number["micro"]))
     except (ValueError, LookupError, TypeError) as error:
         raise OutputError(
@@ -297,7 +296,7 @@ def parse_answers(text: str) -> Abilities:
     missing += _lacking("memory from a file", memory, NEEDED_MEMORY_PROPERTIES)
     if answers.get("a user network") is None:
         missing.append("a user network (slirp)")
-    package = str(told.get("package", "")).strip()
+    package = str(greeting.get("package", "")).strip()
     return Abilities(version, f"({package})" if package else "", tuple(missing))
 
 

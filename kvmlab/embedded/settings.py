@@ -1,8 +1,7 @@
-"""What a user may choose about the embedded host."""
+"""Settings of the embedded host that a user may choose."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ SMALLEST_MEMORY_MIB = 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """How the lab host is to be run.
+    """Settings of the lab host.
 
     Attributes:
         clock: the clock of the lab host. In virtual time, figures repeat on any machine.
@@ -66,14 +65,3 @@ class Settings:
     def cpus_used(self) -> int:
         """CPUs that the machine gets: one with the virtual clock, which adds their work up."""
         return 1 if self.clock is Clock.VIRTUAL else self.cpus
-
-
-def available_memory_mib() -> int:
-    """MiB of memory that processes can still get on this machine, as the kernel estimates it.
-
-    Source: MemAvailable of /proc/meminfo.
-    """
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20

@@ -86,10 +86,11 @@ protected:
         movw $0x3f8, %dx
 next:   lodsb
         testb %al, %al
-        jz told
+        jz count_out
         outb %al, %dx
         jmp next
-told:   movb count, %al
+count_out:
+        movb count, %al
         addb $'0', %al
         outb %al, %dx
         movb $'\n', %al

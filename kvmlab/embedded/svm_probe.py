@@ -1,8 +1,7 @@
-"""Does a QEMU deliver an interrupt that a hypervisor injects once, or twice under ``-icount``?
+"""A probe for QEMU's defect of delivering an injected interrupt twice under ``-icount``.
 
-Twice is the defect that hangs the test VM under the virtual clock
-(docs/qemu-svm-event-injection.md). The answer comes from running svm_probe.S for 0.05 s as the
-firmware of an empty machine, not from a version number.
+That hangs the test VM under the virtual clock (docs/qemu-svm-event-injection.md). The answer comes
+from running svm_probe.S for 0.05 s as the firmware of an empty machine, not from a version number.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ _LINE = re.compile(r"kvmlab: injected 1, delivered (\d)")
 
 
 def firmware() -> bytes:
-    """The 64 KiB of svm_probe.S."""
+    """Return the 64 KiB of svm_probe.S."""
     return _CODE.ljust(RESET_VECTOR, b"\0") + _JUMP.ljust(SIZE - RESET_VECTOR, b"\0")
 
 
 def probe_argv(qemu: Qemu, rom: Path) -> tuple[str, ...]:
-    """QEMU under the virtual clock with nothing but the probe; it ends by itself."""
+    """Return the command of a QEMU under the virtual clock with only the probe, which ends it."""
     return (
         *(*qemu.argv, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-machine", "q35", "-m", "64M", "-cpu", "EPYC,+svm,+npt"),
@@ -49,10 +48,10 @@ def probe_argv(qemu: Qemu, rom: Path) -> tuple[str, ...]:
 
 
 def injects_once(qemu: Qemu) -> bool:
-    """Whether ``qemu`` is free of the defect, so that it can emulate the host.
+    """Return True where ``qemu`` is free of the defect, so that it can emulate the host.
 
     Raises:
-        OutputError: the probe said nothing that it is known to say.
+        OutputError: the probe printed no result.
     """
     with tempfile.TemporaryDirectory(prefix="kvmlab-probe-") as folder:
         rom = Path(folder) / "svm_probe.bin"
@@ -67,7 +66,7 @@ def injects_once(qemu: Qemu) -> bool:
 
 
 def delivered(text: str) -> int:
-    """How often the interrupt was delivered.
+    """Parse how often the interrupt was delivered.
 
     The probe's line is::
 

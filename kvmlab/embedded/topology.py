@@ -1,6 +1,6 @@
-"""The lab host as hardware: the QEMU arguments of the article's PCI inventory.
+"""The lab host's hardware: QEMU arguments for the article's PCI inventory.
 
-What the lab host sees (``docs`` of the project draw it)::
+The lab host sees::
 
     00:02.0  virtio-net     management, reached through 127.0.0.1 of this machine
     00:03.0  virtio-blk     root filesystem, a squashfs that is never written
@@ -57,7 +57,7 @@ KERNEL_WORDS = (
 
 @dataclass(frozen=True)
 class Hardware:
-    """One lab host to be started: what it is, and where its files and doors are.
+    """A lab host to be started: its hardware, and its files and ports on this machine.
 
     Attributes:
         image: directory with the root disk, kernel and initrd.
@@ -86,7 +86,7 @@ class Hardware:
 
 
 def machine_argv(hardware: Hardware) -> tuple[str, ...]:
-    """The arguments for QEMU, without QEMU itself."""
+    """Return the arguments for QEMU, without QEMU itself."""
     return tuple(
         word
         for part in (
@@ -94,30 +94,30 @@ def machine_argv(hardware: Hardware) -> tuple[str, ...]:
             _memory(hardware),
             _boot(hardware),
             _ports(),
-            _wires(),
+            _cables(),
             _cards(),
-            _doors(hardware),
+            _connections(hardware),
         )
         for word in part
     )
 
 
 def machine_identity(hardware: Hardware) -> str:
-    """A hash of the machine as the lab host sees it, wherever its files and doors are."""
-    somewhere = Path("x")
-    same_everywhere = replace(
+    """Return a hash of the machine as the lab host sees it, wherever its files and ports are."""
+    any_path = Path("x")
+    canonical = replace(
         hardware,
-        image=somewhere,
-        ram_path=somewhere,
+        image=any_path,
+        ram_path=any_path,
         ram_shared=False,
         incoming=False,
-        authorized_keys=somewhere,
-        host_key=somewhere,
-        console=somewhere,
+        authorized_keys=any_path,
+        host_key=any_path,
+        console=any_path,
         qmp_fd=0,
         ssh_port=0,
     )
-    text = "\0".join(machine_argv(same_everywhere))
+    text = "\0".join(machine_argv(canonical))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -168,7 +168,7 @@ def _boot(hardware: Hardware) -> Iterator[str]:
 
 
 def _ports() -> Iterator[str]:
-    """The IOMMU, which must be the first device, and the root ports rp1 to rp11."""
+    """Yield the IOMMU, which must be the first device, and the root ports rp1 to rp11."""
     yield from (
         "-device",
         "intel-iommu,intremap=on,eim=off,caching-mode=on,device-iotlb=on",
@@ -183,15 +183,22 @@ def _ports() -> Iterator[str]:
         )
 
 
-def _wires() -> Iterator[str]:
-    """A hub is a cable here: what one port sends, the others on it receive."""
+def _cables() -> Iterator[str]:
+    """Yield the cables, which are hubs: what one port sends, the others on it receive."""
     for hub, ends in ((1, ("g0", "g1")), (2, ("e0", "e1", "e2"))):
         for end in ends:
             yield from ("-netdev", f"hubport,id={end},hubid={hub}")
 
 
+#: The two ends of a cable that joins both hubs into one segment while the host runs.
+JOINT = (
+    {"type": "hubport", "id": "joint1", "hubid": 1},
+    {"type": "hubport", "id": "joint2", "hubid": 2, "netdev": "joint1"},
+)
+
+
 def _cards() -> Iterator[str]:
-    """The article's cards. No boot ROMs: each would print, wait and lengthen the boot."""
+    """Yield the article's cards. No boot ROMs: each would print, wait and lengthen the boot."""
     seats = (
         f"e1000e,netdev=e0,bus=rp4,addr=0.0,multifunction=on,mac={MAC_E1000E[0]}",
         f"e1000e,netdev=e1,bus=rp4,addr=0.1,mac={MAC_E1000E[1]}",
@@ -204,8 +211,8 @@ def _cards() -> Iterator[str]:
         yield from ("-device", f"{seat},romfile=")
 
 
-def _doors(hardware: Hardware) -> Iterator[str]:
-    """The root disk, the management network, the console and QMP."""
+def _connections(hardware: Hardware) -> Iterator[str]:
+    """Yield the root disk, the management network, the console and QMP."""
     disk = _quoted(hardware.image / ROOT_DISK)
     yield from ("-drive", f"file={disk},format=raw,if=none,id=root,readonly=on")
     yield from ("-device", "virtio-blk-pci,drive=root,bus=pcie.0,addr=0x3")
@@ -226,5 +233,5 @@ def _doors(hardware: Hardware) -> Iterator[str]:
 
 
 def _quoted(path: Path) -> str:
-    """A path inside a QEMU option: QEMU writes a comma as two."""
+    """Quote a path for a QEMU option, where a comma is doubled."""
     return str(path).replace(",", ",,")

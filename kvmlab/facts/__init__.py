@@ -1,6 +1,6 @@
 """1 INSPECT: what a host is and has. Reads a host, never writes it."""
 
-from kvmlab.facts.comparing import Difference, Differences, differences
+from kvmlab.facts.fact_differences import Difference, Differences, differences
 from kvmlab.facts.host_facts import HostFacts
 from kvmlab.facts.inspection import inspect
 from kvmlab.facts.rules import Rule

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from kvmlab.facts.rules import Rule
 from kvmlab.facts.types import Handover, KvmProof, LinkState, ModuleState, NetFunction
-from kvmlab.showing import plain_text, template
+from kvmlab.language import _
+from kvmlab.rendering import plain_text, template
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 118
 _NOTHING: Final = "–"
+_USUAL_PAGE: Final = 4096
 #: Columns whose words are no use when they are broken.
 _WHOLE: Final = ("address", "interface", "driver", "MAC", "VFs")
 _WHY_NOT: Final = {
@@ -53,12 +55,13 @@ class Sheet:
 
 
 def sheet(facts: HostFacts) -> Sheet:
-    """What of ``facts`` a reader wants to see, in the order of the article's path."""
+    """Return the tables that describe ``facts``, in the order of the article's path."""
     sections = (
         _machine(facts),
         _modules(facts),
         _functions(facts),
         _links(facts),
+        _users(facts),
         _groups(facts),
         _hugepages(facts),
     )
@@ -70,7 +73,7 @@ def sheet(facts: HostFacts) -> Sheet:
 
 
 def as_text(shown: Sheet) -> str:
-    """For a terminal, without colours, so that it can be kept and compared."""
+    """Return plain text for a terminal, without colours, so that it can be kept and compared."""
     return plain_text(lambda console: _show(shown, console), width=_WIDTH)
 
 
@@ -79,12 +82,12 @@ def _show(shown: Sheet, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console.print(shown.title, style="bold", markup=False)
+    console.print(_(shown.title), style="bold", markup=False)
     if shown.note:
-        console.print(shown.note, markup=False)
+        console.print(_(shown.note), markup=False)
     for section in shown.sections:
         table = Table(
-            title=Text(section.title),
+            title=Text(_(section.title)),
             title_justify="left",
             box=box.SIMPLE_HEAD if section.head else box.SIMPLE,
             show_header=bool(section.head),
@@ -92,16 +95,16 @@ def _show(shown: Sheet, console: Console) -> None:
         )
         for number in range(len(section.rows[0])):
             head = section.head[number] if section.head else ""
-            table.add_column(Text(head), overflow="fold", no_wrap=head in _WHOLE)
+            table.add_column(Text(_(head)), overflow="fold", no_wrap=head in _WHOLE)
         for row in section.rows:
-            table.add_row(*(Text(cell.text) for cell in row))
+            table.add_row(*(Text(_(cell.text)) for cell in row))
         console.print(table)
         if section.note:
-            console.print(section.note, markup=False)
+            console.print(_(section.note), markup=False)
 
 
 def as_html(shown: Sheet) -> str:
-    """For a notebook; every text is escaped by the template engine."""
+    """Return HTML for a notebook; the template engine escapes every text."""
     return template("kvmlab.facts", "facts.html.j2").render(sheet=shown)
 
 
@@ -117,14 +120,24 @@ def _machine(facts: HostFacts) -> Section:
     rows = [
         _row(
             "CPU",
-            f"{cpu.model}, {cpu.logical_cpus} logical CPUs{nodes}, {cpu.memory_mib} MiB of memory",
+            f"{cpu.model}, {cpu.logical_cpus} logical CPUs{nodes}, {cpu.memory_mib} MiB of memory"
+            + (
+                f" in pages of {facts.page_bytes >> 10} KiB"
+                if facts.page_bytes > _USUAL_PAGE
+                else ""
+            ),
         ),
         _row(
             "KVM",
             kvm.reason,
             "weak" if kvm.proof is KvmProof.FIRMWARE else "good" if kvm.usable else "bad",
         ),
-        _row("Virtualisation", f"{cpu.virtualisation or 'none'}; nested: {nested}"),
+        _row(
+            "Virtualisation",
+            _("{extension}; nested: {nested}").format(
+                extension=cpu.virtualisation or _("none"), nested=_(nested)
+            ),
+        ),
         _row("Kernel", f"{facts.kernel.release}, {facts.kernel.distribution}"),
         _row(
             "libvirt",
@@ -133,15 +146,19 @@ def _machine(facts: HostFacts) -> Section:
         ),
         _row(
             "IOMMU",
-            f"on ({', '.join(facts.iommu.units) or 'unnamed'}), {len(facts.iommu.groups)} groups"
+            _("on ({units}), {count} groups").format(
+                units=", ".join(facts.iommu.units) or _("unnamed"), count=len(facts.iommu.groups)
+            )
             if facts.iommu.on
             else "off: no device can be handed over",
             "good" if facts.iommu.on else "bad",
         ),
         _row(
             "Management",
-            f"{facts.management or 'not found'}; never touched: "
-            f"{', '.join(facts.carriers) or _NOTHING}",
+            _("{interface}; never touched: {carriers}").format(
+                interface=facts.management or _("not found"),
+                carriers=", ".join(facts.carriers) or _NOTHING,
+            ),
         ),
         _row("Clock", facts.clock.meaning),
     ]
@@ -153,7 +170,7 @@ def _machine(facts: HostFacts) -> Section:
 def _modules(facts: HostFacts) -> Section:
     tones = {ModuleState.MISSING: "weak", ModuleState.LOADED: "good", ModuleState.BUILTIN: "good"}
     by_state = {
-        state: [name for name, found in facts.modules.items() if found is state]
+        state: [name for name, module_state in facts.modules.items() if module_state is state]
         for state in ModuleState
     }
     return Section(
@@ -169,38 +186,44 @@ def _modules(facts: HostFacts) -> Section:
 def _functions(facts: HostFacts) -> Section:
     return Section(
         "Network functions on the PCI bus",
-        tuple(_function_row(port) for port in facts.ports),
+        tuple(_function_row(facts, port) for port in facts.ports),
         head=("address", "interface", "driver", "what", "link", "MAC", "VFs", "group", "handover"),
     )
 
 
-def _function_row(port: NetFunction) -> tuple[Cell, ...]:
+def _function_row(facts: HostFacts, port: NetFunction) -> tuple[Cell, ...]:
     where = f"@{port.netns}" if port.netns else ""
     vfs = _NOTHING
     if port.sriov_totalvfs is not None:
-        vfs = f"{port.sriov_numvfs or 0} of {port.sriov_totalvfs}"
+        vfs = _("{count} of {total}").format(
+            count=port.sriov_numvfs or 0, total=port.sriov_totalvfs
+        )
     elif port.vf_of is not None:
-        vfs = f"of {port.vf_of.removeprefix('0000:')}"
+        vfs = _("of {port}").format(port=port.vf_of.removeprefix("0000:"))
     speed = f", {port.speed_mbps / 1000:g} Gbit/s" if port.speed_mbps else ""
     return (
         Cell(port.address.removeprefix("0000:")),
         Cell(", ".join(f"{name}{where}" for name in port.names) or _NOTHING),
         Cell(port.driver or _NOTHING),
         Cell(port.model),
-        Cell(f"{port.link.value}{speed}", "good" if port.link is LinkState.UP else "weak"),
+        Cell(f"{_(port.link.value)}{speed}", "good" if port.link is LinkState.UP else "weak"),
         Cell(port.mac or _NOTHING),
         Cell(vfs),
         Cell(str(port.iommu_group) if port.iommu_group is not None else _NOTHING),
-        Cell(
-            _handover(port.handover),
-            "good" if port.handover.possible else "bad",
-        ),
+        _handover(facts, port),
     )
 
 
-def _handover(handover: Handover) -> str:
-    if handover.possible:
-        return "yes"
+def _handover(facts: HostFacts, port: NetFunction) -> Cell:
+    from kvmlab.facts.interface_users import function_users
+
+    if not port.handover.possible:
+        return Cell(_why_not(port.handover), "bad")
+    users = function_users(facts, port.address)
+    return Cell("no: in use", "bad") if users.in_use else Cell("yes", "good")
+
+
+def _why_not(handover: Handover) -> str:
     if handover.rule is Rule.GROUP_NOT_VIABLE:
         others = (address.removeprefix("0000:") for address in handover.in_the_way)
         return f"only with {', '.join(others)}"
@@ -225,6 +248,15 @@ def _links(facts: HostFacts) -> Section:
     return Section("Interfaces", rows, head=("name", "kind", "state", "belongs to", "addresses"))
 
 
+def _users(facts: HostFacts) -> Section:
+    """Return the tree of users of each function and each other hardware interface in use."""
+    return Section(
+        "Users of ports",
+        tuple((Cell(users.name), Cell(users.tree, "tree")) for users in facts.users if users.users),
+        head=("port", "used by"),
+    )
+
+
 def _groups(facts: HostFacts) -> Section:
     ports = {port.address: port for port in facts.ports}
     rows = tuple(
@@ -239,9 +271,17 @@ def _groups(facts: HostFacts) -> Section:
     )
 
 
+def _size(kib: int) -> str:
+    """Return a size in the largest unit that divides it: "64 KiB", "2 MiB", "1 GiB"."""
+    for unit, size in (("GiB", 1 << 20), ("MiB", 1 << 10)):
+        if kib % size == 0:
+            return f"{kib // size} {unit}"
+    return f"{kib} KiB"
+
+
 def _hugepages(facts: HostFacts) -> Section:
     rows = tuple(
-        (Cell(f"{pool.size_kib // 1024} MiB"), Cell(str(pool.total)), Cell(str(pool.free)))
+        (Cell(_size(pool.size_kib)), Cell(str(pool.total)), Cell(str(pool.free)))
         for pool in facts.hugepages
         if pool.numa_node is None
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
-from kvmlab.facts.parse_pci import PciTree
+from kvmlab.facts.pci import PciTree
 from kvmlab.facts.rules import Rule
 from kvmlab.facts.types import Handover, IommuFacts, IommuGroup, Link, LinkState, NetFunction
+from kvmlab.facts.vfio import is_vfio_driver
 
-#: Drivers under which a member of a group is no hindrance: vfio's own, and those that never touch
-#: the device.
-_HARMLESS_DRIVERS: Final = frozenset({"vfio-pci", "pci-stub", "pcieport"})
+#: Drivers that never touch their device, under which a member of a group is no hindrance.
+_HARMLESS_DRIVERS: Final = frozenset({"pci-stub", "pcieport"})
+#: Port names of the representors of VFs, PFs and subfunctions: "pf0vf1", "c1pf0", "pf0sf88".
+_REPRESENTOR: Final = re.compile(r"(?:c\d+)?pf\d+(?:vf\d+|sf\d+)?|vf\d+")
 #: Network controllers.
 _NETWORK: Final = 0x02
 #: PCI and CardBus bridges; what else calls itself a bridge (ISA) is a device like others here.
@@ -29,7 +32,7 @@ def network_functions(
     classes: Mapping[str, int],
     carriers: frozenset[str],
 ) -> tuple[NetFunction, ...]:
-    """Every network function of ``tree``, in the order of addresses.
+    """Return every network function of ``tree``, in the order of addresses.
 
     ``links`` are those of all namespaces, ``names`` the interfaces that /sys knows in the host's
     own, ``speeds`` by namespace and interface, ``carriers`` the interfaces of the management
@@ -37,11 +40,12 @@ def network_functions(
     """
     group_of = {member: group for group in iommu.groups for member in group.members}
     managing = frozenset(
-        address for address, found in names.items() if carriers.intersection(found)
+        address for address, value in names.items() if carriers.intersection(value)
     )
     functions = []
-    for address in sorted(address for address, found in classes.items() if found >> 16 == _NETWORK):
-        own = _links_of(address, names=names.get(address, ()), links=links)
+    for address in sorted(address for address, value in classes.items() if value >> 16 == _NETWORK):
+        behind = _links_of(address, names=names.get(address, ()), links=links)
+        own = tuple(link for link in behind if not is_representor(link))
         first = own[0] if own else None
         group = group_of.get(address)
         settings = first.vfs if first else ()
@@ -66,12 +70,19 @@ def network_functions(
                 iommu_group=group.number if group else None,
                 reset_methods=_reset_methods(tree.attributes[address]),
                 handover=judge_handover(
-                    address, group=group, tree=tree, classes=classes, managing=managing
+                    address,
+                    group=group,
+                    tree=tree,
+                    classes=classes,
+                    managing=managing,
+                    iommu_on=iommu.on,
                 ),
                 driver_override=_override(tree.attributes.get(address, {})),
                 sriov_offset=tree.number(address, "sriov_offset"),
                 sriov_stride=tree.number(address, "sriov_stride"),
                 sriov_drivers_autoprobe=_yes(tree.number(address, "sriov_drivers_autoprobe")),
+                representors=tuple(link.name for link in behind if is_representor(link)),
+                pci_class=f"0x{classes[address]:06x}",
             )
         )
     return tuple(functions)
@@ -84,13 +95,15 @@ def judge_handover(
     tree: PciTree,
     classes: Mapping[str, int],
     managing: frozenset[str],
+    iommu_on: bool = False,
 ) -> Handover:
-    """Whether function ``address`` can be given to a VM as things are now.
+    """Judge whether function ``address`` can be given to a VM as things are now.
 
     A group is viable when each of its other members is a bridge, has no driver, or has vfio's.
     """
-    if group is None:
-        return Handover(False, "The IOMMU is off, so no device can be isolated.", Rule.IOMMU_OFF)
+    if group is None or not group.isolates:
+        rule = Rule.GROUP_NOT_VIABLE if iommu_on else Rule.IOMMU_OFF
+        return Handover(False, _no_group(group, iommu_on), rule)
     cut = sorted(managing.intersection(group.members))
     if cut:
         return Handover(
@@ -104,7 +117,7 @@ def judge_handover(
         for member in group.members
         if member != address
         and classes.get(member, 0) >> 8 not in _BRIDGE_CLASSES
-        and tree.drivers.get(member, "vfio-pci") not in _HARMLESS_DRIVERS
+        and not _is_harmless(tree.drivers.get(member))
     )
     if in_the_way:
         holders = ", ".join(f"{member} ({tree.drivers[member]})" for member in in_the_way)
@@ -122,8 +135,28 @@ def judge_handover(
     return Handover(True, f"IOMMU group {group.number} is its own.")
 
 
+def is_representor(link: Link) -> bool:
+    """Return whether ``link`` is a port of the switch inside a card and no NIC of its own."""
+    return bool(link.switch_id) and _REPRESENTOR.fullmatch(link.phys_port_name) is not None
+
+
+def _is_harmless(driver: str | None) -> bool:
+    return driver is None or driver in _HARMLESS_DRIVERS or is_vfio_driver(driver)
+
+
+def _no_group(group: IommuGroup | None, iommu_on: bool) -> str:
+    if group is not None:
+        return "Its group was made without an IOMMU (vfio-noiommu), and isolates nothing."
+    if iommu_on:
+        return (
+            "It is in no IOMMU group, although other devices are: the firmware does not list it "
+            "under any IOMMU."
+        )
+    return "The IOMMU is off, so no device can be isolated."
+
+
 def _links_of(address: str, *, names: tuple[str, ...], links: tuple[Link, ...]) -> tuple[Link, ...]:
-    """The interfaces of a function: by name in the host's own namespace, by device elsewhere."""
+    """Return a function's interfaces: by name in the host's own namespace, by device elsewhere."""
     return tuple(
         link
         for link in links
@@ -150,12 +183,12 @@ def _yes(number: int | None) -> bool | None:
 
 
 def _override(attributes: Mapping[str, str]) -> str | None:
-    written = attributes.get("driver_override", "(null)")
-    return written if written not in ("(null)", "") else None
+    override = attributes.get("driver_override", "(null)")
+    return override if override not in ("(null)", "") else None
 
 
 def _reset_methods(attributes: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Kernels before 5.15 say only whether there is a way (`reset`), not which."""
+    """Return the reset methods; None where a kernel before 5.15 says only that there is one."""
     if "reset_method" in attributes:
         return tuple(attributes["reset_method"].split())
     return None if "reset" in attributes else ()

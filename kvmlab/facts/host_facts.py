@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from kvmlab.clock import Clock
 from kvmlab.errors import Unavailable
@@ -20,13 +20,19 @@ from kvmlab.facts.types import (
     Link,
     ModuleState,
     NetFunction,
+    Route,
+    VfioHolder,
 )
-from kvmlab.hosts import Wire
+from kvmlab.hosts import Cable
+from kvmlab.serialization import to_json
+
+if TYPE_CHECKING:
+    from kvmlab.facts.interface_users import InterfaceUsers
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What a host is and has, as it was when it was read.
+    """A host as it was when it was read.
 
     ``links`` are the interfaces of all namespaces that could be read. ``management`` is the
     interface of the connection that manages the host; ``carriers`` are all that it needs.
@@ -38,7 +44,7 @@ class HostFacts:
     host_name: str
     clock: Clock
     emulated: str | None
-    wire: Wire | None
+    cable: Cable | None
     cpu: CpuFacts
     kvm: KvmFacts
     kernel: KernelFacts
@@ -54,22 +60,48 @@ class HostFacts:
     unread: tuple[str, ...]
     #: Device nodes that schemes need, and whether kvmlab's user on the host may use them.
     nodes: Mapping[str, bool] = field(default_factory=dict)
-    #: All cables for tests: `wire` first, then those of ports that only some schemes use.
-    wires: tuple[Wire, ...] = ()
+    #: All cables for tests: `cable` first, then those of ports that only some schemes use.
+    cables: tuple[Cable, ...] = ()
     #: Established TCP connections that end at an address of the host.
     connections: tuple[Connections, ...] = ()
+    #: All routes of the host's own namespace; empty in recordings of older versions.
+    routes: tuple[Route, ...] = ()
+    #: Programs that have an IOMMU group open; None where only root could see them.
+    vfio_holders: tuple[VfioHolder, ...] | None = None
+    #: What `ip -V` said, "iproute2-6.1.0"; empty where it was not asked.
+    iproute2: str = ""
+    #: Size of a memory page in bytes; 0 where it was not asked.
+    page_bytes: int = 0
+    #: Outer endpoints of WireGuard interfaces, by interface.
+    wireguard: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: PCI functions that are no network functions: their class, by address.
+    other_functions: Mapping[str, str] = field(default_factory=dict)
     #: What runs that died left behind, as sentences; filled in by `Lab.inspect`.
     leftovers: tuple[str, ...] = ()
+    #: Names of what the user lets changes cut (``--cut``); nothing was read for them.
+    cuts: tuple[str, ...] = ()
 
     def port(self, name: str) -> NetFunction:
-        """The network function with that interface name or PCI address ("0000:" may be left out).
+        """Return the network function with that interface or PCI address ("0000:" may be left out).
+
+        An altname of the interface will do, too.
 
         Raises:
             Unavailable: the host has no such function; the message lists those it has.
         """
+        link = self.link(name)
+        names = {name, link.name} if link is not None else {name}
         for port in self.ports:
-            if name in port.names or name in (port.address, port.address.removeprefix("0000:")):
+            known_as = {*port.names, *port.representors} if port.netns is None else {*port.names}
+            if names & known_as or name in (port.address, port.address.removeprefix("0000:")):
                 return port
+        if link is not None:
+            place = f"it is on the {link.bus} bus" if link.bus else "it is on no PCI bus"
+            raise Unavailable(
+                f"{link.name} of {self.label} is no PCI function: {place}.",
+                rule=Rule.PORT_KIND,
+                todo="Only PCI functions can be handed over: use a bridge or macvtap for it.",
+            )
         known = ", ".join(f"{port.name or '–'} ({port.address})" for port in self.ports)
         raise Unavailable(
             f'{self.label} has no network function "{name}".',
@@ -78,14 +110,21 @@ class HostFacts:
         )
 
     def link(self, name: str, *, netns: str | None = None) -> Link | None:
-        """The interface of that name in namespace ``netns`` (None: the host's own)."""
-        return next(
-            (link for link in self.links if link.name == name and link.netns == netns), None
-        )
+        """Return the interface of that name or altname in ``netns`` (None: the host's own)."""
+        here = [link for link in self.links if link.netns == netns]
+        by_name = (link for link in here if link.name == name)
+        return next(by_name, next((link for link in here if name in link.altnames), None))
 
     def members(self, master: str) -> tuple[Link, ...]:
-        """The interfaces that belong to bridge or bond ``master``."""
+        """Return the interfaces that belong to bridge or bond ``master``."""
         return tuple(link for link in self.links if link.master == master and link.netns is None)
+
+    @property
+    def users(self) -> tuple[InterfaceUsers, ...]:
+        """Users of every function and other hardware interface, VFs below their PF."""
+        from kvmlab.facts.interface_users import all_users
+
+        return all_users(self)
 
     @property
     def bridges(self) -> tuple[Link, ...]:
@@ -103,34 +142,25 @@ class HostFacts:
         return self._of_kind("macvtap")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as dictionaries, lists, texts and numbers, fit for JSON."""
-        plain = _plain(self)
-        assert isinstance(plain, dict)
+        """Return everything as dictionaries, lists, texts and numbers for JSON."""
+        plain: dict[str, Any] = to_json(self)
+        del plain["cuts"]
+        plain["users"] = [to_json(users) for users in self.users if users.users]
+        for users in plain["users"]:
+            del users["cuts"]
         return plain
 
     def __str__(self) -> str:
-        """For a terminal."""
+        """Return plain text for a terminal."""
         from kvmlab.facts.display import as_text, sheet
 
         return as_text(sheet(self))
 
     def _repr_html_(self) -> str:
-        """For a notebook."""
+        """Return HTML for a notebook."""
         from kvmlab.facts.display import as_html, sheet
 
         return as_html(sheet(self))
 
     def _of_kind(self, kind: str) -> tuple[Link, ...]:
         return tuple(link for link in self.links if link.kind == kind)
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return str(value)

@@ -7,7 +7,8 @@ from typing import Final
 
 from kvmlab.facts.host_facts import HostFacts
 from kvmlab.facts.kvm import judge_kvm, needs_boot, parse_boot, parse_parameters
-from kvmlab.facts.parse_host import (
+from kvmlab.facts.libvirt import read_libvirt
+from kvmlab.facts.machine import (
     MODULES,
     MODULES_PATTERN,
     parse_cpu,
@@ -17,12 +18,11 @@ from kvmlab.facts.parse_host import (
     parse_nodes,
     parse_release,
 )
-from kvmlab.facts.read_libvirt import read_libvirt
-from kvmlab.facts.read_net import read_net
-from kvmlab.facts.sections import parse_sections
+from kvmlab.facts.network import read_net
 from kvmlab.facts.types import CpuFacts, KernelFacts, KvmFacts, LibvirtFacts, ModuleState
-from kvmlab.hosts import Host, run_script
-from kvmlab.hosts.reading import parse_tree
+from kvmlab.facts.versions import tool_version
+from kvmlab.facts.vfio import parse_vfio_holders
+from kvmlab.hosts import Host, parse_files, parse_output, run_script
 
 _PACKAGE: Final = "kvmlab.facts"
 _READ_SEC: Final = 60.0
@@ -46,26 +46,27 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
     answer = run_script(
         host.runner, _PACKAGE, "read_host.sh", MODULES_PATTERN, *MODULES, timeout_sec=_READ_SEC
     )
-    sections = parse_sections(answer.stdout)
-    files = parse_tree(sections.text("files"))
-    identity = parse_identity(sections.text("identity"))
+    output = parse_output(answer.stdout)
+    files = parse_files(output.text("files"))
+    identity = parse_identity(output.text("identity"))
     modules = parse_modules(
         loaded=files.get("/proc/modules", ""),
-        installed=sections.text("installed_modules"),
-        present=sections.text("present_modules"),
+        installed=output.text("installed_modules"),
+        present=output.text("present_modules"),
     )
-    cpu = parse_cpu(sections.text("cpu"), files=files, architecture=identity.architecture)
-    nodes = parse_nodes(sections.text("nodes"))
+    cpu = parse_cpu(output.text("cpu"), files=files, architecture=identity.architecture)
+    nodes = parse_nodes(output.text("nodes"))
     libvirt = read_libvirt(host)
-    net = read_net(host, sections, files, ssh_connection=identity.ssh_connection)
+    net = read_net(host, output, files, ssh_connection=identity.ssh_connection)
+    versions = output.text("versions") if "versions" in output else ""
     return HostFacts(
         label=host.label,
         spec=host.spec,
         host_name=identity.host_name,
         clock=host.clock,
         emulated=host.emulated,
-        wire=host.wire,
-        wires=host.wires,
+        cable=host.cable,
+        cables=host.cables,
         cpu=cpu,
         kvm=_read_kvm(host, nodes, files, cpu, modules, libvirt, prove=prove_kvm),
         kernel=KernelFacts(
@@ -84,7 +85,16 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         default_route_interfaces=net.default_routes,
         unread=net.unread,
         connections=net.connections,
+        routes=net.routes,
+        wireguard=MappingProxyType(net.wireguard),
+        other_functions=MappingProxyType(net.other_functions),
+        vfio_holders=parse_vfio_holders(
+            output.text("vfio_holders") if "vfio_holders" in output else ""
+        ),
         nodes=MappingProxyType(nodes),
+        cuts=host.cuts,
+        iproute2=tool_version(versions, "iproute2"),
+        page_bytes=int(page) if (page := tool_version(versions, "page_bytes")).isdecimal() else 0,
     )
 
 

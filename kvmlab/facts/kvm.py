@@ -1,4 +1,4 @@
-"""Whether KVM is real on a host: judged by the CPU and by guests that run, never by a node."""
+"""KVM judged by the CPU and by guests that run, never by a device node."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from kvmlab.errors import OutputError
 from kvmlab.facts.types import CpuFacts, KvmFacts, KvmProof, ModuleState
 
-_PARAMETER: Final = re.compile(r"/sys/module/(kvm\w*)/parameters/(\w+)")
+_PARAMETER: Final = re.compile(r"/sys/module/(kvm\w*|vfio)/parameters/(\w+)")
 _YES: Final = ("Y", "1")
 
 
 def parse_parameters(tree: Mapping[str, str]) -> dict[str, str]:
-    """``{"kvm_amd.nested": "1"}`` from ``{"/sys/module/kvm_amd/parameters/nested": "1"}``."""
-    found = ((_PARAMETER.fullmatch(path), value) for path, value in tree.items())
-    return {f"{match[1]}.{match[2]}": value for match, value in found if match is not None}
+    """Return ``{"kvm_amd.nested": "1"}`` for ``/sys/module/kvm_amd/parameters/nested``."""
+    matches = ((_PARAMETER.fullmatch(path), value) for path, value in tree.items())
+    return {f"{match[1]}.{match[2]}": value for match, value in matches if match is not None}
 
 
 def parse_boot(text: str) -> tuple[KvmProof, str]:
-    """What booting a guest showed: one line.
+    """Parse the one line that booting a guest printed.
 
     ::
 
@@ -31,7 +31,7 @@ def parse_boot(text: str) -> tuple[KvmProof, str]:
     Raises:
         OutputError: it is none of these.
     """
-    kind, separator, said = text.strip().partition(": ")
+    kind, separator, detail = text.strip().partition(": ")
     proofs = {
         "kernel": KvmProof.KERNEL,
         "firmware": KvmProof.FIRMWARE,
@@ -39,7 +39,7 @@ def parse_boot(text: str) -> tuple[KvmProof, str]:
     }
     if not separator or kind not in proofs:
         raise OutputError("Whether a guest boots could not be understood.", evidence=text[:400])
-    return proofs[kind], said
+    return proofs[kind], detail
 
 
 def judge_kvm(
@@ -51,7 +51,7 @@ def judge_kvm(
     guests: tuple[str, ...],
     boot: tuple[KvmProof, str] | None,
 ) -> KvmFacts:
-    """The verdict and the sentence that gives its reason.
+    """Judge KVM, with the sentence that gives the reason.
 
     ``boot`` is what booting a guest showed, None where that was not tried.
     """
@@ -78,7 +78,7 @@ def judge_kvm(
 
 
 def needs_boot(cpu: CpuFacts, nodes: Mapping[str, bool], guests: tuple[str, ...]) -> bool:
-    """Whether only booting a guest can tell: nothing proves or disproves KVM for free."""
+    """Return whether only booting a guest can prove KVM."""
     return not guests and _disproof(cpu, nodes) is None
 
 
@@ -112,7 +112,7 @@ def _verdict(
         return KvmProof.GUEST, f"{guests[0]} is alive under KVM."
     if boot is None:
         return KvmProof.NONE, "Nothing is running under KVM, and no guest was booted to see."
-    proof, said = boot
+    proof, detail = boot
     if proof is KvmProof.KERNEL:
         return proof, "A 64-bit Linux kernel was just booted under KVM."
     if proof is KvmProof.FIRMWARE:
@@ -120,4 +120,4 @@ def _verdict(
             "The CPU has the instructions and firmware was just run under KVM; no kernel could be "
             "read that would prove more."
         )
-    return proof, f"/dev/kvm is there, and yet no guest boots: {said}"
+    return proof, f"/dev/kvm is there, and yet no guest boots: {detail}"

@@ -1,9 +1,9 @@
-"""What an inspection finds: frozen, complete when built, and nothing that needs the host again."""
+"""Parts of an inspection: frozen, complete when built; none needs the host again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -29,10 +29,12 @@ class CpuFacts:
     #: The host is itself a guest.
     is_guest: bool
     memory_mib: int
+    #: CPUs by NUMA node; empty in recordings of older versions.
+    node_cpus: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 class KvmProof(StrEnum):
-    """What shows that KVM runs guests; a device node shows nothing."""
+    """Proofs that KVM runs guests; a device node proves nothing."""
 
     GUEST = "a guest runs"
     KERNEL = "booted a kernel"
@@ -42,7 +44,7 @@ class KvmProof(StrEnum):
 
 @dataclass(frozen=True)
 class KvmFacts:
-    """Whether KVM is real here. Source: CPU flags, /sys/module/kvm*, and a guest that ran."""
+    """KVM, and whether it runs guests. Source: CPU flags, /sys/module/kvm*, a guest that ran."""
 
     usable: bool
     proof: KvmProof
@@ -57,12 +59,12 @@ class KvmFacts:
 
     @property
     def rule(self) -> Rule | None:
-        """Why not, for errors."""
+        """The rule that an unusable KVM breaks."""
         return None if self.usable else Rule.KVM_NOT_USABLE
 
 
 class ModuleState(StrEnum):
-    """Where a kernel module is."""
+    """States of a kernel module."""
 
     LOADED = "loaded"
     AVAILABLE = "available"
@@ -81,7 +83,7 @@ class KernelFacts:
 
 @dataclass(frozen=True)
 class DomainCapabilities:
-    """What libvirt says a domain may have. Source: virConnectGetDomainCapabilities."""
+    """Capabilities of domains. Source: virConnectGetDomainCapabilities."""
 
     emulator: str
     virt_type: str
@@ -106,6 +108,8 @@ class LibvirtFacts:
     #: Domains that run under KVM, or did until their user suspended them.
     kvm_guests: tuple[str, ...] = ()
     problem: str = ""
+    #: Running and suspended domains, with what each uses of the host.
+    domains: tuple[DomainUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,13 @@ class IommuGroup:
 
     number: int
     members: tuple[str, ...]
+    #: A driver's own name for it; "vfio-noiommu" isolates nothing.
+    name: str = ""
+
+    @property
+    def isolates(self) -> bool:
+        """An IOMMU stands behind it."""
+        return self.name != "vfio-noiommu"
 
 
 @dataclass(frozen=True)
@@ -122,16 +133,18 @@ class IommuFacts:
 
     units: tuple[str, ...]
     groups: tuple[IommuGroup, ...]
+    #: Groups whose devices are on no PCI bus, as on small Arm boards.
+    other_groups: int = 0
 
     @property
     def on(self) -> bool:
-        """Devices can be isolated from each other."""
-        return bool(self.groups)
+        """PCI devices can be isolated from each other."""
+        return any(group.isolates for group in self.groups)
 
 
 @dataclass(frozen=True)
 class VfSettings:
-    """What a PF says about one of its VFs. Source: ``ip -d link``, vfinfo_list."""
+    """Settings of one VF, as its PF reports them. Source: ``ip -d link``, vfinfo_list."""
 
     index: int
     mac: str
@@ -145,11 +158,14 @@ class VfSettings:
 
 @dataclass(frozen=True)
 class Link:
-    """One network interface. Source: ``ip -j -d address show``.
+    """One network interface. Source: ``ip -j -d address show``, /sys/class/net.
 
     ``kind`` is the kernel's ("bridge", "tun", "vlan", "macvtap", …) and empty for hardware.
-    ``master`` is the bridge or bond it belongs to, ``parent`` what a VLAN or macvtap sits on.
-    ``addresses`` carry their prefix length. ``device`` is the bus address behind it.
+    ``master`` is the bridge or bond it belongs to, ``parent`` what a VLAN or macvtap sits on (of a
+    veth: its other end); ``parent_index`` is the parent's number where the parent is in another
+    namespace. ``addresses`` carry their prefix length. ``device`` is the address behind it on the
+    bus ``bus`` ("pci", "usb", "platform", …). ``remote`` and ``local`` are a tunnel's outer
+    addresses.
     """
 
     name: str
@@ -169,10 +185,72 @@ class Link:
     detail: str = ""
     loopback: bool = False
     vfs: tuple[VfSettings, ...] = ()
+    #: "ether", "infiniband", "none", …
+    link_type: str = "ether"
+    #: Other names by which `ip` knows it.
+    altnames: tuple[str, ...] = ()
+    #: "p0" of a port, "pf0vf1" of the representor of a VF; empty where the driver has none.
+    phys_port_name: str = ""
+    #: The switch inside the card that it is a port of; empty outside of switchdev mode.
+    switch_id: str = ""
+    bus: str = ""
+    wireless: bool = False
+    parent_index: int | None = None
+    remote: str = ""
+    local: str = ""
+    #: A program sits in its receive path.
+    xdp: bool = False
+    #: A port at which its bridge learns MACs.
+    learns: bool = False
+    #: A port to which its bridge passes what is for a MAC that it does not know.
+    floods: bool = True
+    #: A port whose bridge drops what comes from MACs that nobody has entered for it.
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route, one entry for each next hop. Source: ``ip -j route show table all``.
+
+    ``destination`` is "default", an address or a network. ``protocol`` is "kernel" for networks
+    of the host's own addresses.
+    """
+
+    destination: str
+    interface: str
+    gateway: str = ""
+    protocol: str = ""
+    metric: int = 0
+
+
+@dataclass(frozen=True)
+class DomainUse:
+    """Interfaces and functions of the host that a running domain uses. Source: its live XML.
+
+    ``taps`` are its own ends on the host, by name; ``sources`` the bridges and networks to which it
+    is plugged, ``ports`` the interfaces that it sits on itself.
+    """
+
+    name: str
+    taps: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    #: kvmlab made it.
+    lab: bool = False
+
+
+@dataclass(frozen=True)
+class VfioHolder:
+    """A program that has an IOMMU group open. Source: /proc/PID/fd, /proc/PID/comm."""
+
+    group: str
+    pid: int
+    program: str
 
 
 class LinkState(StrEnum):
-    """Whether packets could flow through a port."""
+    """States of a port's link."""
 
     UP = "up"
     NO_CARRIER = "no carrier"
@@ -182,7 +260,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True)
 class Handover:
-    """Whether a function can be given to a VM, and who is in the way if not."""
+    """Judgement whether a function can be given to a VM, and who is in the way if not."""
 
     possible: bool
     reason: str
@@ -225,6 +303,10 @@ class NetFunction:
     sriov_stride: int | None = None
     #: Drivers of the host bind its VFs as these appear.
     sriov_drivers_autoprobe: bool | None = None
+    #: Interfaces that are ports of the switch inside the card, one for each VF, and no NICs.
+    representors: tuple[str, ...] = ()
+    #: "0x020000" for Ethernet, "0x028000" for most Wi-Fi, "0x020700" for InfiniBand.
+    pci_class: str = "0x020000"
 
     @property
     def name(self) -> str | None:
@@ -235,8 +317,8 @@ class NetFunction:
     def model(self) -> str:
         """The description without the words that every network device has: "Intel 82574L"."""
         words = (word.rstrip(",") for word in self.description.split())
-        told = " ".join(word for word in words if word.lower() not in _SAME_FOR_ALL)
-        return told or f"{self.vendor_id}:{self.device_id}"
+        distinctive = " ".join(word for word in words if word.lower() not in _SAME_FOR_ALL)
+        return distinctive or f"{self.vendor_id}:{self.device_id}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One host: a command runner, a libvirt connection and what is known about the machine."""
+"""A host: a command runner, a libvirt connection and facts about the machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from kvmlab.clock import Clock
-from kvmlab.errors import Refused
-from kvmlab.hosts import libvirt_door
+from kvmlab.errors import Refused, UsageError
+from kvmlab.hosts import libvirt_client
+from kvmlab.hosts.cable import Cable
 from kvmlab.hosts.local import LocalRunner
 from kvmlab.hosts.runner import Runner
 from kvmlab.hosts.ssh import SshRunner
-from kvmlab.hosts.target import SshTarget
+from kvmlab.hosts.ssh_target import SshTarget
 from kvmlab.hosts.uri import HostKind, libvirt_ssh_uri, parse_uri
-from kvmlab.hosts.wire import Wire
 from kvmlab.process import Completed
 
 if TYPE_CHECKING:
@@ -25,8 +25,22 @@ if TYPE_CHECKING:
 _ASKED: Final = (HostKind.LOCAL, HostKind.SSH)
 
 
+#: Seconds without a sign of life of a lab after which a host undoes the lab's changes by itself.
+CONFIRM_WITHIN_SEC: Final = 120
+_CONFIRM_MIN_SEC: Final = 10
+
+
+def _checked_confirm_sec(seconds: int) -> int:
+    if seconds != 0 and seconds < _CONFIRM_MIN_SEC:
+        raise UsageError(
+            f"A change was to be confirmed within {seconds} s.",
+            todo=f"Use {_CONFIRM_MIN_SEC} or more, or 0 to switch that off.",
+        )
+    return seconds
+
+
 class Host:
-    """A machine that runs VMs. ``emulated`` says how, where it is not real hardware."""
+    """A machine that runs VMs; ``emulated`` describes it where it is not real hardware."""
 
     def __init__(
         self,
@@ -38,10 +52,12 @@ class Host:
         libvirt_uri: str,
         clock: Clock = Clock.WALL,
         emulated: str | None = None,
-        wire: Wire | None = None,
-        more_wires: tuple[Wire, ...] = (),
+        cable: Cable | None = None,
+        more_cables: tuple[Cable, ...] = (),
         allows_changes: bool | None = None,
         deadline_sec: float = 10.0,
+        confirm_within_sec: int = CONFIRM_WITHIN_SEC,
+        cuts: tuple[str, ...] = (),
     ) -> None:
         self.spec = spec
         self.kind = kind
@@ -50,21 +66,25 @@ class Host:
         self.libvirt_uri = libvirt_uri
         self.clock = clock
         self.emulated = emulated
-        self.wire = wire
+        self.cable = cable
         #: Somebody said yes to changes; the embedded host is nobody else's and needs no yes.
         self.allows_changes = kind not in _ASKED if allows_changes is None else allows_changes
+        #: The host undoes a change by itself that its lab has not confirmed for so long; 0: never.
+        self.confirm_within_sec = _checked_confirm_sec(confirm_within_sec)
+        #: Names of what changes may cut although the guard would refuse it.
+        self.cuts = cuts
         # The process on this machine that is the host, where it is an emulated one of ours.
         self.emulator_pid: int | None = None
-        self._more_wires = more_wires
+        self._more_cables = more_cables
         self._deadline_sec = deadline_sec
         self._connection: libvirt.virConnect | None = None
         self._opening = threading.Lock()
         self._peers: dict[SshTarget, SshRunner] = {}
 
     @property
-    def wires(self) -> tuple[Wire, ...]:
-        """All cables for tests: `wire` first, then those of ports that only some schemes use."""
-        return tuple(wire for wire in (self.wire, *self._more_wires) if wire is not None)
+    def cables(self) -> tuple[Cable, ...]:
+        """All cables for tests: `cable` first, then those of ports that only some schemes use."""
+        return tuple(cable for cable in (self.cable, *self._more_cables) if cable is not None)
 
     @property
     def is_shared(self) -> bool:
@@ -72,7 +92,7 @@ class Host:
         return self.kind in _ASKED
 
     def must_allow_changes(self, what: str) -> None:
-        """Stop unless somebody said yes; ``what`` completes "Nobody said yes to …".
+        """Raise unless changes are allowed; ``what`` completes "Nobody said yes to …".
 
         Raises:
             Refused: nobody did; nothing was changed.
@@ -106,20 +126,20 @@ class Host:
 
         Raises:
             HostUnreachable, HostRefused, Unavailable, LibvirtFailed: see
-                :func:`kvmlab.hosts.libvirt_door.open_connection`.
+                :func:`kvmlab.hosts.libvirt_client.open_connection`.
         """
         with self._opening:
-            if self._connection is not None and not libvirt_door.is_alive(self._connection):
-                libvirt_door.close_connection(self._connection)
+            if self._connection is not None and not libvirt_client.is_alive(self._connection):
+                libvirt_client.close_connection(self._connection)
                 self._connection = None
             if self._connection is None:
-                self._connection = libvirt_door.open_connection(
+                self._connection = libvirt_client.open_connection(
                     self.libvirt_uri, host=self.label, deadline_sec=self._deadline_sec
                 )
             return self._connection
 
-    def peer(self, wire: Wire) -> Runner | None:
-        """The machine at the other end of ``wire``, where ssh reaches it from here; else None.
+    def peer(self, cable: Cable) -> Runner | None:
+        """Return a runner for the machine at the other end of ``cable``; None without ssh to it.
 
         The connection is opened when it is first asked for, and again when it was lost.
 
@@ -127,7 +147,7 @@ class Host:
             HostUnreachable: no answer in time.
             HostRefused: the host key or the login was refused.
         """
-        target = wire.peer_ssh
+        target = cable.peer_ssh
         if target is None:
             return None
         with self._opening:
@@ -143,7 +163,7 @@ class Host:
         try:
             if self._connection is not None:
                 connection, self._connection = self._connection, None
-                libvirt_door.close_connection(connection)
+                libvirt_client.close_connection(connection)
         finally:
             while self._peers:
                 self._peers.popitem()[1].close()
@@ -172,17 +192,21 @@ def open_host(
     label: str | None = None,
     clock: Clock = Clock.WALL,
     emulated: str | None = None,
-    wire: Wire | None = None,
-    more_wires: tuple[Wire, ...] = (),
+    cable: Cable | None = None,
+    more_cables: tuple[Cable, ...] = (),
     allows_changes: bool | None = None,
     deadline_sec: float = 10.0,
+    confirm_within_sec: int = CONFIRM_WITHIN_SEC,
+    cuts: tuple[str, ...] = (),
 ) -> Host:
     """Open the host that ``spec`` names: ``qemu:///system`` or ``qemu+ssh://user@host/system``.
 
     The ssh connection is opened now, libvirt's when it is first used. ``ssh`` says more about
     the way there (key, pinned host key) than a URI can. ``allows_changes`` is somebody's yes to
     changes there; left out, only the embedded host may be changed. ``deadline_sec`` holds for
-    each of the two connections.
+    each of the two connections. ``confirm_within_sec`` after the last sign of life of this process
+    the host undoes by itself what it has changed there; 0 switches that off. ``cuts`` names what
+    changes may cut although the guard would refuse it.
 
     Raises:
         UsageError: ``spec`` is none of the kinds of host.
@@ -207,8 +231,10 @@ def open_host(
         libvirt_uri=libvirt_uri,
         clock=clock,
         emulated=emulated,
-        wire=wire,
-        more_wires=more_wires,
+        cable=cable,
+        more_cables=more_cables,
         allows_changes=allows_changes,
         deadline_sec=deadline_sec,
+        confirm_within_sec=confirm_within_sec,
+        cuts=cuts,
     )

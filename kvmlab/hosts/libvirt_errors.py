@@ -1,4 +1,4 @@
-"""What libvirt says when it fails, and the error that each of it becomes.
+"""Rules from libvirt's error codes and texts to errors of kvmlab.
 
 Codes are those of ``virErrorNumber``, which are part of libvirt's stable interface; they are
 written out here so that this table can be read and tested without libvirt-python.
@@ -50,7 +50,7 @@ _LOST: Final = re.compile(
 
 
 def libvirt_error(*, code: int, text: str, what: str, host: str) -> KvmlabError:
-    """The error that libvirt's own ``code`` and ``text`` stand for.
+    """Return the error for libvirt's own ``code`` and ``text``.
 
     ``what`` completes "could not …". A code that is in no rule becomes LibvirtFailed, which
     carries it.

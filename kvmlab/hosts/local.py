@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 
 from kvmlab import process
 from kvmlab.errors import HostRefused
-from kvmlab.hosts.runner import TOOL_PATH, checked, with_root
+from kvmlab.hosts.remote_process import ProcessPipes, RemoteProcess
+from kvmlab.hosts.runner import (
+    DEADLINE_GRACE_SEC,
+    TOOL_PATH,
+    checked,
+    raise_if_ended_by_deadline,
+    refuse_without_root,
+    with_deadline,
+    with_root,
+)
 from kvmlab.process import Completed
 
 
 class LocalRunner:
-    """Runs commands on this machine, as the user that runs kvmlab."""
+    """Runner of commands on this machine, as the user that runs kvmlab."""
 
     name = "this machine"
 
@@ -29,23 +37,40 @@ class LocalRunner:
     ) -> Completed:
         """Run ``argv`` here; see :meth:`kvmlab.hosts.Runner.run`."""
         words, path = self._words(argv, root=root)
+        shown, wall_timeout_sec = words, timeout_sec
+        if words[0] == "sudo":  # what runs as root cannot be ended from here
+            words = with_deadline(argv, timeout_sec=timeout_sec, root=root, uid=os.geteuid())
+            wall_timeout_sec += DEADLINE_GRACE_SEC
         completed = process.run(
             words,
-            timeout_sec=timeout_sec,
+            timeout_sec=wall_timeout_sec,
             input_text=input_text,
             check=False,
             env={"PATH": path},
             host=self.name,
+            shown_as=shown,
         )
+        if words != shown:
+            raise_if_ended_by_deadline(completed, timeout_sec=timeout_sec)
         return checked(completed, check=check)
 
-    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
-        """Start ``argv`` here; see :meth:`kvmlab.hosts.Runner.start`."""
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        root: bool = False,
+        shown_as: Sequence[str] | None = None,
+    ) -> RemoteProcess:
+        """Start ``argv`` here and go on; see :meth:`kvmlab.hosts.Runner.spawn`."""
         words, path = self._words(argv, root=root)
-        return process.start(words, env={"PATH": path}, host=self.name)
+        started = process.start(words, env={"PATH": path}, host=self.name)
+        shown = with_root(shown_as or argv, root=root, uid=os.geteuid())
+        return RemoteProcess(
+            ProcessPipes(started), shown, host=self.name, end_check=refuse_without_root
+        )
 
     def _words(self, argv: Sequence[str], *, root: bool) -> tuple[tuple[str, ...], str]:
-        """The command as it is started, and the path on which it is looked for."""
+        """Return the command as it is started, and the PATH for it."""
         path = f"{os.environ.get('PATH', '')}:{TOOL_PATH}".lstrip(":")
         words = with_root(argv, root=root, uid=os.geteuid())
         if words[0] == "sudo" and shutil.which("sudo", path=path) is None:
@@ -56,4 +81,4 @@ class LocalRunner:
         return words, path
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing; there is nothing to release."""

@@ -6,15 +6,19 @@ of a killed process can be told from a live one and swept away by the next conne
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kvmlab.errors import HostError
+from platformdirs import user_cache_path
+
+from kvmlab.directories import private_dir
+from kvmlab.errors import HostError, UsageError
+from kvmlab.file_locks import FileLock
 
 _PREFIX: Final = "ssh-"
 _LOCK: Final = "lock"
@@ -32,40 +36,32 @@ class RuntimeDir:
         base = _base()
         _sweep(base)
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock = FileLock.take(self.path / _LOCK)
 
     def close(self) -> None:
         """Remove the directory and all in it; may be called twice."""
-        if self._lock >= 0:
+        if self._lock is not None:
             shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = -1
+            self._lock.close()
+            self._lock = None
 
 
 def _base() -> Path:
-    """A directory of this user's own in which socket paths stay short enough."""
+    """Return a directory of this user's own in which socket paths stay short enough."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(cache) if cache else Path.home() / ".cache"
     candidates = [Path(runtime) / "kvmlab"] if runtime else []
-    candidates += [home / "kvmlab" / "run", Path("/tmp") / f"kvmlab-{os.getuid()}"]
+    candidates += [user_cache_path("kvmlab") / "run", Path("/tmp") / f"kvmlab-{os.getuid()}"]
     refused = []
     for path in candidates:
         if len(os.fsencode(path)) + len("/ssh-xxxxxxxx/master") > _SOCKET_PATH_MAX:
             refused.append(f"{path}: too long for a socket")
-            continue
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = path.lstat()
-            if found.st_uid != os.getuid() or path.is_symlink():
-                refused.append(f"{path}: belongs to somebody else")
-                continue
-            path.chmod(0o700)
-        except OSError as error:
-            refused.append(f"{path}: {error.strerror or error}")
-            continue
-        return path
+        elif path.is_symlink():
+            refused.append(f"{path}: a symbolic link")
+        else:
+            try:
+                return private_dir(path)
+            except UsageError as error:
+                refused.append(error.message)
     raise HostError(
         "No private directory for connections could be made.",
         todo="Set XDG_RUNTIME_DIR to a directory of your own with a short path.",
@@ -76,16 +72,11 @@ def _base() -> Path:
 def _sweep(base: Path) -> None:
     """Remove the directories of connections whose process is gone."""
     for path in base.glob(f"{_PREFIX}*"):
-        try:
+        # One that is gone meanwhile, or is not ours to judge, raises.
+        with suppress(OSError):
             if time.time() - path.stat().st_mtime < _SWEEP_AFTER_SEC:
                 continue
-            lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError:
-            continue  # gone in the meantime, or not ours to judge
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-        except BlockingIOError:
-            continue  # its process lives
-        finally:
-            os.close(lock)
+            lock = FileLock.take(path / _LOCK)
+            if lock is not None:
+                with lock:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -18,10 +18,19 @@ from typing import IO, Final
 
 from kvmlab import process
 from kvmlab.errors import HostError, HostUnreachable
-from kvmlab.hosts.runner import TOOL_PATH, checked, with_root
+from kvmlab.hosts.remote_process import ProcessPipes, RemoteProcess
+from kvmlab.hosts.runner import (
+    DEADLINE_GRACE_SEC,
+    TOOL_PATH,
+    checked,
+    raise_if_ended_by_deadline,
+    refuse_without_root,
+    with_deadline,
+    with_root,
+)
 from kvmlab.hosts.runtime_dir import RuntimeDir
 from kvmlab.hosts.ssh_errors import ssh_error
-from kvmlab.hosts.target import SshTarget
+from kvmlab.hosts.ssh_target import SshTarget
 from kvmlab.process import Completed
 
 _HELLO: Final = "kvmlab-hello"
@@ -36,7 +45,7 @@ _ALIVE: Final = ("ServerAliveInterval=5", "ServerAliveCountMax=6", "TCPKeepAlive
 #: finite-field exchanges that newer versions of ssh prefer.
 _KEX: Final = "KexAlgorithms=^curve25519-sha256,curve25519-sha256@libssh.org"
 
-#: What a user's own configuration may say for interactive logins and what would break ours.
+#: Options of interactive logins in a user's configuration that would break ours.
 _PLAIN: Final = (
     "BatchMode=yes",
     "RemoteCommand=none",
@@ -49,6 +58,15 @@ _PLAIN: Final = (
     "LogLevel=ERROR",
 )
 
+#: Host keys are checked, whatever the user's own configuration says.
+_CHECKED_KEYS: Final = (
+    "StrictHostKeyChecking=yes",
+    "NoHostAuthenticationForLocalhost=no",
+    "VerifyHostKeyDNS=no",
+)
+#: Set to anything: the user's own configuration decides about host keys.
+INSECURE_HOST_KEYS: Final = "KVMLAB_INSECURE_HOST_KEYS"
+
 #: A client whose master is gone must not open a connection of its own.
 _CLIENT: Final = (
     "ControlMaster=no",
@@ -60,7 +78,7 @@ _CLIENT: Final = (
 
 
 class SshRunner:
-    """Runs commands on ``target`` through one ssh connection, opened here and now.
+    """Runner of commands on ``target`` through one ssh connection, opened by the constructor.
 
     Raises:
         HostUnreachable: no answer within ``deadline_sec``.
@@ -94,7 +112,7 @@ class SshRunner:
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection still stands, as far as is known here."""
+        """True while the connection is not known to be lost."""
         return self._master.poll() is None
 
     def run(
@@ -108,29 +126,45 @@ class SshRunner:
     ) -> Completed:
         """Run ``argv`` there; see :meth:`kvmlab.hosts.Runner.run`.
 
-        When the deadline passes, the channel is closed; a command that neither reads nor writes
-        may go on over there.
+        The host itself ends the command at its deadline. Where that is not heard of either, as on
+        a frozen connection, the channel is closed, and the command may still run over there.
         """
-        words = with_root(argv, root=root, uid=self.uid)
+        words = with_deadline(argv, timeout_sec=timeout_sec, root=root, uid=self.uid)
         completed = process.run(
             self._through(words),
-            timeout_sec=timeout_sec,
+            timeout_sec=timeout_sec + DEADLINE_GRACE_SEC,
             input_text=input_text,
             check=False,
             host=self.name,
-            shown_as=words,
+            shown_as=with_root(argv, root=root, uid=self.uid),
+            may_run_elsewhere=True,
         )
         if completed.returncode == _SSH_FAILED:
             self._raise_if_lost(completed)
+        raise_if_ended_by_deadline(completed, timeout_sec=timeout_sec)
         return checked(completed, check=check)
 
-    def start(self, argv: Sequence[str], *, root: bool = False) -> subprocess.Popen[bytes]:
-        """Start ``argv`` there; see :meth:`kvmlab.hosts.Runner.start`."""
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        root: bool = False,
+        shown_as: Sequence[str] | None = None,
+    ) -> RemoteProcess:
+        """Start ``argv`` there and go on; see :meth:`kvmlab.hosts.Runner.spawn`."""
         words = with_root(argv, root=root, uid=self.uid)
-        return process.start(self._through(words), host=self.name)
+        shown = with_root(shown_as or argv, root=root, uid=self.uid)
+        pipes = ProcessPipes(process.start(self._through(words), host=self.name))
+        return RemoteProcess(pipes, shown, host=self.name, end_check=self._check_end)
+
+    def _check_end(self, completed: Completed) -> None:
+        """Raise what the end of a command stands for: a lost connection, sudo's refusal."""
+        if completed.returncode == _SSH_FAILED:
+            self._raise_if_lost(completed)
+        refuse_without_root(completed)
 
     def _through(self, words: Sequence[str]) -> tuple[str, ...]:
-        """The command line here that runs ``words`` there."""
+        """Return the local command line that runs ``words`` over there."""
         if not self.is_open:
             raise HostUnreachable(
                 f"The connection to {self.name} has ended.",
@@ -153,6 +187,7 @@ class SshRunner:
             "ConnectionAttempts=1",
             _KEX,
             *_PLAIN,
+            *(() if os.environ.get(INSECURE_HOST_KEYS) else _CHECKED_KEYS),
             *_ALIVE,
             *_identity(self.target),
             *self.target.options,
@@ -177,10 +212,10 @@ class SshRunner:
             )
 
     def _greet(self, deadline_sec: float) -> int:
-        """Wait for the host's greeting; its answer is the user id over there."""
+        """Wait for the host's greeting; return the user id over there."""
         assert self._master.stdout is not None
-        heard = _read_line_with(self._master.stdout, _HELLO, deadline_sec=deadline_sec)
-        if heard is None:
+        greeting = _read_line_with(self._master.stdout, _HELLO, deadline_sec=deadline_sec)
+        if greeting is None:
             timed_out = self._master.poll() is None and not _ended_soon(self._master)
             raise ssh_error(
                 self._logged(),
@@ -188,11 +223,11 @@ class SshRunner:
                 target=self.target,
                 waited_sec=deadline_sec if timed_out else None,
             )
-        uid = heard.split()[-1]
+        uid = greeting.split()[-1]
         return int(uid) if uid.isdecimal() else -1
 
     def _write_wrapper(self) -> Path:
-        """The program that libvirt calls instead of ssh: the same connection, no other."""
+        """Write the program that libvirt calls instead of ssh, which uses the same connection."""
         path = self._directory.path / "ssh"
         # A session of its own, so that Ctrl-C does not cut libvirt's connection either.
         path.write_text(f'#!/bin/sh\nexec setsid {shlex.join(self._client_argv())} "$@"\n')
@@ -204,7 +239,7 @@ class SshRunner:
         return ("ssh", "-F", "none", *_flags(options))
 
     def _raise_if_lost(self, completed: Completed) -> None:
-        """Exit code 255 is ssh's own where the connection is gone; a command may use it too."""
+        """Raise if exit code 255 is ssh's own (connection lost); a command may use it too."""
         lost = _ended_soon(self._master) or "shared connection is gone" in completed.stderr
         if lost or completed.stderr.startswith("mux_client"):
             raise HostUnreachable(
@@ -225,7 +260,7 @@ def _flags(options: Sequence[str]) -> tuple[str, ...]:
 
 
 def _escaped(path: Path) -> str:
-    """``path`` as an ssh option takes it: quoted, and without expansion of ``%``."""
+    """Quote ``path`` for an ssh option, without expansion of ``%``."""
     return '"' + str(path).replace("%", "%%") + '"'
 
 
@@ -249,9 +284,9 @@ def _identity(target: SshTarget) -> tuple[str, ...]:
 
 
 def _read_line_with(stream: IO[bytes], word: str, *, deadline_sec: float) -> str | None:
-    """The first line with ``word`` (a login script may print lines of its own before), or None."""
+    """Return the first line with ``word``, or None; login scripts may print others before it."""
     deadline = time.monotonic() + deadline_sec
-    lines = process.Lines(stream)
+    lines = process.LineReader(process.read_from(stream))
     while (line := lines.next(timeout_sec=deadline - time.monotonic())) is not None:
         if word in line:
             return line
@@ -259,7 +294,7 @@ def _read_line_with(stream: IO[bytes], word: str, *, deadline_sec: float) -> str
 
 
 def _ended_soon(master: subprocess.Popen[bytes]) -> bool:
-    """Whether the master ends within a moment: its clients hear of a loss a little before."""
+    """Return True if the master ends within 0.5 s: its clients notice a loss a little earlier."""
     try:
         master.wait(timeout=0.5)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What ssh says when it fails, and the one sentence that each of it becomes."""
+"""Rules from ssh's messages to errors of kvmlab."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kvmlab.errors import HostError, HostRefused, HostUnreachable
-from kvmlab.hosts.target import SshTarget
+from kvmlab.hosts.ssh_target import SshTarget
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ _RULES: Final = (
 def ssh_error(
     text: str, *, host: str, target: SshTarget, waited_sec: float | None = None
 ) -> HostError:
-    """The error that ssh's own words ``text`` stand for.
+    """Return the error for ssh's own message ``text``.
 
     ``waited_sec`` says that the deadline passed before ssh said anything final.
     """

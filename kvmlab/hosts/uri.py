@@ -1,14 +1,15 @@
-"""The names a user can give a host, and what they mean."""
+"""Parsers of the names that a user can give a host."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, urlsplit
 
 from kvmlab.errors import UsageError
-from kvmlab.hosts.target import SshTarget
+from kvmlab.hosts.ssh_target import SshTarget
 
 KINDS_SENTENCE = (
     'Use "embedded" (a KVM host that kvmlab emulates), "qemu:///system" (this machine), or '
@@ -20,7 +21,7 @@ _LOGIN = "Write it as ssh://user@machine, where needed with :port."
 
 
 class HostKind(StrEnum):
-    """Where a host comes from."""
+    """Kinds of hosts."""
 
     EMBEDDED = "embedded"
     LOCAL = "local"
@@ -38,7 +39,7 @@ class HostUri:
 
 
 def parse_uri(spec: str) -> HostUri:
-    """What ``spec`` names.
+    """Parse a libvirt URI.
 
     >>> parse_uri("qemu+ssh://root@kvm1:2222/system").ssh
     SshTarget(address='kvm1', port=2222, user='root', key_path=None, known_hosts=None, options=())
@@ -72,7 +73,7 @@ def parse_uri(spec: str) -> HostUri:
 
 
 def parse_login(text: str) -> SshTarget:
-    """The machine that ``ssh://user@host`` names, port and user as the user's configuration says.
+    """Parse ``ssh://user@host[:port]``; the user's configuration completes port and user.
 
     >>> parse_login("ssh://root@[2001:db8::7]:2222").shown
     'root@[2001:db8::7]:2222'
@@ -91,8 +92,23 @@ def parse_login(text: str) -> SshTarget:
     return target
 
 
+def host_key(spec: str) -> str:
+    """Return a host's spec as a file name, its own for each spec.
+
+    >>> host_key("qemu+ssh://root@kvm1/system")
+    'qemu+ssh-root@kvm1-system-e29ff58d'
+    """
+    digest = hashlib.sha256(spec.encode()).hexdigest()[:8]
+    return f"{legacy_host_key(spec)[:80]}-{digest}"
+
+
+def legacy_host_key(spec: str) -> str:
+    """Return the name that kvmlab gave a host's folder before 2026-11-28, shared by some specs."""
+    return re.sub(r"[^A-Za-z0-9_.+@]+", "-", spec).strip("-.") or "host"
+
+
 def libvirt_ssh_uri(target: SshTarget, path: str, command: str) -> str:
-    """The URI by which libvirt reaches ``target`` with ``command`` in the place of ssh."""
+    """Return the URI by which libvirt reaches ``target`` with ``command`` in the place of ssh."""
     who = f"{quote(target.user, safe='')}@" if target.user else ""
     where = f"[{target.address}]" if ":" in target.address else target.address
     return (

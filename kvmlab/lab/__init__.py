@@ -1,19 +1,19 @@
-"""The lab itself: a host with its test VM and its cable, opened by one line."""
+"""The lab: a host with its test VM and its cable, opened by one line."""
 
-from kvmlab.lab.cards import CARDS
-from kvmlab.lab.embedding import EMBEDDED_WIRE, connect, preparation
-from kvmlab.lab.keeping import Kept
-from kvmlab.lab.lab import Lab
-from kvmlab.lab.opening import EMBEDDED, as_clock, open_lab
+from kvmlab.lab.embedded_host import EMBEDDED_CABLE, connect, preparation
+from kvmlab.lab.host_session import parse_vm
+from kvmlab.lab.lab import EMBEDDED, Lab, open_lab, parse_clock, visit_lab
+from kvmlab.lab.result_store import SavedResults
 
 __all__ = [
-    "CARDS",
     "EMBEDDED",
-    "EMBEDDED_WIRE",
-    "Kept",
+    "EMBEDDED_CABLE",
     "Lab",
-    "as_clock",
+    "SavedResults",
     "connect",
     "open_lab",
+    "parse_clock",
+    "parse_vm",
     "preparation",
+    "visit_lab",
 ]

@@ -61,7 +61,7 @@ _EINTR = 4
 
 
 def vm_exit_name(isa: int, reason: int) -> str:
-    """The name of a VM exit: AMD's (``npf``, ``msr``) or Intel's (``ept_misconfig``, ``hlt``).
+    """Return the name of a VM exit: AMD's (``npf``) or Intel's (``ept_misconfig``).
 
     >>> vm_exit_name(2, 0x400), vm_exit_name(1, 49), vm_exit_name(2, 0x999)
     ('npf', 'ept_misconfig', 'svm exit 0x999')
@@ -75,7 +75,7 @@ def vm_exit_name(isa: int, reason: int) -> str:
 
 
 def userspace_exit_name(reason: int, errno: int) -> str:
-    """The name of an exit to QEMU: what it was for, or that a signal called the thread back.
+    """Return the name of an exit to QEMU: its reason, or that a signal interrupted the thread.
 
     >>> userspace_exit_name(6, 0), userspace_exit_name(10, -4)
     ('MMIO', 'interrupted by a signal')
@@ -86,7 +86,7 @@ def userspace_exit_name(reason: int, errno: int) -> str:
 
 
 def vector_name(vector: int) -> str:
-    """The name of an interrupt that was injected into the VM.
+    """Return the name of an interrupt that was injected into the VM.
 
     >>> vector_name(0x2A)
     'vector 0x2a'

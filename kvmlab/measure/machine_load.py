@@ -1,6 +1,6 @@
-"""What a trial met with on the machine beneath it: steal, load, waiting, clock rate, heat.
+"""The load of the machine beneath a trial: steal, load, waiting, clock rate, heat.
 
-Of a host with its own hardware that is the host; of an emulated one it is the machine that runs
+For a host with its own hardware that is the host; for an emulated one it is the machine that runs
 kvmlab, since the host's kernel cannot see what is taken from it there.
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from kvmlab.clock import Clock
 from kvmlab.hosts import LocalRunner, read_tree
-from kvmlab.measure.parsing import cpu_ticks
-from kvmlab.measure.snapshot import US_PER_TICK
+from kvmlab.measure.procfs import US_PER_TICK, cpu_ticks
 from kvmlab.results import Condition, Cost
+from kvmlab.results.cost_kinds import MACHINE_STEAL
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host, Runner
@@ -31,7 +31,7 @@ BENEATH, HOST, OURS = "machine beneath", "host", "machine that runs kvmlab"
 
 @dataclass(frozen=True)
 class Reading:
-    """The state of a machine at one moment; None where it does not tell.
+    """The state of a machine at one moment; None where the machine does not report it.
 
     ``waited_ns`` is how long the threads of the emulator were ready to run and did not, since
     they exist.
@@ -46,20 +46,20 @@ class Reading:
     throttled: int | None
 
 
-class Surroundings:
-    """The machine beneath a trial, from this object's making to :meth:`ended`."""
+class MachineLoad:
+    """The machine beneath a trial, from the creation of this object to :meth:`end`."""
 
     def __init__(self, host: Host) -> None:
         self._emulated = host.emulated is not None
-        # Under the virtual clock what others take from this machine costs the host nothing.
+        # Under the virtual clock the host loses nothing to other programs of this machine.
         self._matters = not (self._emulated and host.clock is Clock.VIRTUAL)
         self._runner: Runner = LocalRunner() if self._emulated else host.runner
         self._emulator = host.emulator_pid
         self._begin = self._read()
         self._end = self._begin
 
-    def ended(self) -> None:
-        """The traffic is over."""
+    def end(self) -> None:
+        """Read the machine again: the traffic is over."""
         self._end = self._read()
 
     @property
@@ -68,33 +68,35 @@ class Surroundings:
         if not self._emulated or not self._matters:
             return ()
         stolen = self._end.steal_us - self._begin.steal_us
-        return (Cost("machine_steal_us", f"all CPUs of the {BENEATH}", stolen, "µs"),)
+        return (MACHINE_STEAL.cost(f"all CPUs of the {BENEATH}", stolen),)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What the machine told about the time of the trial."""
-        return tuple(met(self._begin, self._end, BENEATH if self._emulated else HOST))
+        """The machine's own figures about the time of the trial."""
+        return tuple(
+            conditions_between(self._begin, self._end, BENEATH if self._emulated else HOST)
+        )
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What of it explains a bad trial whatever the other trials met with."""
+        """Conditions that explain a bad trial by themselves, in words."""
         if not self._matters:
             return ()
         return tuple(explaining(self.conditions, self.costs, self._end.at_sec - self._begin.at_sec))
 
     def _read(self) -> Reading:
-        found = read_tree(self._runner, *_FILES)
-        return reading(found, at_sec=monotonic(), waited_ns=self._waited_ns())
+        texts = read_tree(self._runner, *_FILES)
+        return reading(texts, at_sec=monotonic(), waited_ns=self._waited_ns())
 
     def _waited_ns(self) -> int | None:
         if self._emulator is None:
             return None
-        found = read_tree(self._runner, f"/proc/{self._emulator}/task/*/schedstat")
-        return waited_ns(found.values())
+        texts = read_tree(self._runner, f"/proc/{self._emulator}/task/*/schedstat")
+        return waited_ns(texts.values())
 
 
 def waited_ns(schedstats: Iterable[str]) -> int | None:
-    """How long threads were ready to run and did not, together: the second word of each.
+    """Return how long threads were ready to run and did not, together: the second word of each.
 
     >>> waited_ns(["73481022 1822903 312", "1000 10 1"])
     1822913
@@ -103,20 +105,20 @@ def waited_ns(schedstats: Iterable[str]) -> int | None:
     return sum(waited) if waited else None
 
 
-def reading(found: Mapping[str, str], *, at_sec: float, waited_ns: int | None) -> Reading:
-    """The files of a machine, read together, as numbers."""
+def reading(texts: Mapping[str, str], *, at_sec: float, waited_ns: int | None) -> Reading:
+    """Return the files of a machine, read together, as numbers."""
 
     def numbers(prefix: str, ending: str) -> list[int]:
-        texts = (t for path, t in found.items() if path.startswith(prefix) and ending in path)
-        return [int(text) for text in texts if text.lstrip("-").isdigit()]
+        fitting = (t for path, t in texts.items() if path.startswith(prefix) and ending in path)
+        return [int(text) for text in fitting if text.lstrip("-").isdecimal()]
 
     rates = numbers("/sys/devices/system/cpu/", "scaling_cur_freq")
     heat = numbers("/sys/class/thermal/", "/temp")
     throttled = numbers("/sys/devices/system/cpu/", "_throttle_count")
-    load = found.get(_LOAD, "").split()
+    load = texts.get(_LOAD, "").split()
     return Reading(
         at_sec=at_sec,
-        steal_us=cpu_ticks(found[_STAT])["steal"] * US_PER_TICK if _STAT in found else 0.0,
+        steal_us=cpu_ticks(texts[_STAT])["steal"] * US_PER_TICK if _STAT in texts else 0.0,
         waited_ns=waited_ns,
         load=float(load[0]) if load else None,
         lowest_mhz=min(rates) / 1000 if rates else None,
@@ -125,8 +127,8 @@ def reading(found: Mapping[str, str], *, at_sec: float, waited_ns: int | None) -
     )
 
 
-def met(begin: Reading, end: Reading, where: str) -> Iterator[Condition]:
-    """What two readings say about the time between them; nothing of what was not told."""
+def conditions_between(begin: Reading, end: Reading, where: str) -> Iterator[Condition]:
+    """Yield what two readings say about the time between them, where both have it."""
     if end.load is not None:
         yield Condition("load_count", where, end.load, "")
     if begin.waited_ns is not None and end.waited_ns is not None:
@@ -145,13 +147,18 @@ def met(begin: Reading, end: Reading, where: str) -> Iterator[Condition]:
 def explaining(
     conditions: Iterable[Condition], costs: Iterable[Cost], passed_sec: float
 ) -> Iterator[str]:
-    """The flags that follow from one trial alone; ``passed_sec`` is wall time."""
+    """Yield the flags that follow from one trial alone; ``passed_sec`` is wall time."""
     for cost in costs:
         if cost.value > _FLAG_SHARE * passed_sec * 1e6:
             share = cost.value / (passed_sec * 1e6)
             yield f"steal on the {BENEATH} {share:.0%} of one CPU"
-    for one in conditions:
-        if one.name == "emulator_wait_percent" and one.value > 100 * _FLAG_SHARE:
-            yield f"the emulator waited for a CPU of the {one.where} {one.value:.0f} % of the time"
-        if one.name == "throttled_count" and one.value:
-            yield f"the {one.where} throttled its CPUs for heat, {one.value:.0f} times"
+    for condition in conditions:
+        if condition.name == "emulator_wait_percent" and condition.value > 100 * _FLAG_SHARE:
+            yield (
+                f"the emulator waited for a CPU of the {condition.where} "
+                f"{condition.value:.0f} % of the time"
+            )
+        if condition.name == "throttled_count" and condition.value:
+            yield (
+                f"the {condition.where} throttled its CPUs for heat, {condition.value:.0f} times"
+            )

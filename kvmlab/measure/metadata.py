@@ -1,14 +1,12 @@
-"""What stands beside every result: kernel, tools, settings that matter, on host and in the VM."""
+"""Metadata of a result: kernels, tools and settings that may explain a figure."""
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files as resource_files
 from typing import TYPE_CHECKING, Any
 
-from kvmlab.hosts import libvirt_door, run_script
-from kvmlab.measure.meters import patience, wire_of
-from kvmlab.measure.sections import files, sections
+from kvmlab.hosts import libvirt_client, parse_files, parse_output, run_script, script_text
+from kvmlab.measure.subject import cable_under_test
 
 if TYPE_CHECKING:
     from kvmlab.changes import Nic
@@ -16,10 +14,10 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
 
-class About:
-    """What is told beside the results of one measurement, as plain JSON values.
+class MetadataReader:
+    """Reads the metadata of one measurement, as plain JSON values.
 
-    The tools, of which some need a tenth of a second to say which version they are, are asked once.
+    The versions of the tools are read once: some of them need a tenth of a second to print theirs.
     """
 
     def __init__(self, host: Host, vm: TestVM) -> None:
@@ -27,16 +25,16 @@ class About:
         self._tools: dict[str, Any] = {}
 
     def host(self, threads: VmThreads) -> dict[str, Any]:
-        """Kernel, tools, QEMU and sysctls of the host, in one round trip."""
+        """Return kernel, tools, QEMU and sysctls of the host, in one round trip."""
         host = self._host
         completed = run_script(
             host.runner,
             "kvmlab.measure",
             "host_meta.sh",
             str(threads.pid),
-            wire_of(host).port,
+            cable_under_test(host).port,
             self._ask("host"),
-            timeout_sec=patience(host, 10),
+            timeout_sec=host.clock.wall_timeout(10),
             root=True,
         )
         return {
@@ -50,36 +48,35 @@ class About:
         }
 
     def guest(self, nic: Nic) -> dict[str, Any]:
-        """Kernel, tools, driver and offloads inside the VM."""
-        script = resource_files("kvmlab.measure").joinpath("scripts", "guest_meta.sh")
+        """Return kernel, tools, driver and offloads inside the VM."""
         completed = self._vm.agent.run(
             ("sh", "-s", "--", nic.guest_interface, self._ask("guest")),
-            timeout_sec=patience(self._host, 20),
-            input_text=script.read_text(encoding="utf-8"),
+            timeout_sec=self._host.clock.wall_timeout(20),
+            input_text=script_text("kvmlab.measure", "guest_meta.sh"),
             check=False,
         )
-        told = self._with_tools("guest", parse_metadata(completed.stdout))
-        return {"name": self._vm.name, **told}
+        metadata = self._with_tools("guest", parse_metadata(completed.stdout))
+        return {"name": self._vm.name, **metadata}
 
     def _ask(self, where: str) -> str:
         return "-" if where in self._tools else "tools"
 
-    def _with_tools(self, where: str, told: dict[str, Any]) -> dict[str, Any]:
-        if "tools" in told:
-            self._tools[where] = told["tools"]
-        return {**told, "tools": self._tools.get(where, {})}
+    def _with_tools(self, where: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        if "tools" in metadata:
+            self._tools[where] = metadata["tools"]
+        return {**metadata, "tools": self._tools.get(where, {})}
 
 
 def _versions(host: Host) -> dict[str, str]:
-    """QEMU's and libvirt's versions, as libvirt knows them."""
+    """Return QEMU's and libvirt's versions, as libvirt knows them."""
     where = {"host": host.label}
-    qemu = libvirt_door.call(host.libvirt.getVersion, what="say QEMU's version", **where)
-    libvirt = libvirt_door.call(host.libvirt.getLibVersion, what="say its version", **where)
+    qemu = libvirt_client.call(host.libvirt.getVersion, what="say QEMU's version", **where)
+    libvirt = libvirt_client.call(host.libvirt.getLibVersion, what="say its version", **where)
     return {"qemu": version_text(qemu), "libvirt": version_text(libvirt)}
 
 
 def version_text(number: int) -> str:
-    """A version as libvirt counts it, in the usual writing.
+    """Return a version number of libvirt's in the usual notation.
 
     >>> version_text(10_000_013)
     '10.0.13'
@@ -88,7 +85,7 @@ def version_text(number: int) -> str:
 
 
 def parse_metadata(text: str) -> dict[str, Any]:
-    """The sections of ``host_meta.sh`` or ``guest_meta.sh``.
+    """Parse the output of ``host_meta.sh`` or ``guest_meta.sh``.
 
     ::
 
@@ -105,19 +102,21 @@ def parse_metadata(text: str) -> dict[str, Any]:
     Raises:
         OutputError: it broke off.
     """
-    found: dict[str, Any] = {}
-    for name, body in sections(text):
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", body).strip()
+    metadata: dict[str, Any] = {}
+    for section in parse_output(text).sections:
+        name = section.name
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", section.text).strip()
         if name == "files":
-            found["files"] = {path: content.strip() for path, content in files(body).items()}
+            contents = parse_files(section.text)
+            metadata[name] = {path: content.strip() for path, content in contents.items()}
         elif name in ("driver", "offloads"):
             pairs = (line.partition(":") for line in plain.splitlines())
-            found[name] = {key.strip(): value.strip() for key, _, value in pairs}
+            metadata[name] = {key.strip(): value.strip() for key, _, value in pairs}
         elif name == "tools":
-            found[name] = {_tool(line): line for line in plain.splitlines() if line}
-        elif name != "end":
-            found[name] = plain
-    return found
+            metadata[name] = {_tool(line): line for line in plain.splitlines() if line}
+        else:
+            metadata[name] = plain
+    return metadata
 
 
 def _tool(line: str) -> str:

@@ -1,278 +1,196 @@
-"""The meters of one trial: counters on the host, the server at the other end of the cable."""
+"""The meters of a measurement: one program on the host that counts, serves and takes snapshots.
+
+It is ``scripts/meters.pl``. It loads the eBPF programs of the counters, starts the servers at the
+peer's end, and reads what the counters declare. All that it holds in the kernel, and its server,
+end with the connection to it: a run that is killed leaves nothing behind.
+"""
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from kvmlab.clock import Clock
+from kvmlab.domain import VmThreads
 from kvmlab.errors import CommandFailed, MeasureError, OutputError
-from kvmlab.hosts import run_script
-from kvmlab.measure.snapshot import Roles, Snapshot, parse_snapshots
-from kvmlab.measure.vcpu_counters import CannotCount, VcpuCounters
-from kvmlab.measure.watching import Watching
-from kvmlab.measure.workloads import SPARE_SEC, holder
+from kvmlab.hosts import parse_output, script_text
+from kvmlab.measure import counters
+from kvmlab.measure.counters import MAPS, SOURCES, Detail, Snapshot, SnapshotPair, parse_snapshots
+from kvmlab.measure.counters.counter import MapSource, Source
+from kvmlab.measure.counters.packets import NET
+from kvmlab.measure.ebpf.programs import RECORDS, Attached
+from kvmlab.measure.subject import cable_under_test, counted_device
 
 if TYPE_CHECKING:
-    from kvmlab.changes import Nic
-    from kvmlab.hosts import Host, Wire
+    from kvmlab.hosts import Cable, Host, RemoteProcess
     from kvmlab.measure.subject import Subject
-    from kvmlab.process import Completed
 
-_SCRIPT = "meters.sh"
-_PACKAGE = "kvmlab.measure"
-_READER = files(_PACKAGE).joinpath("scripts", "snapshots.pl").read_text(encoding="utf-8")
-_TRIP_SEC = 60.0
-_TRAFFIC_WAIT_SEC = 12
-_HELD_SEC = 1200
-# One second of an emulated host's virtual time takes many seconds of ours.
-_VIRTUAL_FACTOR = 40
-
-
-def patience(host: Host, seconds: float) -> float:
-    """How many seconds of our own to wait for what takes ``seconds`` of the host's."""
-    return seconds * (_VIRTUAL_FACTOR if host.clock is Clock.VIRTUAL else 2) + _TRIP_SEC
+_END: Final = "=== end"
+#: Without root, its groups, and any way to them.
+_AS_NOBODY: Final = (
+    "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--",
+)  # fmt: skip
+_NO_VM: Final = VmThreads(0, (), (), ())
+_TRAFFIC_WAIT_SEC: Final = 12
+_SPARE_SEC: Final = 30
 
 
-def wire_of(host: Host, nic: Nic | None = None) -> Wire:
-    """The cable under test: the one that ``nic`` is at, else the host's first.
-
-    Raises:
-        MeasureError: this host has none.
-    """
-    if host.wire is None:
-        raise MeasureError(
-            f"{host.label} has no cable under test, so there is no peer to send to.",
-            todo="Open the host with a wire: its port, the two addresses and the peer.",
-        )
-    if nic is None:
-        return host.wire
-    fitting = (wire for wire in host.wires if wire.peer_address == nic.peer_address)
-    return next(fitting, host.wire)
+class _Refused(Exception):
+    """The kernel, or the program on the host, could not follow a command."""
 
 
 @dataclass(frozen=True)
-class Watch:
-    """The window inside a trial's traffic: ``warmup_sec`` after its begin, ``seconds`` long.
+class _Armed:
+    """A window that waits for traffic: what it reads, and how many seconds it may take."""
 
-    Both in the host's clock.
-    """
-
-    warmup_sec: float
+    sources: tuple[Source[Any], ...]
     seconds: float
 
 
 class Meters:
-    """Counters around trials, a server around each; a context manager that takes them away again.
+    """Counters around trials and a server around each; a context manager that takes them away.
 
-    Counters are set with the first trial and stay for the others, also for those of another card of
-    the same VM (:meth:`turn_to`): a trial is the difference of two readings, and to set and remove
-    them costs the host more than the rest of what surrounds it.
+    Counters are set up with the first trial and stay for the others, also for those of another
+    interface of the same VM: a trial is the difference of two snapshots, and setting up costs the
+    host more than the rest of what surrounds a trial.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self._host = subject.host
-        self.turn_to(subject)
-        self._name = f"kvmlab-{secrets.token_hex(4)}"
-        self._open = False
-        self._watch_sec = 0.0
-        self._watching: Watching | None = None
-        self._resting = True
-        self._split = "none"
-        self._vcpus: VcpuCounters | None = None
-        self.why_histograms = ""
-        self.server_log = ""
-
-    def turn_to(self, subject: Subject) -> None:
-        """What is prepared from now on is of this interface of the same VM."""
-        self._threads = subject.threads
-        self._wire = wire_of(subject.host, subject.nic)
-        self._nic = subject.nic
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._process: RemoteProcess | None = None
+        self._vm = _NO_VM
+        self._cable: Cable | None = None
+        self._devices: tuple[str, ...] = ()
+        self._sources: tuple[Source[Any], ...] = (NET,)
+        self._attached: dict[int, tuple[Attached, ...]] = {}
+        self._fields: dict[str, dict[str, int]] = {}
+        self._armed: _Armed | None = None
+        self._refused: dict[str, str] = {}
 
     @property
-    def vcpus_counted_by(self) -> str:
-        """What counts exits and the time inside the VM, and why, where it is the dearer way."""
-        if self.why_histograms:
-            return f"histograms of tracefs, since no eBPF programs could: {self.why_histograms}"
-        return "eBPF programs"
+    def missing_costs(self) -> dict[str, str]:
+        """The costs that cannot be counted on this host, by name, with the kernel's reason."""
+        return counters.missing_costs(self._refused)
 
-    @property
-    def roles(self) -> Roles:
-        """Which of the host's threads is what."""
-        return Roles(self._threads.pid, frozenset(self._threads.vcpus))
+    def set_up(self, subject: Subject, detail: Detail) -> None:
+        """Count for this subject from now on, in as much detail as the workload bears.
 
-    @property
-    def peer_is_elsewhere(self) -> bool:
-        """The other end is another machine: nothing can be started there."""
-        return self._wire.peer_netns is None
-
-    @property
-    def device(self) -> str:
-        """Where packets are counted: the peer's port, or ours where the peer is elsewhere."""
-        wire = self._wire
-        return wire.peer_port if wire.peer_netns and wire.peer_port else wire.port
-
-    @property
-    def counted_at(self) -> str:
-        """The same in words."""
-        netns = self._wire.peer_netns
-        return f"{self.device} in namespace {netns}" if netns else self.device
-
-    @property
-    def interrupt_devices(self) -> tuple[str, ...]:
-        """The host's devices whose interrupts belong to the scheme: not the peer's."""
-        return tuple(filter(None, (self._wire.port, self._nic.host_device)))
-
-    def prepare(
-        self,
-        server: tuple[str, ...],
-        listens: str,
-        port: int,
-        watch: Watch | None = None,
-        *,
-        stream: bool = True,
-        full: bool = True,
-    ) -> None:
-        """Set the counters unless they are, start the server and see it listen.
-
-        With ``watch`` something stands by from now on that takes the snapshots of :meth:`window`
-        once traffic comes. The VM's own time is exact; where histograms have to sum it, in a
-        ``stream`` only, since a round trip would feel their price. With ``full``, QEMU's system
-        calls are counted in a stream too, a vCPU's thread is told apart into KVM and QEMU, and
-        under the virtual clock everybody's time is summed: it is then some percent slower. In a
-        round trip system calls are counted always.
+        What the kernel refuses is left out; see :attr:`missing_costs`.
 
         Raises:
-            MeasureError: the kernel's tracing or the server cannot be used; the message says why.
+            MeasureError: the program cannot run on the host; the message says why.
         """
-        tasks = " || ".join(f"common_pid == {tid}" for tid in self._threads.vcpus)
-        self._open, self._resting, self.server_log = True, False, ""
-        self._split = self._detail(full) if stream else "none"
-        self._count_vcpus()
-        if self.peer_is_elsewhere:
-            server, listens, port = holder(_HELD_SEC), "none", 0
-        argv = (tasks, self._split, listens, f"{port:04X}", *self._wire.on_peer(server))
-        try:
-            if watch is None:
-                self._run("prepare", *self._place[:2], *argv)
-            else:
-                self._watch_sec = _TRAFFIC_WAIT_SEC + watch.warmup_sec + watch.seconds
-                times = (str(_TRAFFIC_WAIT_SEC), f"{watch.warmup_sec:g}", f"{watch.seconds:g}")
-                words = ("watch", self._name, *self._place, *times, *argv)
-                ready_sec = patience(self._host, 0)
-                self._watching = Watching(self._host.runner, words, ready_sec=ready_sec)
-        except CommandFailed as error:
-            raise MeasureError(
-                f"The meters cannot be set up on {self._host.label}: {_reason(error)}.",
-                todo=(
-                    "Needed: root, tracefs (`mount -t tracefs nodev /sys/kernel/tracing`), a "
-                    f"kernel with hist triggers, and `{server[0]} {server[1]} ...` on the peer."
-                ),
-                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
-            ) from error
+        vm = subject.threads
+        if self._process is None or (vm.pid, vm.vcpus) != (self._vm.pid, self._vm.vcpus):
+            self._start(vm)
+        self._vm, self._cable, self._devices = vm, subject.cable, subject.devices
+        for source in MAPS:
+            self._attach(source, detail in source.details)
+        read = (s for s in SOURCES if detail in s.details and s.name not in self._refused)
+        self._sources = (*read, NET)
 
-    def read(self, label: str) -> Snapshot:
-        """One snapshot now."""
-        completed = self._run("read", *self._place, self._split, label)
-        return parse_snapshots(completed.stdout)[0]
-
-    def window(self) -> tuple[Snapshot, Snapshot] | None:
-        """The two snapshots of the watch that :meth:`prepare` set up, once it has ended.
-
-        None where no traffic came, or it was over already. A stream has ended then.
+    def set_up_without_vm(self) -> None:
+        """Count packets alone, at the host's first cable.
 
         Raises:
-            OutputError: what the host printed broke off.
-            MeasureError, CommandTimeout, HostUnreachable: the watch did not end as it should.
+            MeasureError: the program cannot run on the host, or the host has no cable.
         """
-        if self._watching is None:
-            return None
-        watching, self._watching = self._watching, None
+        self._cable = cable_under_test(self._host)
+        self._start(_NO_VM)
+
+    def serve(self, words: Sequence[str], protocol: str, port: int) -> None:
+        """Start a server in the peer's namespace, as nobody, and see it listen.
+
+        Raises:
+            MeasureError: it does not listen; the evidence is what it printed.
+        """
+        assert self._cable is not None
         try:
-            told = watching.told(timeout_sec=patience(self._host, self._watch_sec + SPARE_SEC))
-        except CommandFailed as error:
+            server = self._cable.on_peer((*_AS_NOBODY, *words))
+            self._ask("serve", self._netns, protocol, f"{port:04X}", *server)
+        except _Refused as error:
             raise MeasureError(
-                f"A trial on {self._host.label} was not watched to its end: {_reason(error)}.",
-                todo="Run it again; if it happens again, what the host said of it is below.",
-                evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
+                f"The server `{words[0]} {words[1]} ...` does not run at the peer of "
+                f"{self._host.label}.",
+                todo="Is the tool installed on the host, and its port free?",
+                evidence=str(error),
             ) from error
-        if "=== server\n" in told:
-            self._resting = True
-            self._server_ended(told)
-        if "=== no traffic" in told:
-            return None
-        found = parse_snapshots(told)
-        if len(found) != 2:
-            raise OutputError(
-                f"The meters printed {len(found)} snapshots of a window that has two.",
-                evidence=told[-2000:],
+
+    def stop_server(self) -> str:
+        """End the server, if there is one, and return the end of what it printed."""
+        if self._process is None:
+            return ""
+        if self._armed is not None:
+            # The window was not waited for: the program ends with what it holds.
+            self.finish()
+            return ""
+        return parse_output(self._ask("stop")).text("server").strip("\n")
+
+    def snapshot(self, label: str) -> Snapshot:
+        """Return the counters of now."""
+        text = self._ask("snapshot", label, self._netns, *self._words(self._sources))
+        return parse_snapshots(text, self._vm, self._sources)[0]
+
+    def pair(self, begin: Snapshot, end: Snapshot) -> SnapshotPair:
+        """Return two snapshots as a pair of the present subject."""
+        return SnapshotPair(begin, end, self._host.clock, self._devices)
+
+    def arm(self, warmup_sec: float, seconds: float, *, await_server: bool) -> None:
+        """Stand by for traffic: a window of ``seconds`` opens ``warmup_sec`` after its begin.
+
+        While packets flow nobody asks the host anything, and nothing is started there: where there
+        is one CPU, each would be time that the traffic has not. With ``await_server`` the window
+        is not reported before the server has ended, as a stream's does with its client.
+
+        Raises:
+            MeasureError: the device where packets are counted is not there.
+        """
+        assert self._cable is not None
+        times = (str(_TRAFFIC_WAIT_SEC), f"{warmup_sec:g}", f"{seconds:g}")
+        until = "server" if await_server else "-"
+        where = (self._netns, counted_device(self._cable))
+        words = ("window", *where, *times, until, *self._words(self._sources))
+        self._send("\t".join(words) + "\n")
+        lines, answer = self._expect("=== ", 0)
+        if answer != "ready":
+            self._expect(_END, 0)
+            raise MeasureError(
+                f"The meters cannot count packets at {counted_device(self._cable)}.",
+                evidence="\n".join((*lines, answer)),
             )
-        return found[0], found[1]
+        self._armed = _Armed(self._sources, _TRAFFIC_WAIT_SEC + warmup_sec + seconds + _SPARE_SEC)
 
-    def _count_vcpus(self) -> None:
-        """By programs in the kernel, of these threads; by histograms on a host that takes none."""
-        if self.why_histograms:
-            return
-        tids = tuple(sorted(self._threads.vcpus))
-        try:
-            if self._vcpus is None or self._vcpus.tids != tids:
-                self._uncount_vcpus()
-                self._vcpus = VcpuCounters(self._host, tids, answer_sec=patience(self._host, 0))
-            self._vcpus.be_thorough(self._split in ("calls", "all"))
-        except CannotCount as error:
-            self.why_histograms = error.evidence or str(error)
-            self._uncount_vcpus()
+    def window(self) -> SnapshotPair | None:
+        """Return the two snapshots of the window that was armed, once it has ended.
 
-    def _uncount_vcpus(self) -> None:
-        vcpus, self._vcpus = self._vcpus, None
-        if vcpus is not None:
-            vcpus.end()
+        None where no traffic came, or it was over already, or no window is armed any more.
 
-    def _detail(self, full: bool) -> str:
-        if not full:
-            return "guest"
-        return "all" if self._host.clock is Clock.VIRTUAL else "calls"
-
-    def rest(self) -> None:
-        """End the server; the counters stay for the next :meth:`prepare`."""
-        if not self._resting:
-            self._resting = True
-            self._server_ended(self._run("rest", check=False).stdout)
-            self._unwatched()
+        Raises:
+            OutputError: what the host printed was cut off.
+            MeasureError, CommandTimeout, HostUnreachable: the window did not end as it should.
+        """
+        armed, self._armed = self._armed, None
+        if armed is None:
+            return None
+        text = self._answer(armed.seconds)
+        snapshots = parse_snapshots(text, self._vm, armed.sources)
+        if "=== no traffic" in text:
+            return None
+        if len(snapshots) != 2:
+            raise OutputError(
+                f"The meters printed {len(snapshots)} snapshots of a window that has two.",
+                evidence=text[-2000:],
+            )
+        return self.pair(*snapshots)
 
     def finish(self) -> None:
-        """End the server and remove the counters; a second call does nothing.
-
-        Raises:
-            MeasureError: something stayed behind.
-        """
-        if not self._open:
-            return
-        self._open = False
-        self._uncount_vcpus()
-        try:
-            completed = self._run("finish", check=False)
-        finally:
-            self._unwatched()
-        self._server_ended(completed.stdout)
-        if completed.returncode != 0:
-            raise MeasureError(
-                f"The meters could not be removed from {self._host.label}.",
-                todo=f"Look for {self._name} in /sys/kernel/tracing/instances there.",
-                evidence=completed.stdout[-2000:] + completed.stderr[-2000:],
-            )
-
-    def _server_ended(self, told: str) -> None:
-        log = told.partition("=== server\n")[2].partition("=== ")[0]
-        self.server_log = log or self.server_log
-
-    def _unwatched(self) -> None:
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.end()
+        """End the program on the host with all that it holds; a second call does nothing."""
+        process, self._process = self._process, None
+        self._armed = None
+        self._attached = {}
+        if process is not None:
+            process.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -286,25 +204,95 @@ class Meters:
         self.finish()
 
     @property
-    def _place(self) -> tuple[str, ...]:
-        workers = ",".join(map(str, self._threads.vhost)) or "0"
-        counted = "-" if self._vcpus is None else self._vcpus.place
-        return (str(self._threads.pid), counted, _READER, workers, self.device)
+    def _netns(self) -> str:
+        assert self._cable is not None
+        return self._cable.peer_netns or "-"
 
-    def _run(self, action: str, *args: str, check: bool = True) -> Completed:
-        return run_script(
-            self._host.runner,
-            _PACKAGE,
-            _SCRIPT,
-            action,
-            self._name,
-            *args,
-            timeout_sec=patience(self._host, 0),
-            check=check,
-            root=True,
+    def _words(self, sources: Sequence[Source[Any]]) -> tuple[str, ...]:
+        return tuple(word for source in sources for word in source.words(self._vm))
+
+    def _start(self, vm: VmThreads) -> None:
+        """Start the program on the host for this VM; what it could not set up is remembered."""
+        self.finish()
+        self._vm, self._refused = vm, {}
+        sizes = ",".join(str(source.size(vm)) for source in MAPS) if vm.vcpus else ""
+        events = RECORDS if vm.vcpus else ()
+        argv = ("sh", "-c", 'exec perl - "$@"', "meters.pl", sizes, *events)
+        self._process = self._host.runner.spawn(argv, root=True)
+        try:
+            self._send(script_text("kvmlab.measure", "meters.pl"))
+            text = self._answer()
+        except _Refused as error:
+            self._refused = {source.name: str(error) for source in MAPS}
+            return
+        except MeasureError as error:
+            raise MeasureError(
+                f"The meters cannot be started on {self._host.label}.",
+                todo="Needed: root, and perl (Debian: perl-base; Fedora: perl-interpreter).",
+                evidence=error.evidence,
+            ) from error
+        self._fields = dict(map(_fields, parse_output(text).named("fields")))
+
+    def _attach(self, source: MapSource[Any], is_needed: bool) -> None:
+        """Have the programs of a map in the kernel, or none of them; empty it if it starts anew."""
+        if source.name in self._refused:
+            return
+        try:
+            programs = source.programs(self._vm, self._fields) if is_needed else ()
+            if programs != self._attached.get(source.number, ()):
+                self._ask("attach", str(source.number), *(program.word for program in programs))
+                self._attached[source.number] = programs
+            if is_needed and source.is_emptied:
+                self._ask("empty", str(source.number))
+        except (_Refused, OutputError) as error:
+            self._attached.pop(source.number, None)
+            self._refused[source.name] = str(error)
+
+    def _ask(self, *words: str) -> str:
+        """Send a command and return its answer, with the last line.
+
+        Raises:
+            _Refused: the command could not be followed.
+            MeasureError: the program has ended.
+        """
+        self._send("\t".join(words) + "\n")
+        return self._answer()
+
+    def _send(self, text: str) -> None:
+        assert self._process is not None
+        try:
+            self._process.send(text)
+        except CommandFailed as error:
+            raise self._ended(error) from error
+
+    def _answer(self, seconds: float = 0) -> str:
+        lines, _ = self._expect(_END, seconds)
+        refusals = [line for line in lines if line.startswith("=== refused ")]
+        if refusals:
+            raise _Refused(refusals[0].removeprefix("=== refused "))
+        return "\n".join((*lines, _END)) + "\n"
+
+    def _expect(self, prefix: str, seconds: float) -> tuple[list[str], str]:
+        assert self._process is not None
+        timeout_sec = self._host.clock.wall_timeout(seconds)
+        try:
+            return self._process.expect(prefix, timeout_sec=timeout_sec)
+        except CommandFailed as error:
+            raise self._ended(error) from error
+        except BaseException:
+            self.finish()  # half an answer may still come
+            raise
+
+    def _ended(self, error: CommandFailed) -> MeasureError:
+        self.finish()
+        return MeasureError(
+            f"The meters on {self._host.label} have ended by themselves.",
+            todo="Run it again; if it happens again, what the host said of it is below.",
+            evidence=(error.completed.stdout + error.completed.stderr)[-2000:],
         )
 
 
-def _reason(error: CommandFailed) -> str:
-    lines = [line for line in error.completed.stdout.splitlines() if line.startswith("=== ")]
-    return lines[-1].removeprefix("=== ") if lines else f"exit code {error.completed.returncode}"
+def _fields(section: str) -> tuple[str, dict[str, int]]:
+    """Read "EVENT NAME:OFFSET ..."."""
+    event, *fields = section.split()
+    return event, {name: int(offset) for name, _, offset in (f.partition(":") for f in fields)}

@@ -15,7 +15,7 @@ X86_64 = {
 
 
 def syscall_name(number: int) -> str:
-    """The name of a system call of x86-64, or its number.
+    """Return the name of a system call of x86-64, or its number.
 
     >>> syscall_name(16), syscall_name(999)
     ('ioctl', 'system call 999')

@@ -1,4 +1,4 @@
-"""From the kernel's trace of one echo to the hops it took: pure, text in, a path out."""
+"""The kernel's trace of one echo, parsed into the hops of its path: pure, text in, a path out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kvmlab.errors import MeasureError, OutputError
-from kvmlab.measure.sections import sections
+from kvmlab.hosts import parse_output
 from kvmlab.results import Direction, Hop, Leg, Path, Side
 
 ECHO_DATA_BYTES = 1003
@@ -22,7 +22,7 @@ _DIRECTION: dict[str, Direction] = {"net_dev_start_xmit": "out", "netif_receive_
 _BRIDGE_EVENT = "bridge_forward"
 _PASSED_BY = "No device of the host saw the packet, and the peer is another machine."
 _NAMELESS = (
-    "The host's kernel saw the packet and recorded no names of devices: its way is not known."
+    "The host's kernel saw the packet and recorded no names of devices: its path is not known."
 )
 
 
@@ -40,7 +40,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Link:
+class TraceLink:
     """A network device of the host: what it is, and whose port."""
 
     kind: str
@@ -49,15 +49,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Trace:
-    """What ``path.sh stop`` printed."""
+    """The output of ``path.sh stop``."""
 
     events: tuple[Event, ...]
-    links: dict[str, Link]
+    links: dict[str, TraceLink]
 
 
 @dataclass(frozen=True)
 class Ends:
-    """What is known before: the devices at the ends, and the VM's threads."""
+    """The devices at both ends and the VM's threads, known before the echo."""
 
     guest_interface: str
     port: str
@@ -68,13 +68,13 @@ class Ends:
     vhost: frozenset[int]
 
     def side(self, device: str) -> Side:
-        """Only the peer's port lies in its namespace; everything else seen is the host's."""
+        """Return "peer" for the peer's port, "host" for every other device in a trace."""
         return "peer" if device == self.peer_port else "host"
 
     def carrier(self, event: Event) -> str:
-        """Who moved the packet: a thread of the VM, an interrupt's second half, another program."""
+        """Return what moved the packet: a role of the VM's threads, softirq, another program."""
         if event.in_softirq:
-            # The thread named then is whichever was interrupted: it did not do the work.
+            # The thread in the trace is whichever was interrupted: it did not do the work.
             return "softirq"
         if event.tid in self.vcpus:
             return "vCPU thread of QEMU"
@@ -84,7 +84,7 @@ class Ends:
 
 
 def parse_trace(text: str) -> Trace:
-    """Events in order of time, and the host's devices.
+    """Parse a trace into events in order of time, and the host's devices.
 
     ::
 
@@ -107,16 +107,15 @@ def parse_trace(text: str) -> Trace:
     Raises:
         OutputError: it broke off.
     """
-    parts = dict(sections(text))
-    if "trace" not in parts or "links" not in parts:
-        raise OutputError("The trace of a packet broke off.", evidence=text[-400:])
+    output = parse_output(text)
     links = {}
-    for line in parts["links"].splitlines():
+    for line in output.text("links").splitlines():
         words = line.split()
         if len(words) != 3:
             raise OutputError("The list of network devices broke off.", evidence=line)
-        links[words[0]] = Link(words[1], None if words[2] == "-" else words[2])
-    events = _named(_events(parts["trace"]), _events(parts.get("names", "")))
+        links[words[0]] = TraceLink(words[1], None if words[2] == "-" else words[2])
+    names = output.text("names") if "names" in output else ""
+    events = _named(_events(output.text("trace")), _events(names))
     return Trace(tuple(sorted(events, key=lambda event: event.at_us)), links)
 
 
@@ -125,10 +124,11 @@ def _events(text: str) -> list[Event]:
 
 
 def _named(events: list[Event], names: list[Event]) -> list[Event]:
-    """The events with the names of the same events printed once more, where they were."""
+    """Return the events with the devices of ``names``, the same events printed once more."""
     if len(names) != len(events):
         return events
-    return [replace(one, device=named.device) for one, named in zip(events, names, strict=True)]
+    pairs = zip(events, names, strict=True)
+    return [replace(event, device=named.device) for event, named in pairs]
 
 
 def _event(line: re.Match[str]) -> Event:
@@ -148,10 +148,10 @@ def _event(line: re.Match[str]) -> Event:
 
 
 def build_path(trace: Trace, ends: Ends) -> Path:
-    """The hops of one echo, there and back, from its events and what is known of the devices.
+    """Return the hops of one echo, there and back, from its events and the known devices.
 
-    What no tracepoint shows (the guest's own interface, a bridge without its probe) is put in as
-    ``inferred``. Where nothing between the two ends can be known, a note says why.
+    What no tracepoint shows (the guest's own interface, a bridge without its probe) is an
+    ``inferred`` hop. Where nothing between the two ends can be known, a note says why.
 
     Raises:
         MeasureError: no event belongs to the echo.
@@ -194,7 +194,7 @@ def _only_the_guest(ends: Ends, why: str) -> Path:
 
 
 def _last_echo(events: Sequence[Event]) -> list[Event]:
-    """The events of the last echo: the first ones warm caches (and an emulator's translations)."""
+    """Return the events of the last echo: the first ones warm caches, and an emulator's code."""
     first = events[0]
     starts = [
         index
@@ -205,7 +205,7 @@ def _last_echo(events: Sequence[Event]) -> list[Event]:
 
 
 def _turning_point(events: Sequence[Event], ends: Ends) -> int:
-    """The index of the last event of the request."""
+    """Return the index of the last event of the request."""
     for index, event in enumerate(events):
         direction = _DIRECTION[event.name]
         if ends.peer_port and event.device == ends.peer_port and direction == "in":
@@ -217,8 +217,8 @@ def _turning_point(events: Sequence[Event], ends: Ends) -> int:
 
 def _hop(event: Event, leg: Leg, trace: Trace, ends: Ends, start: float) -> Hop:
     side = ends.side(event.device)
-    known = trace.links.get(event.device)
-    kind = "port" if side == "peer" or known is None else known.kind
+    link = trace.links.get(event.device)
+    kind = "port" if side == "peer" or link is None else link.kind
     return Hop(
         leg=leg,
         side=side,
@@ -236,10 +236,10 @@ def _hop(event: Event, leg: Leg, trace: Trace, ends: Ends, start: float) -> Hop:
 def _bridge(
     event: Event, hop: Hop, trace: Trace, probes: Sequence[Event], ends: Ends, start: float
 ) -> list[Hop]:
-    """The bridge behind a port that received the packet, if it has one."""
-    known = trace.links.get(event.device)
-    bridge = known.master if known and hop.direction == "in" and hop.side == "host" else None
-    if not bridge or trace.links.get(bridge, Link("", None)).kind != "bridge":
+    """Return the bridge behind a port that received the packet, if it has one, as a hop."""
+    link = trace.links.get(event.device)
+    bridge = link.master if link and hop.direction == "in" and hop.side == "host" else None
+    if not bridge or trace.links.get(bridge, TraceLink("", None)).kind != "bridge":
         return []
     through = replace(hop, device=bridge, kind="bridge", direction="through")
     for probe in probes:

@@ -1,4 +1,4 @@
-"""The workloads: a server on the peer, a client in the VM, and how its output is read."""
+"""The workloads: a server at the peer, a client in the VM, and the parser of its output."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 
-from kvmlab.measure import tools
-from kvmlab.measure.settings import Trials
+from kvmlab.measure import tool_output
+from kvmlab.measure.trial_settings import Trials
 from kvmlab.results import Metric, Variant
 
 IPERF3_PORT = 5201
 SOCKPERF_PORT = 11111
 SPARE_SEC = 30
-"""How much longer than planned a server or a client may live before it is ended."""
+"""Seconds that a server or a client may outlive its plan before it is ended."""
 # The shortest interval that iputils leaves to users without privileges. Each echo finds VM and host
-# at rest, so that it meets nothing but its own way. Sent one upon the other they meet what the one
-# before left behind (a VF's card then holds interrupts back), and their median wanders by a tenth.
+# at rest. Sent back to back, an echo meets what the one before left behind (a VF then moderates its
+# interrupts), and the median varies by a tenth.
 _ECHO_EVERY_SEC = 0.002
 _LATE_SEC = 4
 _LOADED_EVERY_SEC = 0.01
 # Echoes under load end before the load does.
 _LOADED_SPARE_SEC = 0.25
-_WAYS = {"up": (), "down": ("-R",), "both": ("--bidir",)}
+_DIRECTIONS = {"up": (), "down": ("-R",), "both": ("--bidir",)}
 
 
 @dataclass(frozen=True)
 class Workload:
     """One workload, ready to run.
 
-    ``listens`` is what the server has to be seen doing before the client starts: "tcp", "udp" or
-    "none". ``accepted`` are the exit codes of a client whose output is whole.
-    ``spins`` says that the client waits for its next packet without sleeping, so that the CPU time
-    of the guest says nothing. ``arrives`` says that what the VM sends is to be counted on the wire
-    as well. ``suffix`` is the kind of file that the client's raw output is.
+    ``listens`` is the protocol at which the server has to listen before the client starts: "tcp",
+    "udp", or "none" where there is no server. ``accepted`` are the exit codes of a client whose
+    output is whole. ``spins`` says that the client waits for its next packet without sleeping, so
+    that the CPU time of the guest says nothing. ``arrives`` says that what the VM sends is to be
+    counted on the cable as well. ``suffix`` is the kind of file that the client's raw output is.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Workload:
     arrives: bool = False
     suffix: str = "txt"
 
-
-def holder(held_sec: int) -> tuple[str, ...]:
-    """What stands in for a server where none is needed: it holds the peer's namespace open."""
-    return ("sleep", str(held_sec))
+    @property
+    def is_stream(self) -> bool:
+        """True for the workloads of iperf3, which bear more counting than a round trip."""
+        return self.tool == "iperf3"
 
 
 def workload(name: str, trials: Trials, peer_ip: str) -> Workload:
-    """The workload ``name`` of the settings; what the name says of sizes and flows comes first."""
+    """Return the workload ``name``; sizes and flows in the name come before those of ``trials``."""
     varied = Variant.parse(name)
     size = varied.message_bytes or trials.message_bytes
     base = varied.base.removesuffix("_flows")
@@ -69,16 +69,16 @@ def workload(name: str, trials: Trials, peer_ip: str) -> Workload:
     several = () if flows == 1 else ("-P", str(flows))
     sized = () if size is None else ("-l", str(size))
     if base.startswith("pps"):
-        size = size or tools.DATAGRAM_BYTES
+        size = size or tool_output.DATAGRAM_BYTES
         down = base == "pps_down"
-        extra = (*_WAYS["down" if down else "up"], "-u", "-b", "0", "-l", str(size), *several)
-        read = partial(tools.iperf3_udp, datagram_bytes=size, down=down)
+        extra = (*_DIRECTIONS["down" if down else "up"], "-u", "-b", "0", "-l", str(size), *several)
+        read = partial(tool_output.iperf3_udp, datagram_bytes=size, down=down)
         return replace(_iperf3(name, trials, peer_ip, extra, read), arrives=not down)
-    extra = (*_WAYS[direction], *several, *sized)
+    extra = (*_DIRECTIONS[direction], *several, *sized)
     if kind == "tcp":
-        read = partial(tools.iperf3_tcp, direction=direction)
+        read = partial(tool_output.iperf3_tcp, direction=direction)
         return _iperf3(name, trials, peer_ip, extra, read)
-    loaded = partial(tools.echoes_under_load, direction=direction)
+    loaded = partial(tool_output.echoes_under_load, direction=direction)
     return _under_load(_iperf3(name, trials, peer_ip, extra, loaded), trials, peer_ip)
 
 
@@ -102,7 +102,7 @@ def _iperf3(
 
 
 def _under_load(streams: Workload, trials: Trials, peer_ip: str) -> Workload:
-    """The same streams, with echoes while they run."""
+    """Add echoes that run beside the streams."""
     text = files("kvmlab.measure").joinpath("scripts", "under_load.sh").read_text("utf-8")
     during = trials.seconds - _LOADED_SPARE_SEC
     times = (str(trials.omitted_sec), f"{during:g}", str(_LOADED_EVERY_SEC))
@@ -123,25 +123,25 @@ def _sockperf(name: str, trials: Trials, peer_ip: str, message_bytes: int | None
         "udp",
         SOCKPERF_PORT,
         (*client, *times, *size),
-        tools.sockperf_ping_pong,
+        tool_output.sockperf_ping_pong,
     )
 
 
 def _ping(trials: Trials, peer_ip: str) -> Workload:
-    # The peer's kernel answers: no program there has to be woken, so that what is timed is the way
-    # and not a scheduler.
+    # The peer's kernel answers: no program there has to be woken, so that the path is timed and not
+    # a scheduler.
     echoes = round(trials.total_sec / _ECHO_EVERY_SEC)
     every = ("-i", str(_ECHO_EVERY_SEC))
     limits = ("-c", str(echoes), "-w", str(trials.total_sec + _LATE_SEC))
     return Workload(
         "latency",
         "ping",
-        holder(trials.total_sec + SPARE_SEC),
+        (),
         "none",
         0,
         ("ping", *every, *limits, peer_ip),
-        tools.ping_times,
-        # 1: fewer came back than were asked for, which is lossy or slow, and still an answer.
+        tool_output.ping_times,
+        # 1: some echoes were lost or late; the others still count.
         accepted=frozenset({0, 1}),
         # iputils sleeps until an answer comes, and spins until the next echo is due.
         spins=True,

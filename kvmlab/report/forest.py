@@ -1,4 +1,4 @@
-"""Ratios in many metrics at once: each with its interval, against the line of no difference."""
+"""Forest plot: ratios in many metrics, each with its interval."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
+from kvmlab.language import _
 from kvmlab.report import names, style, text
 from kvmlab.results import Comparison, Result
 
 _ROW_PX = 26
 _COLOURS = {"better": style.GREEN, "worse": style.ORANGE, "no difference shown": style.GREY}
 _SYMBOLS = {"better": "circle", "worse": "diamond", "no difference shown": "circle-open"}
-# Ratios beyond are drawn at the edge, with an arrow: a counter that fell to zero has no scale.
+# Ratios beyond are drawn at the edge: a counter that fell to zero has no place on a log axis.
 _FARTHEST = 1000.0
 _NEAREST = 1.25
 
 
 def ratios(*results: Result, comparisons: Sequence[Comparison]) -> go.Figure:
-    """One row a comparison: its ratio and 95 % interval on a logarithmic axis, by verdict.
+    """Draw one row a comparison: ratio and 95 % interval on a logarithmic axis, by verdict.
 
-    ``results`` are those that were compared; they say which host and clock the figure is of.
+    ``results`` are those that were compared; the figure names their host and clock.
 
     Raises:
         UsageError: there is no comparison, or the results are of different clocks.
     """
     if not comparisons:
         raise UsageError("There is no comparison to draw.")
-    lines = style.notice(results)
+    notice = style.notice(results)
     figure = go.Figure()
     reach = _reach(comparisons)
     for verdict, colour in _COLOURS.items():
-        rows = [(row, one) for row, one in enumerate(comparisons) if one.verdict == verdict]
+        rows = [(row, each) for row, each in enumerate(comparisons) if each.verdict == verdict]
         if rows:
             _add(figure, verdict, colour, rows, reach)
     figure.add_vline(x=1, line={"color": style.INK, "width": 1.2})
@@ -49,7 +50,7 @@ def ratios(*results: Result, comparisons: Sequence[Comparison]) -> go.Figure:
         yaxis={
             "range": [len(comparisons) - 0.4, -0.6],
             "tickvals": list(range(len(comparisons))),
-            "ticktext": [names.metric(one.metric, one.workload) for one in comparisons],
+            "ticktext": [_metric(each) for each in comparisons],
             "tickfont": {"size": 12, "color": style.INK},
             "fixedrange": True,
         },
@@ -58,8 +59,10 @@ def ratios(*results: Result, comparisons: Sequence[Comparison]) -> go.Figure:
     first = comparisons[0]
     return style.finish(
         figure,
-        title=f"{first.current_label} against {first.baseline_label}",
-        lines=lines,
+        title=_("{current_label} against {baseline_label}").format(
+            current_label=_(first.current_label), baseline_label=_(first.baseline_label)
+        ),
+        notice=notice,
         plot_px=_ROW_PX * len(comparisons) + 20,
         left_px=310,
         head_px=34,
@@ -73,10 +76,10 @@ def _add(
     rows: Sequence[tuple[int, Comparison]],
     reach: float,
 ) -> None:
-    for row, one in rows:
+    for row, each in rows:
         figure.add_trace(
             go.Scatter(
-                x=[_inside(one.low, reach), _inside(one.high, reach)],
+                x=[_inside(each.low, reach), _inside(each.high, reach)],
                 y=[row, row],
                 mode="lines",
                 line={"color": colour, "width": 2},
@@ -87,7 +90,7 @@ def _add(
         )
     figure.add_trace(
         go.Scatter(
-            x=[_inside(one.ratio, reach) for _, one in rows],
+            x=[_inside(each.ratio, reach) for _, each in rows],
             y=[row for row, _ in rows],
             mode="markers",
             marker={
@@ -97,28 +100,32 @@ def _add(
                 "line": {"color": colour, "width": 2},
             },
             name=verdict,
-            hovertext=[_told(one) for _, one in rows],
+            hovertext=[_hover_text(each) for _, each in rows],
             hoverinfo="text",
         )
     )
 
 
-def _told(one: Comparison) -> str:
-    unit = f" {one.unit}".rstrip()
+def _metric(each: Comparison) -> str:
+    return names.metric(each.metric, each.workload, each.part)
+
+
+def _hover_text(each: Comparison) -> str:
+    unit = f" {each.unit}".rstrip()
     return text.lines(
-        names.metric(one.metric, one.workload),
-        f"{one.current_label}: {names.number(one.current.median)}{unit}",
-        f"{one.baseline_label}: {names.number(one.baseline.median)}{unit}",
-        f"ratio {names.number(one.ratio)} ({names.number(one.low)} … {names.number(one.high)})",
-        one.verdict,
+        _metric(each),
+        f"{each.current_label}: {names.number(each.current.median)}{unit}",
+        f"{each.baseline_label}: {names.number(each.baseline.median)}{unit}",
+        f"ratio {names.number(each.ratio)} ({names.interval(each.ratio, each.low, each.high)})",
+        each.verdict,
     )
 
 
 def _reach(comparisons: Sequence[Comparison]) -> float:
-    """How far from 1 the axis goes, both ways alike: as far as the ratios and what fits beside."""
-    ratios_away = [_away(one.ratio) for one in comparisons]
+    """Return the factor by which the axis reaches from 1, the same both ways."""
+    ratios_away = [_away(each.ratio) for each in comparisons]
     farthest = max([_NEAREST, *(away for away in ratios_away if away < _FARTHEST)])
-    ends = [_away(end) for one in comparisons for end in (one.low, one.high)]
+    ends = [_away(end) for each in comparisons for end in (each.low, each.high)]
     return min(_FARTHEST, max([farthest * 1.1, *(end for end in ends if end < 2 * farthest)]))
 
 

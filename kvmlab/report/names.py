@@ -1,12 +1,14 @@
-"""What people read instead of the names in the data: metrics, workloads, costs, numbers."""
+"""Names and numbers for people, in place of those in the data."""
 
 from __future__ import annotations
 
 import math
 
+from kvmlab.language import N_, _, ngettext, typeset
 from kvmlab.results import Variant
+from kvmlab.results.cost_kinds import COST_KINDS
 
-# The name in the data -> what a figure or a sentence calls it.
+# Name in the data -> name in figures and sentences.
 METRICS = {
     "tcp_up_mbps": "TCP from the VM",
     "tcp_down_mbps": "TCP to the VM",
@@ -34,8 +36,8 @@ METRICS = {
     "response_mean_us": "Response of a program, mean",
     "response_observations_count": "Responses of a program",
     "udp_loss_percent": "UDP packets lost",
-    "tcp_up_retransmits_count": "TCP segments sent again",
-    "tcp_down_retransmits_count": "TCP segments sent again",
+    "tcp_up_retransmits_count": "TCP segments retransmitted",
+    "tcp_down_retransmits_count": "TCP segments retransmitted",
     "busiest_queue_percent": "Packets sent by the busiest queue pair",
     "busiest_worker_percent": "CPU time of the busiest vhost worker",
     "busiest_vcpu_percent": "CPU time of the busiest vCPU",
@@ -53,22 +55,17 @@ WORKLOADS = {
     "latency_under_down": "round trips while TCP runs to the VM",
     "latency_under_both": "round trips while TCP runs both ways",
 }
-COSTS = {
-    "vm_exits": "VM exits",
-    "userspace_exits": "Exits to QEMU",
-    "syscalls": "System calls of QEMU",
-    "context_switches": "Context switches",
-    "cpu_us": "CPU time",
-    "cpu_wait_us": "Waiting for a CPU",
-    "softirq_us": "CPU time in softirqs",
-    "interrupts": "Interrupts",
-    "guest_interrupts": "Interrupts put into the VM",
-    "softirqs": "Softirqs",
-    "instructions": "Instructions, by who ran them",
-    "steal_us": "CPU time stolen",
-    "machine_steal_us": "CPU time stolen from this machine",
+_PER_UNIT = (
+    ("_per_packet", N_("{cost} a packet"), N_("{cost} a packet, {workload}")),
+    ("_per_mb", N_("{cost} a megabyte"), N_("{cost} a megabyte, {workload}")),
+)
+# What runs beside echoes.
+_BESIDE = {
+    "latency_under_up": "while TCP runs from the VM",
+    "latency_under_down": "while TCP runs to the VM",
+    "latency_under_both": "while TCP runs both ways",
 }
-# What of a trial's work is shared between queue pairs, vhost workers or vCPUs.
+# Work that queue pairs, vhost workers or vCPUs share.
 SHARES = {
     "sent_packets": "Packets sent",
     "queue_interrupts": "Interrupts in the VM",
@@ -90,57 +87,77 @@ UNIT_OF_SHARE = {
 PER = {"packet": "a packet", "megabyte": "a megabyte", "second": "a second", "trial": "a trial"}
 
 
-def metric(name: str, workload: str | None = None) -> str:
-    """``vm_exits_per_packet`` in ``tcp_up`` -> "VM exits a packet, TCP from the VM"."""
+# An interval that spans more than this factor to one side of the ratio bounds nothing there.
+_WIDEST = 100.0
+
+
+def metric(name: str, workload: str | None = None, part: str = "") -> str:
+    """Return the name of a metric, with its workload and the part of a cost.
+
+    >>> metric("vm_exits_per_packet", "tcp_up", "npf")
+    'VM exits (npf) a packet, TCP from the VM'
+    """
     if name in METRICS:
+        title = _(METRICS[name])
         if workload is None:
-            return METRICS[name]
+            return title
         varied = Variant.parse(workload)
-        load = varied.base.startswith("latency_under_")
-        beside = WORKLOADS[varied.base].replace("round trips", ",") if load else ""
-        return f"{METRICS[name]}{beside}{_varied(varied)}"
-    for suffix, per in (("_per_packet", "a packet"), ("_per_mb", "a megabyte")):
+        if varied.base in _BESIDE:
+            title = _("{metric}, {load}").format(metric=title, load=_(_BESIDE[varied.base]))
+        return f"{title}{_varied(varied)}"
+    for suffix, alone, in_workload in _PER_UNIT:
         if name.endswith(suffix):
-            stem = name.removesuffix(suffix)
-            told = f"{cost(stem)} {per}"
-            return f"{told}, {_workload(workload)}" if workload else told
+            what = cost(name.removesuffix(suffix))
+            if part:
+                what = _("{cost} ({part})").format(cost=what, part=_(part))
+            if not workload:
+                return typeset(_(alone).format(cost=what))
+            return typeset(_(in_workload).format(cost=what, workload=_workload(workload)))
     return name.replace("_", " ")
 
 
 def workload(name: str) -> str:
-    """``tcp_up@64x4`` -> "TCP from the VM, messages of 64 bytes, 4 flows"."""
+    """Return the name of a workload.
+
+    >>> workload("tcp_up@64x4")
+    'TCP from the VM, messages of 64 bytes, 4 flows'
+    """
     varied = Variant.parse(name)
-    told = WORKLOADS.get(varied.base, varied.base)
+    base = WORKLOADS.get(varied.base, varied.base)
     if varied.message_bytes is not None:
-        told = told.replace("small ", "")
-    return f"{told}{_varied(varied)}"
+        base = base.replace("small ", "")
+    return f"{_(base)}{_varied(varied)}"
 
 
-_workload = workload  # where an argument has its name
+_workload = workload  # for functions with an argument of that name
 
 
-def _varied(one: Variant) -> str:
-    told = "" if one.message_bytes is None else f", messages of {one.message_bytes:,} bytes"
-    return told if one.flows is None else f"{told}, {flows(one.flows)}"
+def _varied(variant: Variant) -> str:
+    text = ""
+    if variant.message_bytes is not None:
+        text += _(", messages of {size} bytes").format(size=f"{variant.message_bytes:,}")
+    if variant.flows is not None:
+        text += _(", {flows}").format(flows=flows(variant.flows))
+    return text
 
 
 def flows(count: int) -> str:
-    """``1`` -> "1 flow"."""
-    return f"{count} flow{'s' if count != 1 else ''}"
+    """Return for example "1 flow"."""
+    return ngettext("{count} flow", "{count} flows", count)
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that reads well: 64 -> "64", 4096 -> "4 Ki", 65507 -> "65,507"."""
+    """Return a number of bytes: 64 -> "64", 4096 -> "4 Ki", 65507 -> "65,507"."""
     return f"{count // 1024} Ki" if count % 1024 == 0 else f"{count:,}"
 
 
 def cost(name: str) -> str:
-    """``vm_exits`` -> "VM exits"."""
-    return COSTS.get(name, name.replace("_", " "))
+    """Return the name of a cost: ``vm_exits`` -> "VM exits"."""
+    return _(COST_KINDS[name].title) if name in COST_KINDS else _(name.replace("_", " "))
 
 
 def number(value: float) -> str:
-    """Three significant digits, as a person writes them: 0.0123, 1.94, 25.1, 1,140."""
+    """Format with three significant digits: 0.0123, 1.94, 25.1, 1,140."""
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞"
     if value == 0:
@@ -152,21 +169,47 @@ def number(value: float) -> str:
     return f"{rounded:.{digits}f}".replace("-", "−")
 
 
+def interval(ratio: float, low: float, high: float) -> str:
+    """Describe the 95 % interval of a ratio, or say which end the trials do not bound.
+
+    >>> interval(0.1, 0.08, 0.12), interval(0.0, 0.0, 0.3), interval(2.0, 0.001, 900.0)
+    ('0.0800 to 0.120', 'at most 0.300', 'not bounded by these trials')
+    """
+    if low == high:
+        return number(ratio)
+    below = low > 0 and ratio <= _WIDEST * low
+    above = math.isfinite(high) and (high <= _WIDEST * ratio or (ratio == 0 and high < _WIDEST))
+    if below and above:
+        return _("{low} to {high}").format(low=number(low), high=number(high))
+    if above:
+        return _("at most {bound}").format(bound=number(high))
+    if below:
+        return _("at least {bound}").format(bound=number(low))
+    return _("not bounded by these trials")
+
+
+def bounded(median: float, low: float, high: float) -> bool:
+    """Return whether an interval bounds its median on both sides (a negative end counts as 0)."""
+    if median <= 0 or low <= 0:
+        return math.isfinite(low) and math.isfinite(high)
+    return median <= _WIDEST * low and high <= _WIDEST * median
+
+
 def scaled(unit: str, largest: float) -> tuple[str, float]:
-    """A unit in which ``largest`` reads well, and the divisor that leads to it."""
+    """Return a unit in which ``largest`` is easy to read, and the divisor for it."""
     if unit == "µs" and largest >= 1e6:
         return "s", 1e6
     if unit == "µs" and largest >= 1e3:
         return "ms", 1e3
     if unit == "packets/s" and largest >= 1e5:
-        return "thousand packets/s", 1e3
-    return unit, 1.0
+        return _("thousand packets/s"), 1e3
+    return _(unit), 1.0
 
 
 def duration(us: float) -> str:
-    """A time in µs with the unit that reads well: "84 µs", "1.94 ms".
+    """Format a time in µs: "84 µs", "1.94 ms".
 
-    Below a millisecond without decimals: the kernel's trace counts whole microseconds.
+    Below a millisecond there are no decimals: the kernel's trace counts whole microseconds.
     """
     if abs(us) < 1e3:
         return f"{us:.0f} µs"

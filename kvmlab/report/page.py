@@ -1,13 +1,15 @@
-"""What stands around the notebooks of a report: its head, its contents, its parameters."""
+"""Frame of a report around its notebooks: findings, head, contents, parameters."""
 
 from __future__ import annotations
 
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from nbformat import NotebookNode
+
+from kvmlab.report.sentences import CLAIM_MIME
 
 _HEADING = re.compile(r"^(#{1,2}) (.+)$")
 # An underscore inside a word is no markup: vhost_net.
@@ -17,22 +19,22 @@ _PARAMETER = re.compile(r"^(\w+)\s*(?::[^=]*)?=\s*(.*?)(?:\s+#\s*(.*))?$")
 
 @dataclass(frozen=True)
 class ParameterRow:
-    """One parameter of one notebook as it ran; ``given`` where the run set it."""
+    """One parameter of one notebook as it ran; ``injected`` where the run set it."""
 
     notebook: str
     name: str
     value: str
     help: str
-    given: bool
+    injected: bool
 
 
 @dataclass(frozen=True)
-class Section:
-    """An entry of the contents list; chapters are the notebooks, sections their parts."""
+class PageSection:
+    """Entry of the contents list; chapters are the notebooks, sections their parts."""
 
     text: str
     anchor: str
-    sections: tuple[Section, ...] = ()
+    sections: tuple[PageSection, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Stop:
-    """One notebook of a run: how it went, and where the page has it if it was executed."""
+class NotebookRow:
+    """One notebook of a run; ``anchor`` is its place in the page, where it was executed."""
 
     name: str
     title: str
@@ -54,8 +56,8 @@ class Stop:
     anchor: str = ""
 
     @property
-    def took(self) -> str:
-        """Its time as people say it; nothing where it did not run."""
+    def duration(self) -> str:
+        """Elapsed time in words; empty for a notebook that did not run."""
         whole = round(self.elapsed_sec)
         if not whole:
             return ""
@@ -63,8 +65,23 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class ClaimRow:
+    """One claim judged by a notebook; ``anchor`` is the cell, ``chapter`` the notebook's title."""
+
+    claim: str
+    outcome: str
+    ratio: str
+    interval: str
+    needed: str
+    metric: str
+    schemes: str
+    anchor: str
+    chapter: str
+
+
+@dataclass(frozen=True)
 class Medians:
-    """What one notebook measured, as a table in HTML."""
+    """Medians of one notebook, as an HTML table."""
 
     title: str
     html: str
@@ -72,36 +89,36 @@ class Medians:
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a report. ``warning`` is the line about an emulated host and its clock.
+    """Head of a report. ``warning`` is the sentence about an emulated host.
 
-    ``table`` is HTML of the medians, ``csv`` the whole tidy table; ``failure`` says why a run
-    did not come to its end. Of a run, ``stops`` are its notebooks and ``medians`` what each of
-    them measured. Without a ``language`` the notebook's metadata say it.
+    ``overview`` is the figure of all schemes as JSON for plotly, ``csv`` the whole tidy table;
+    ``failure`` says why a run ended early. Without a ``language`` the notebook's metadata say it.
     """
 
     title: str = "kvmlab report"
-    made: str = ""
+    created: str = ""
     warning: str = ""
     failure: str = ""
     facts: tuple[Fact, ...] = ()
-    stops: tuple[Stop, ...] = ()
+    notebooks: tuple[NotebookRow, ...] = ()
+    overview: str = ""
+    claims: tuple[ClaimRow, ...] = ()
     medians: tuple[Medians, ...] = ()
-    table: str = ""
     csv: str = ""
     parameters: tuple[ParameterRow, ...] = ()
-    contents: tuple[Section, ...] = field(default=())
+    contents: tuple[PageSection, ...] = ()
     language: str = ""
 
     @property
     def csv_base64(self) -> str:
-        """The table for a link that saves it without a network."""
+        """The tidy table for a link that saves it without a network."""
         return base64.b64encode(self.csv.encode()).decode()
 
 
 def join(notebooks: Mapping[str, NotebookNode]) -> NotebookNode:
-    """All notebooks as one, each cell with an id of its own and its notebook's name."""
+    """Join notebooks into one, each cell with an id that is unique in the page."""
     first = next(iter(notebooks.values()))
-    together = NotebookNode(
+    joined = NotebookNode(
         nbformat=4,
         nbformat_minor=5,
         metadata=NotebookNode(
@@ -113,50 +130,79 @@ def join(notebooks: Mapping[str, NotebookNode]) -> NotebookNode:
     for number, node in enumerate(notebooks.values()):
         for position, cell in enumerate(node.cells):
             copy = NotebookNode({**cell, "id": f"n{number}-{cell.get('id', position)}"})
-            together.cells.append(copy)
-    return together
+            joined.cells.append(copy)
+    return joined
 
 
-def anchored(stops: Sequence[Stop], nodes: Mapping[str, NotebookNode]) -> tuple[Stop, ...]:
-    """The stops of a run with the places where `join` puts their notebooks."""
-    places = {
+def anchored(
+    rows: Sequence[NotebookRow], nodes: Mapping[str, NotebookNode]
+) -> tuple[NotebookRow, ...]:
+    """Return the rows with the anchors that `join` gives to their notebooks."""
+    anchors = {
         name: f"n{number}-{node.cells[0].get('id', 0)}"
         for number, (name, node) in enumerate(nodes.items())
         if node.cells
     }
-    return tuple(replace(stop, anchor=places.get(stop.name, "")) for stop in stops)
+    return tuple(replace(row, anchor=anchors.get(row.name, "")) for row in rows)
 
 
-def contents(cells: Sequence[NotebookNode]) -> tuple[Section, ...]:
-    """Chapters and sections from the first heading of every markdown cell."""
-    chapters: list[tuple[str, str, list[Section]]] = []
+def contents(cells: Sequence[NotebookNode]) -> tuple[PageSection, ...]:
+    """Return chapters and sections, from the first heading of every markdown cell."""
+    chapters: list[tuple[str, str, list[PageSection]]] = []
     for cell in cells:
-        found = _HEADING.match(cell.source.partition("\n")[0])
-        if cell.cell_type != "markdown" or not found:
+        match = _HEADING.match(cell.source.partition("\n")[0])
+        if cell.cell_type != "markdown" or not match:
             continue
-        text = _MARKUP.sub(lambda m: m["text"] or "", found[2]).strip()
-        if len(found[1]) == 1 or not chapters:
+        text = _MARKUP.sub(lambda m: m["text"] or "", match[2]).strip()
+        if len(match[1]) == 1 or not chapters:
             chapters.append((text, cell.id, []))
         else:
-            chapters[-1][2].append(Section(text, cell.id))
-    return tuple(Section(text, anchor, tuple(parts)) for text, anchor, parts in chapters)
+            chapters[-1][2].append(PageSection(text, cell.id))
+    return tuple(PageSection(text, anchor, tuple(parts)) for text, anchor, parts in chapters)
+
+
+def claims(cells: Sequence[NotebookNode], chapters: Sequence[PageSection]) -> tuple[ClaimRow, ...]:
+    """Return the claims in the outputs of executed cells, in their order."""
+    titles = {chapter.anchor: chapter.text for chapter in chapters}
+    rows = []
+    chapter = ""
+    for cell in cells:
+        chapter = titles.get(cell.id, chapter)
+        for output in cell.get("outputs", ()):
+            claim = output.get("data", {}).get(CLAIM_MIME)
+            if claim is not None:
+                rows.append(
+                    ClaimRow(
+                        claim=claim["claim"],
+                        outcome=claim["outcome"],
+                        ratio=claim["ratio"],
+                        interval=claim["interval"],
+                        needed=claim["needed"],
+                        metric=claim["metric"],
+                        schemes=" : ".join(claim["schemes"]),
+                        anchor=cell.id,
+                        chapter=chapter,
+                    )
+                )
+    return tuple(rows)
 
 
 def parameters(name: str, node: NotebookNode) -> tuple[ParameterRow, ...]:
-    """The parameters of an executed notebook, with the values that it ran with."""
-    given = _assigned(node, "injected-parameters")
+    """Return the parameters of an executed notebook, with the values that it ran with."""
+    injected = _assigned(node, "injected-parameters")
     return tuple(
-        ParameterRow(name, key, given.get(key, (value, ""))[0], told, key in given)
-        for key, (value, told) in _assigned(node, "parameters").items()
+        ParameterRow(name, key, injected.get(key, (value, ""))[0], comment, key in injected)
+        for key, (value, comment) in _assigned(node, "parameters").items()
     )
 
 
 def _assigned(node: NotebookNode, tag: str) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
+    """Return the assignments in cells with a tag: name -> value and comment."""
+    assigned: dict[str, tuple[str, str]] = {}
     for cell in node.cells:
         if tag in cell.metadata.get("tags", []):
             for line in cell.source.splitlines():
                 match = _PARAMETER.match(line.strip())
                 if match:
-                    found[match[1]] = (match[2], match[3] or "")
-    return found
+                    assigned[match[1]] = (match[2], match[3] or "")
+    return assigned

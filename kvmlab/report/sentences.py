@@ -1,18 +1,23 @@
-"""What was seen, in words: built from comparisons, honest also where a claim is not borne out."""
+"""Sentences about results: comparisons, verdicts on claims, layers of a path."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from kvmlab.errors import UsageError
+from kvmlab.language import ENGLISH, _, ngettext, reading, typeset
 from kvmlab.report import names
-from kvmlab.report.route import stations
+from kvmlab.report.path_stations import stations
 from kvmlab.results import Comparison, Result
 
-Outcome = Literal["borne out", "not shown", "contradicted"]
+Outcome = Literal["confirmed", "rejected", "inconclusive"]
+
+CLAIM_MIME = "application/vnd.kvmlab.claim+json"
+"""Type of the data by which the report finds the claims of an executed notebook."""
+_SIGNS = {"confirmed": "✓", "rejected": "✗", "inconclusive": "?"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,40 +27,70 @@ class Paragraph:
     text: str
 
     def __str__(self) -> str:
-        return self.text
+        return typeset(self.text)
 
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        return typeset(self.text)
 
 
 @dataclass(frozen=True, repr=False)
 class Claim:
-    """A claim with what was measured for it; ``outcome`` follows from the interval alone."""
+    """Claim about a ratio, judged by the interval of a comparison.
+
+    ``bound`` is the condition in words: "at most 0.100".
+    """
 
     text: str
     comparison: Comparison
     outcome: Outcome
     bound: str
 
+    @property
+    def interval(self) -> str:
+        """The interval in words, or why there is none."""
+        if _least_trials(self.comparison) < 2:
+            return _("missing (a single trial)")
+        return names.interval(self.comparison.ratio, self.comparison.low, self.comparison.high)
+
+    @property
+    def metric(self) -> str:
+        """Name of the compared metric, with workload and part."""
+        c = self.comparison
+        return names.metric(c.metric, c.workload, c.part)
+
     def __str__(self) -> str:
-        sign = {"borne out": "✓", "not shown": "?", "contradicted": "✗"}[self.outcome]
-        return f"{sign} {self.text} **{self.outcome.capitalize()}**: {self._why()}"
+        return _(
+            "{sign} {claim} **{outcome}**: {metric}, {current} : {baseline} = {ratio}, "
+            "95 % interval {interval}; the claim needs {bound}."
+        ).format(
+            sign=_SIGNS[self.outcome],
+            claim=_(self.text),
+            outcome=_(self.outcome.capitalize()),
+            metric=_lower(self.metric),
+            current=_(self.comparison.current_label),
+            baseline=_(self.comparison.baseline_label),
+            ratio=names.number(self.comparison.ratio),
+            interval=self.interval,
+            bound=_(self.bound),
+        )
 
     __repr__ = __str__
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
-
-    def _why(self) -> str:
-        found = self.comparison
-        return (
-            f"{names.metric(found.metric, found.workload)}: the ratio of {found.current_label} to "
-            f"{found.baseline_label} is {names.number(found.ratio)}, between "
-            f"{names.number(found.low)} and {names.number(found.high)}; the claim needs "
-            f"{self.bound}."
-        )
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """Return text for people, and data for the report's table of claims."""
+        with reading(ENGLISH):  # Data have no language; the report translates them.
+            data = {
+                "claim": self.text,
+                "outcome": self.outcome,
+                "ratio": names.number(self.comparison.ratio),
+                "interval": self.interval,
+                "needed": self.bound,
+                "metric": self.metric,
+                "schemes": [self.comparison.current_label, self.comparison.baseline_label],
+            }
+        return {"text/plain": str(self), "text/markdown": str(self), CLAIM_MIME: data}
 
 
 def claim(
@@ -67,8 +102,8 @@ def claim(
 ) -> Claim:
     """Judge a claim about a ratio (current / baseline) by the comparison's interval.
 
-    Borne out where the whole interval is on this side of the bound, contradicted where all of it
-    is beyond, not shown otherwise: an interval that ends at 1 shows no difference. Give one bound.
+    Confirmed where the whole interval is on this side of the bound, rejected where all of it is
+    beyond, inconclusive otherwise. Give one bound.
 
     Raises:
         UsageError: no bound, or two.
@@ -78,34 +113,39 @@ def claim(
     low, high = comparison.low, comparison.high
     if at_least is not None:
         fits, beyond = low > at_least, high < at_least
-        bound = f"a ratio of at least {names.number(at_least)}"
+        bound = f"at least {names.number(at_least)}"
     else:
         assert at_most is not None
         fits, beyond = high < at_most, low > at_most
-        bound = f"a ratio of at most {names.number(at_most)}"
-    outcome: Outcome = "borne out" if fits else "contradicted" if beyond else "not shown"
+        bound = f"at most {names.number(at_most)}"
+    outcome: Outcome = "confirmed" if fits else "rejected" if beyond else "inconclusive"
     return Claim(text, comparison, outcome, bound)
 
 
-def seen(*comparisons: Comparison) -> Paragraph:
-    """One paragraph that says what was seen: a sentence for each comparison, then the clock.
+def comparisons(*items: Comparison) -> Paragraph:
+    """Describe comparisons of the same two results, one clause each, then the trials and the clock.
 
     Raises:
-        UsageError: there is nothing to tell.
+        UsageError: there is no comparison.
     """
-    if not comparisons:
-        raise UsageError("There is no comparison to tell about.")
-    first = comparisons[0]
-    opening = f"**{first.current_label}** against **{first.baseline_label}**: "
-    body = "; ".join(_sentence(each) for each in comparisons)
-    return Paragraph(f"{opening}{body}. {_trials(comparisons)}{first.clock.meaning}")
+    if not items:
+        raise UsageError("There is no comparison to describe.")
+    first = items[0]
+    text = _("**{current}** against **{baseline}**: {clauses}. {trials} {clock}").format(
+        current=_(first.current_label),
+        baseline=_(first.baseline_label),
+        clauses=_("; ").join(_clause(each) for each in items),
+        trials=_trials(items),
+        clock=_(first.clock.meaning),
+    )
+    return Paragraph(text)
 
 
-def points(*items: object) -> Paragraph:
-    """A list, one point for each item, in the words by which it shows itself.
+def bullet_list(*items: object) -> Paragraph:
+    """Return a list with one point for each item, as it prints itself.
 
     Raises:
-        UsageError: there is nothing to tell.
+        UsageError: there is no item.
     """
     if not items:
         raise UsageError("There is nothing to make a list of.")
@@ -113,69 +153,99 @@ def points(*items: object) -> Paragraph:
 
 
 def layers(result: Result) -> Paragraph:
-    """What lies between the VM and the cable, counted on the traced path.
+    """Name the stations between the VM and the cable, counted on the traced path.
 
     Raises:
         UsageError: the result has no traced path.
     """
     if result.path is None:
         raise UsageError(f"The result of {result.label} has no traced path.")
-    found = [station for station in stations(result.path) if station.side == "host"]
-    if not found:
-        return Paragraph(
-            f"**{result.label}**: nothing of the host lies between the VM and the cable."
-        )
-    told = ", ".join(f"{station.name} ({station.kind})" for station in found)
-    in_user_space = sum(station.lane == "user space" for station in found)
-    borders = (
-        f"{in_user_space} of them in user space, outside the kernel"
+    on_host = [station for station in stations(result.path) if station.side == "host"]
+    if not on_host:
+        text = _("**{scheme}**: no station of the host lies between VM and cable.")
+        return Paragraph(text.format(scheme=_(result.label)))
+    listing = ", ".join(
+        f"{_(each.name)} ({_(each.kind)})" if each.kind else _(each.name) for each in on_host
+    )
+    in_user_space = sum(station.lane == "user space" for station in on_host)
+    where = (
+        _("{count} of them in user space").format(count=in_user_space)
         if in_user_space
-        else "all of them in the kernel"
+        else _("all in the kernel")
+    )
+    text = _(
+        "**{scheme}**: between the VM and the cable the request passed {stations}, {where}: "
+        "{listing}."
     )
     return Paragraph(
-        f"**{result.label}**: between the VM and the cable the request passed {len(found)} "
-        f"stations of the host, {borders}: {told}."
+        text.format(
+            scheme=_(result.label),
+            stations=ngettext(
+                "{count} station of the host", "{count} stations of the host", len(on_host)
+            ),
+            where=where,
+            listing=listing,
+        )
     )
 
 
-def _sentence(each: Comparison) -> str:
+def _clause(each: Comparison) -> str:
     unit, divisor = names.scaled(each.unit, max(each.baseline.median, each.current.median))
-    about = _lower(names.metric(each.metric, each.workload))
-    figures = (
-        f"{about} {names.number(each.current.median / divisor)} against "
-        f"{names.number(each.baseline.median / divisor)} {unit}"
+    about = _lower(names.metric(each.metric, each.workload, each.part))
+    values = _("{metric} {current} against {baseline} {unit}").format(
+        metric=about,
+        current=names.number(each.current.median / divisor),
+        baseline=names.number(each.baseline.median / divisor),
+        unit=unit,
     )
     if not each.shown:
-        return f"{figures}, no difference shown{_interval(each)}"
-    return f"{figures}, {each.verdict}: {_times(each.ratio)}{_interval(each)}"
+        return _("{values}, no difference shown{interval}").format(
+            values=values, interval=_interval(each)
+        )
+    return _("{values}, {verdict}: {times}{interval}").format(
+        values=values,
+        verdict=_(each.verdict),
+        times=_times(each.ratio),
+        interval=_interval(each),
+    )
 
 
 def _times(ratio: float) -> str:
-    """A ratio as people say it: "31 times", "1/95 of it"."""
+    """Return a ratio in words: "31 times", "1/95 of it"."""
     if math.isinf(ratio):
-        return "infinitely many times"
+        return _("infinitely many times")
     if ratio == 0:
-        return "nothing left of it"
+        return _("none left")
     if ratio < 0.67:
-        return f"1/{names.number(1 / ratio)} of it"
-    return f"{names.number(ratio)} times"
+        return _("1/{number} of it").format(number=names.number(1 / ratio))
+    return _("{number} times").format(number=names.number(ratio))
 
 
 def _interval(each: Comparison) -> str:
-    if min(each.baseline.count, each.current.count) < 2:
-        return " (a single trial: no interval)"
-    return f" (ratio {names.number(each.low)} … {names.number(each.high)})"
+    if _least_trials(each) < 2:
+        return _(" (a single trial: no interval)")
+    interval = names.interval(each.ratio, each.low, each.high)
+    return _(" (ratio {interval})").format(interval=interval)
 
 
-def _trials(comparisons: Sequence[Comparison]) -> str:
-    counts = sorted({count for c in comparisons for count in (c.baseline.count, c.current.count)})
+def _least_trials(comparison: Comparison) -> int:
+    return min(comparison.baseline.count, comparison.current.count)
+
+
+def _trials(items: Sequence[Comparison]) -> str:
+    counts = sorted({count for c in items for count in (c.baseline.count, c.current.count)})
     if counts[-1] < 2:
-        return "Each figure is a single trial, from which no difference is claimed. "
-    told = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"Medians of {told} trials each; a difference is claimed where the interval excludes 1. "
+        return _("Each figure is a single trial, from which no difference is claimed.")
+    number = str(counts[0])
+    if len(counts) > 1:
+        number = _("{low} to {high}").format(low=counts[0], high=counts[-1])
+    text = _(
+        "Medians of {number} trials each; a difference is claimed where the interval excludes 1."
+    )
+    return text.format(number=number)
 
 
 def _lower(text: str) -> str:
-    """A name inside a sentence: "VM exits" and "TCP" keep their capitals."""
+    """Return a name for use inside a sentence: "VM exits" and "TCP" keep their capitals."""
     head = text.split(" ", 1)[0]
     return text if head.isupper() or head == "VM" else text[0].lower() + text[1:]

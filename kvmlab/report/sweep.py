@@ -1,4 +1,4 @@
-"""Figures over what was varied: sizes of messages, numbers of flows, what else runs."""
+"""Sweep figures: over message sizes, numbers of flows, and background load."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
 from kvmlab.report import names, style
-from kvmlab.report.lines import Axis, Line, Point, drawn, panel_of, points_of, told_apart
-from kvmlab.results import Better, Result, Variant, named_by_host
+from kvmlab.report.line_figures import (
+    Axis,
+    Line,
+    Point,
+    distinguished,
+    line_figure,
+    panel_of,
+    points_of,
+)
+from kvmlab.results import Better, Result, Variant, distinct_labels
 
 _LOADS = {
     "latency": "nothing",
@@ -18,7 +26,7 @@ _LOADS = {
     "latency_under_down": "TCP to the VM",
     "latency_under_both": "TCP both ways",
 }
-# What a sweep shows of a workload unless something else is asked for.
+# Metrics of a sweep by default.
 _SHOWN = {
     "tcp_up": ("tcp_up_mbps", "cpu_us_per_mb"),
     "tcp_up_flows": ("tcp_up_mbps", "cpu_us_per_mb"),
@@ -31,7 +39,7 @@ _SHOWN = {
 
 
 def sweep(*results: Result, workload: str = "", metrics: Sequence[str] = ()) -> go.Figure:
-    """What :meth:`kvmlab.Trials.sweep` measured: a line for each result, a column for each metric.
+    """Draw what :meth:`kvmlab.Trials.sweep` measured: a line a result, a column a metric.
 
     The axis is the size of the messages, logarithmic, or the number of flows where only that was
     varied; where both were there is a line for each number of flows. ``workload`` is needed where
@@ -44,23 +52,23 @@ def sweep(*results: Result, workload: str = "", metrics: Sequence[str] = ()) -> 
     notice = style.notice(results)
     swept = _swept(results, workload)
     base = next(iter(swept.values()))[0].base
-    by_size = any(one.message_bytes for found in swept.values() for one in found)
+    by_size = any(each.message_bytes for variants in swept.values() for each in variants)
     axis = _axis(swept, by_size=by_size)
     panels = [
-        panel_of(names.metric(metric), _lines(results, swept, metric, axis, by_size=by_size))
+        panel_of(names.metric(metric), *_lines(results, swept, metric, axis, by_size=by_size))
         for metric in metrics or _SHOWN.get(base, ()) or _first_metric(results, swept)
     ]
     what = names.workload(base)
     if by_size:
-        what = what.replace("small ", "")  # Only some of them are.
+        what = what.replace("small ", "")  # Only some messages are.
     title = f"{what}, {'by size of message' if by_size else 'by number of flows'}"
-    return drawn(title[0].upper() + title[1:], panels, axis, notice)
+    return line_figure(title[0].upper() + title[1:], panels, axis, notice)
 
 
 def under_load(*results: Result, percentile: str = "p50") -> go.Figure:
-    """Round trips with nothing else, and while TCP runs: a line for each result.
+    """Draw round trips on an idle path and while TCP runs: a line for each result.
 
-    ``percentile`` is "p50", "p90", "p99" or "p999", where so many echoes came back.
+    ``percentile`` is "p50", "p90", "p99" or "p999" (where enough echoes came back).
 
     Raises:
         UsageError: no result, unlike clocks, or no echo was sent under load.
@@ -73,40 +81,40 @@ def under_load(*results: Result, percentile: str = "p50") -> go.Figure:
             todo="Measure some: workloads=(`latency`, `latency_under_up`, `latency_under_down`).",
         )
     axis = Axis("what else runs", {float(at): _LOADS[name] for at, name in enumerate(run)})
-    found = []
-    for index, (result, label) in enumerate(zip(results, named_by_host(results), strict=True)):
+    lines = []
+    for index, (result, label) in enumerate(zip(results, distinct_labels(results), strict=True)):
         points = []
         for at, name in enumerate(run):
             metric = f"{'' if name == 'latency' else 'loaded_'}rtt_{percentile}_us"
             points += points_of(result, metric, name, float(at), _LOADS[name])
-        found.append(Line(label, style.colour(result.scheme, index), 0, tuple(points)))
+        lines.append(Line(label, style.colour(result.scheme, index), 0, tuple(points)))
     heading = names.metric(f"rtt_{percentile}_us")
-    panel = panel_of(heading, ("µs", "lower", told_apart(found)))
-    return drawn("Round trips under load", [panel], axis, notice)
+    panel = panel_of(heading, "µs", "lower", distinguished(lines))
+    return line_figure("Round trips under load", [panel], axis, notice)
 
 
 def _swept(results: Sequence[Result], workload: str) -> dict[str, list[Variant]]:
-    """The variants that each result has, by its place; all of one workload."""
-    found = {
+    """Return the variants of each result, by its place; all of one workload."""
+    swept = {
         str(place): [
-            one
-            for one in map(Variant.parse, result.workloads)
-            if (one.message_bytes or one.flows) and workload in ("", one.base)
+            each
+            for each in map(Variant.parse, result.workloads)
+            if (each.message_bytes or each.flows) and workload in ("", each.base)
         ]
         for place, result in enumerate(results)
     }
-    bases = sorted({one.base for variants in found.values() for one in variants})
-    if not bases or not all(found.values()):
+    bases = sorted({each.base for variants in swept.values() for each in variants})
+    if not bases or not all(swept.values()):
         raise UsageError(
             f"Nothing{f' of `{workload}`' if workload else ''} was swept in all of these results.",
-            todo="Measure with trials=Trials(…).sweep(`tcp_up`), then draw what comes of it.",
+            todo="Measure with trials=Trials(…).sweep(`tcp_up`), then draw those results.",
         )
     if len(bases) > 1:
         raise UsageError(
             f"Several workloads were swept: {', '.join(bases)}.",
             todo="Name one of them as `workload`.",
         )
-    return found
+    return swept
 
 
 def _first_metric(
@@ -119,14 +127,14 @@ def _first_metric(
 def _axis(swept: Mapping[str, Sequence[Variant]], *, by_size: bool) -> Axis:
     values = sorted(
         {
-            (one.message_bytes if by_size else one.flows) or 1
-            for found in swept.values()
-            for one in found
+            (each.message_bytes if by_size else each.flows) or 1
+            for variants in swept.values()
+            for each in variants
         }
     )
-    title = "bytes that a program hands over at once" if by_size else "flows at once"
-    told = names.size if by_size else str
-    return Axis(title, {math.log2(value): told(value) for value in values})
+    title = "bytes written at once" if by_size else "concurrent flows"
+    label = names.size if by_size else str
+    return Axis(title, {math.log2(value): label(value) for value in values})
 
 
 def _lines(
@@ -137,24 +145,24 @@ def _lines(
     *,
     by_size: bool,
 ) -> tuple[str, Better, list[Line]]:
-    """The lines of one metric, with its unit and its sense."""
-    found: list[Line] = []
+    """Return unit, better direction and lines of one metric."""
+    lines: list[Line] = []
     kinds: set[tuple[str, Better]] = set()
-    for index, (result, label) in enumerate(zip(results, named_by_host(results), strict=True)):
-        others = dict.fromkeys(one.flows if by_size else None for one in swept[str(index)])
+    for index, (result, label) in enumerate(zip(results, distinct_labels(results), strict=True)):
+        others = dict.fromkeys(each.flows if by_size else None for each in swept[str(index)])
         for other in others:
             points: list[Point] = []
-            for one in swept[str(index)]:
-                if by_size and one.flows != other:
+            for variant in swept[str(index)]:
+                if by_size and variant.flows != other:
                     continue
-                at = math.log2((one.message_bytes if by_size else one.flows) or 1)
-                points += points_of(result, metric, str(one), at, axis.places[at])
-                kinds |= {(m.unit, m.better) for m in result.metrics(metric, str(one))}
+                at = math.log2((variant.message_bytes if by_size else variant.flows) or 1)
+                points += points_of(result, metric, str(variant), at, axis.places[at])
+                kinds |= {(m.unit, m.better) for m in result.metrics(metric, str(variant))}
             flows = "" if other is None else f", {names.flows(other)}"
             tint = style.colour(result.scheme, index)
             ordered = tuple(sorted(points, key=lambda point: point.at))
-            found.append(Line(f"{label}{flows}", tint, 0, ordered))
+            lines.append(Line(f"{label}{flows}", tint, 0, ordered))
     if len(kinds) != 1:
         raise UsageError(f"The metric `{metric}` needs one unit in all results.")
     unit, better = kinds.pop()
-    return unit, better, told_apart(found)
+    return unit, better, distinguished(lines)

@@ -1,29 +1,34 @@
-"""The little markup that plotly's texts know, escaped where it is put together."""
+"""Markup in plotly's texts, escaped."""
 
 from __future__ import annotations
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _BOLD = Markup("<b>{}</b>")
 _TINTED = Markup('<span style="color:{}">{}</span>')
 _BREAK = Markup("<br>")
 
 
+def plain(text: str) -> Markup:
+    """Return a text in which nothing is plotly's markup, nor TeX."""
+    return Markup(str(escape(text)).replace("$", "&#36;"))
+
+
 def bold(text: str) -> Markup:
-    """The text in bold."""
-    return _BOLD.format(text)
+    """Return the text in bold."""
+    return _BOLD.format(plain(text))
 
 
 def tinted(text: str, colour: str) -> Markup:
-    """The text in a colour."""
-    return _TINTED.format(colour, text)
+    """Return the text in a colour."""
+    return _TINTED.format(colour, plain(text))
 
 
 def lines(*texts: str) -> Markup:
-    """The texts, one below the other; empty ones are left out."""
-    return _BREAK.join(text for text in texts if text)
+    """Return the texts on lines of their own, without empty ones."""
+    return _BREAK.join(plain(text) for text in texts if text)
 
 
 def spaced(*texts: str) -> Markup:
-    """The texts in one line, with some space between them."""
-    return Markup("   ").join(text for text in texts if text)
+    """Return the texts on one line, spaced, without empty ones."""
+    return Markup("   ").join(plain(text) for text in texts if text)

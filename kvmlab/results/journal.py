@@ -1,45 +1,62 @@
-"""The folder of a run while it is measured: what a trial found is on disk before the next begins.
+"""Journal of a run: every trial is on disk before the next one begins.
 
 ::
 
     2026-11-22T154211Z/
-      measurement.json   what is measured: host, clock, schemes, settings, versions; how it stands
-      trials.jsonl       a line for each scheme when it is first met, and one for each trial
-      raw/               what the tools printed, word for word
-      results.json       once all of it is there, with tidy.csv and tidy.parquet
+      measurement.json   host, clock, schemes, settings, versions, and the state of the measurement
+      trials.jsonl       one line a scheme, before its first trial, and one line a trial
+      raw/               the unchanged output of the tools
+      results.json       the complete results, with tidy.csv and tidy.parquet
 
-A process that dies leaves all but the last, and :func:`recovered` reads that. Whether a run that is
-not finished still goes on is told by a lock on its folder, which ends with the process.
+A process that dies leaves all but the last; :func:`recovered` reads the journal. A lock on the
+folder, which ends with the process, tells a run in progress from one that was cut short.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from kvmlab import __version__
+from kvmlab.directories import sync_folder, write_atomically
 from kvmlab.errors import OutputError, UsageError
+from kvmlab.file_locks import FileLock
 from kvmlab.results.model import Raw, Result, Trial
-from kvmlab.results.plain import from_json, to_json
-from kvmlab.results.store import RAW, raw_folder, save, write, write_raw
+from kvmlab.results.store import (
+    DAMAGE,
+    RAW,
+    raw_folder,
+    raw_to_json,
+    result_from_json,
+    result_to_json,
+    save,
+    write_raw,
+)
+from kvmlab.serialization import to_json
+from kvmlab.stored_files import (
+    SEALED_FORMAT,
+    controller_id,
+    parse_sealed,
+    read_file,
+    sealed,
+)
 
 ABOUT, JOURNAL = "measurement.json", "trials.jsonl"
-FORMAT = 1
 State = Literal["measuring", "finished", "failed"]
 
 
 @dataclass(frozen=True)
-class About:
-    """What ``measurement.json`` says. ``schemes`` are labels; times are ISO 8601 in UTC.
+class RunInfo:
+    """Content of ``measurement.json``. ``schemes`` are labels; times are ISO 8601 in UTC.
 
-    ``state`` stays "measuring" where the process was killed.
+    ``state`` stays "measuring" when the process is killed. ``controller`` identifies the machine
+    and the user that measured, "" in runs of older versions.
     """
 
     host: str
@@ -54,169 +71,161 @@ class About:
     started: str = field(default_factory=lambda: _now())
     ended: str = ""
     trials: int = 0
+    controller: str = ""
 
-    def ended_as(self, state: State, *, trials: int, failure: str = "") -> About:
-        """The same, of a run that ended now."""
+    def ended_as(self, state: State, *, trials: int, failure: str = "") -> RunInfo:
+        """Return the same for a run that ended now."""
         return replace(self, state=state, trials=trials, failure=failure, ended=_now())
 
     def write(self, folder: Path) -> None:
-        """Write it, in one step."""
-        document = {"format": FORMAT, "kvmlab": __version__, **asdict(self)}
-        text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
-        write(folder / ABOUT, text.encode() + b"\n")
+        """Write the file in one step; it is on the disk on return."""
+        about = to_json(replace(self, controller=controller_id()))
+        document = sealed({"format": SEALED_FORMAT, "kvmlab": __version__, **about})
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        write_atomically(folder / ABOUT, text + "\n", durable=True)
 
 
-class Journal:
-    """Keeps what is measured in a new folder under ``out``, from the first trial on.
+class RunJournal:
+    """Journal of one measurement in a new folder under ``out``.
 
-    ``folder`` is that folder, ``trials`` how many are in it by now.
+    ``folder`` is that folder, ``trials`` the number of trials written so far.
     """
 
-    def __init__(self, out: Path, about: About) -> None:
-        """Make the folder and take its lock.
+    def __init__(self, out: Path, about: RunInfo) -> None:
+        """Create the folder and lock it.
 
         Raises:
             UsageError: the folder cannot be written.
         """
         self._about = about
         self.trials = 0
-        with _writing(out):
+        with _translated_errors(out):
             self.folder = new_folder(out)
-            self._lock = _hold(self.folder)
+            self._lock = locked(self.folder)
             about.write(self.folder)
             self._lines = (self.folder / JOURNAL).open("a", encoding="utf-8")
+            sync_folder(self.folder)
+            sync_folder(self.folder.parent)
 
     def begin(self, number: int, head: Result) -> None:
-        """Note what is known of a scheme before its first trial; ``number`` is its place.
+        """Write what is known of scheme ``number`` before its first trial.
 
         Raises:
-            UsageError: the folder cannot be written any more; so do the other methods.
+            UsageError: the folder cannot be written any more (the other methods too).
         """
-        with _writing(self.folder):
+        with _translated_errors(self.folder):
             write_raw(self.folder / RAW / raw_folder(number, head.scheme), head.raw)
-            self._note({"number": number, "head": to_json(replace(head, trials=()))})
+            self._note({"number": number, "head": result_to_json(replace(head, trials=()))})
 
     def add(self, number: int, scheme: str, trial: Trial, raw: Sequence[Raw]) -> None:
-        """Note one trial. Its raw output is written first: a line in the journal is complete."""
-        names = [item.name for item in raw]
-        with _writing(self.folder):
+        """Write one trial, its raw output first: a trial in the journal is complete."""
+        with _translated_errors(self.folder):
             write_raw(self.folder / RAW / raw_folder(number, scheme), raw)
-            self._note({"number": number, "trial": asdict(trial), "raw": names})
+            self._note({"number": number, "trial": to_json(trial), "raw": raw_to_json(raw)})
         self.trials += 1
 
     def finish(self, results: Sequence[Result]) -> Path:
-        """Write the results as they are read later, and let the folder go."""
+        """Write the complete results, release the folder and return it."""
         save(results, self.folder)
         trials = sum(len(result.trials) for result in results)
         self._end(self._about.ended_as("finished", trials=trials))
         return self.folder
 
     def fail(self, failure: str) -> None:
-        """Note why the run does not go on; what was measured stays readable.
+        """Write why the run ended early; its trials stay readable.
 
-        Does nothing to a run that has ended.
+        Does nothing after the end of the run.
         """
         if self._lines.closed:
             return
         self._end(self._about.ended_as("failed", trials=self.trials, failure=failure))
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        self._lines.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
+        document = sealed({"format": SEALED_FORMAT, **event})
+        self._lines.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
         self._lines.flush()
         os.fsync(self._lines.fileno())
 
-    def _end(self, about: About) -> None:
+    def _end(self, about: RunInfo) -> None:
         self._lines.close()
-        os.close(self._lock)
-        with _writing(self.folder):
+        self._lock.close()
+        with _translated_errors(self.folder):
             about.write(self.folder)
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _translated_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UsageError(
-            f"What is measured cannot be kept in {folder}: {error.strerror or error}.",
+            f"The measurement cannot be written to {folder}: {error.strerror or error}.",
             todo="Free some space there, or open the lab with another folder: open_lab(…, out=…).",
         ) from error
 
 
 def recovered(folder: Path) -> tuple[Result, ...]:
-    """The results of a run that did not finish, with the trials that it had until then.
+    """Return the results of an unfinished run, with the trials in its journal.
 
-    A last line that was being written when the process died is left out.
+    A last line that was cut short is ignored.
 
     Raises:
         UsageError: there is no journal.
         OutputError: it is damaged before its last line.
     """
     try:
-        lines = (folder / JOURNAL).read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = read_file(folder, JOURNAL).split("\n")
     except OSError as error:
         raise UsageError(
             f"There is no journal of a measurement in {folder}: {error.strerror or error}."
         ) from error
-    found: dict[int, dict[str, Any]] = {}
+    except UnicodeDecodeError as error:
+        # A crash may have cut the last line inside a character.
+        lines = bytes(error.object[: error.start]).decode().split("\n")
+        if b"\n" in error.object[error.start :]:
+            raise _damaged(folder, error) from error
+    except ValueError as error:
+        raise _damaged(folder, error) from error
+    documents: dict[int, dict[str, Any]] = {}
     try:
         for line in lines[:-1]:
-            event = json.loads(line)
+            event = parse_sealed(line)
             if "head" in event:
-                found[event["number"]] = {**event["head"], "trials": []}
+                if event["number"] in documents:
+                    raise ValueError("a scheme begins twice")
+                documents[event["number"]] = {**event["head"], "trials": []}
             else:
-                found[event["number"]]["trials"].append(event["trial"])
-                found[event["number"]]["raw"] += event["raw"]
+                documents[event["number"]]["trials"].append(event["trial"])
+                documents[event["number"]]["raw"] += event["raw"]
         return tuple(
-            _ordered(from_json(item, folder / RAW / raw_folder(number, item["scheme"])))
-            for number, item in sorted(found.items())
+            _ordered(result_from_json(item, folder, number))
+            for number, item in sorted(documents.items())
         )
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise OutputError(
-            f"The journal in {folder} is damaged: {error!r}.", evidence="\n".join(lines)[:400]
-        ) from error
+    except DAMAGE as error:
+        raise _damaged(folder, error, "\n".join(lines)) from error
+
+
+def _damaged(folder: Path, error: Exception, text: str = "") -> OutputError:
+    return OutputError(f"The journal in {folder} is damaged: {error}.", evidence=text[:400])
 
 
 def _ordered(result: Result) -> Result:
-    """The trials by workload and number, as those of a finished run."""
+    """Sort the trials by workload and number, as in a finished run."""
     order = {name: place for place, name in enumerate(result.workloads)}
     trials = sorted(result.trials, key=lambda t: (order[t.workload], t.number))
     return replace(result, trials=tuple(trials))
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Say, for the length of the block, that a process is at work on this run."""
-    lock = _hold(folder)
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
-def _hold(folder: Path) -> int:
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+def locked(folder: Path) -> FileLock:
+    """Mark the run as in progress, as a context manager."""
+    # The lock is free but for a moment in which somebody looks whether it is.
+    lock = FileLock.on_descriptor(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), wait=True)
+    assert lock is not None
     return lock
 
 
-def is_held(folder: Path) -> bool:
-    """Is a process at work on this run?"""
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def new_folder(out: Path) -> Path:
-    """A folder named by the time, made; with a number where two begin in one second."""
+    """Create a folder named by the time, with a number where two begin in one second."""
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     number = 1
     while True:

@@ -1,4 +1,4 @@
-"""The way of one packet, hop by hop."""
+"""Path of one packet, hop by hop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Hop:
     "out" where the kernel hands the packet to the device, "through" for a bridge. (What the VM
     sends comes *in* from its tap.) ``carrier`` says who moved the packet there: the role of a
     thread ("vhost worker", "QEMU main loop"), "softirq", or the name of another program. An
-    ``inferred`` hop was not seen in a tracepoint; ``note`` says what it was concluded from.
+    ``inferred`` hop was not seen in a tracepoint; ``note`` says from which it follows.
     """
 
     leg: Leg
@@ -37,7 +37,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Path:
-    """What one echo from the VM to the peer and back went through, in order of time."""
+    """Hops of one echo from the VM to the peer and back, in order of time."""
 
     hops: tuple[Hop, ...]
     echo_bytes: int
@@ -45,21 +45,21 @@ class Path:
     notes: tuple[str, ...] = ()
 
     def leg(self, leg: Leg) -> tuple[Hop, ...]:
-        """The hops of the request (VM to peer) or of the reply."""
+        """Return the hops of the request (VM to peer) or of the reply."""
         return tuple(hop for hop in self.hops if hop.leg == leg)
 
     def devices(self, side: Side | None = None, leg: Leg = "request") -> tuple[str, ...]:
-        """The names of the devices of one leg, each once, in order."""
+        """Return the names of the devices of one leg, each once, in order."""
         names = [hop.device for hop in self.leg(leg) if side is None or hop.side == side]
         return tuple(dict.fromkeys(names))
 
     @property
     def host_hops(self) -> tuple[Hop, ...]:
-        """The hops on the host: what a scheme costs in layers."""
+        """Hops on the host: the layers that a scheme adds."""
         return tuple(hop for hop in self.hops if hop.side == "host")
 
     def __str__(self) -> str:
-        """One line a hop, as a person reads a route."""
+        """Return one line a hop."""
         return "\n".join(
             f"{hop.at_us:>10.1f} µs  {hop.leg:<7}  {hop.side:<5}  {hop.direction:<3}  "
             f"{hop.device:<10}  {hop.kind:<10}  {hop.carrier}"

@@ -1,4 +1,4 @@
-"""One run against another: every scheme that both measured, in every metric that both have."""
+"""Comparison of two runs: every scheme that both measured, in every metric that both have."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from kvmlab.results.comparison import Comparison, compare, require_one_clock
 from kvmlab.results.model import Result
 from kvmlab.results.runs import Part, Run, load_run
 from kvmlab.results.statistics import CONFIDENCE
+from kvmlab.serialization import to_json
 
 COSTS = tuple(
     f"{name}_per_packet"
     for name in ("vm_exits", "userspace_exits", "context_switches", "cpu_us", "softirq_us")
 )
-"""The costs that get a verdict; the tidy tables of the runs have all of them."""
+"""Costs that get a verdict; the tidy tables of the runs have all of them."""
 
 
 @dataclass(frozen=True)
 class SchemeComparison:
-    """One scheme in two runs; the labels of the results say the run."""
+    """One scheme in two runs; the labels of the results are the names of the runs."""
 
     scheme: str
     label: str
@@ -34,7 +35,7 @@ class SchemeComparison:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Two runs, scheme by scheme; ``notes`` are what has to be known to read the verdicts."""
+    """Two runs, scheme by scheme; ``notes`` say how to read the verdicts."""
 
     baseline: Run
     current: Run
@@ -43,25 +44,25 @@ class RunComparison:
 
     @property
     def verdicts(self) -> tuple[Comparison, ...]:
-        """All verdicts, scheme after scheme."""
+        """All verdicts, scheme by scheme."""
         return tuple(verdict for scheme in self.schemes for verdict in scheme.verdicts)
 
     def to_dict(self) -> dict[str, Any]:
-        """A form for JSON; an end of an interval that is not finite is null."""
+        """Return the comparison as JSON values; an infinite end of an interval is None."""
         return {
-            "baseline": self.baseline.to_dict(),
-            "current": self.current.to_dict(),
+            "baseline": to_json(self.baseline),
+            "current": to_json(self.current),
             "notes": list(self.notes),
             "schemes": [
                 {
-                    "scheme": one.scheme,
-                    "label": one.label,
-                    "notebook": one.notebook,
-                    "clock": one.current.clock.value,
-                    "hosts": [one.baseline.host, one.current.host],
-                    "verdicts": [_plain(verdict) for verdict in one.verdicts],
+                    "scheme": each.scheme,
+                    "label": each.label,
+                    "notebook": each.notebook,
+                    "clock": each.current.clock.value,
+                    "hosts": [each.baseline.host, each.current.host],
+                    "verdicts": [_plain(verdict) for verdict in each.verdicts],
                 }
-                for one in self.schemes
+                for each in self.schemes
             ],
         }
 
@@ -69,12 +70,12 @@ class RunComparison:
 def compare_runs(first: Run, second: Run, *, unfinished: bool = False) -> RunComparison:
     """Compare two runs; ``first`` is the baseline. See :func:`kvmlab.results.find_run`.
 
-    A scheme that both measured in the notebook of the same name is compared there; otherwise one
-    that each of them measured once.
+    Schemes are matched within notebooks of the same name; failing that, schemes that each run
+    measured once.
 
     Raises:
         UsageError: the runs share no scheme that can be compared, their clocks differ, or one is
-            not finished and ``unfinished`` was not given.
+            not finished and ``unfinished`` is False.
         OutputError: a file of a run is damaged.
     """
     below, above = (load_run(run, unfinished=unfinished) for run in (first, second))
@@ -84,8 +85,8 @@ def compare_runs(first: Run, second: Run, *, unfinished: bool = False) -> RunCom
             f"The runs {first.name} and {second.name} have no scheme in common: "
             f"{first.name} has {_schemes(below)}; {second.name} has {_schemes(above)}.",
             todo=(
-                "Compare runs that measured the same scheme. One that a run measured several times "
-                "is found by the folder of its notebook: RUN/results/NOTEBOOK/TIME."
+                "Compare runs that measured the same scheme. For one that a run measured several "
+                "times, name the folder of its notebook: RUN/results/NOTEBOOK/TIME."
             ),
         )
     schemes = tuple(_compared(first, second, old, new) for old, new in pairs)
@@ -98,14 +99,14 @@ def _measured(parts: Sequence[Part]) -> list[Part]:
 
 def _pairs(below: Sequence[Part], above: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
     for keys in (lambda p: (p.notebook, p.result.scheme), lambda p: ("", p.result.scheme)):
-        found = [
+        pairs = [
             (old[0], new[0])
             for key in dict.fromkeys(keys(part) for part in below)
             if len(old := [part for part in below if keys(part) == key]) == 1
             and len(new := [part for part in above if keys(part) == key]) == 1
         ]
-        if found:
-            yield from found
+        if pairs:
+            yield from pairs
             return
 
 
@@ -140,15 +141,10 @@ def _named(result: Result, run: Run) -> Result:
 def _shared(below: Result, above: Result) -> Iterator[tuple[str, str]]:
     for workload in below.workloads:
         if workload in above.workloads:
-            theirs = _metrics(above, workload)
-            yield from ((name, workload) for name in _metrics(below, workload) if name in theirs)
-
-
-def _metrics(result: Result, workload: str) -> list[str]:
-    trials = result.of(workload)
-    measured = dict.fromkeys(metric.name for trial in trials for metric in trial.metrics)
-    counted = {metric.name for trial in trials for metric in trial.cost_metrics}
-    return [*measured, *(name for name in COSTS if name in counted)]
+            names = above.metric_names(workload, COSTS)
+            yield from (
+                (name, workload) for name in below.metric_names(workload, COSTS) if name in names
+            )
 
 
 def _schemes(parts: Sequence[Part]) -> str:
@@ -157,28 +153,29 @@ def _schemes(parts: Sequence[Part]) -> str:
 
 def _notes(first: Run, second: Run, schemes: Sequence[SchemeComparison]) -> Iterator[str]:
     yield (
-        "The two runs were not measured in turns: what else changed between them (the machine, "
-        "its load) counts as a difference too. Within one run schemes are compared in turns."
+        "The two runs were not interleaved: whatever else changed between them (the machine, its "
+        "load) is part of the ratio. Within one run the schemes alternate."
     )
     count = sum(len(one.verdicts) for one in schemes)
     by_chance = count * (1 - CONFIDENCE)
     yield (
-        f"{count} verdicts at {CONFIDENCE:.0%} each: of runs that do not differ at all, up to "
-        f"{by_chance:.0f} would be called different by chance."
+        f"{count} verdicts at {CONFIDENCE:.0%} confidence each: for two equal runs about "
+        f"{by_chance:.0f} would claim a difference by chance."
     )
     for run in (first, second):
         if run.status != "finished":
-            yield f"The run {run.name} is not finished: {run.said}"
-    once = [one for one in schemes if len(one.baseline.trials) and _least(one) < 2]
-    if once:
-        names = ", ".join(one.label for one in once)
-        yield f"A single trial has no interval, and nothing is claimed from it: {names}."
-    if any(one.baseline.host != one.current.host for one in schemes):
+            yield f"The run {run.name} is not finished: {run.detail}"
+    single = [each.label for each in schemes if _least(each) < 2]
+    if single:
+        names = ", ".join(single)
+        yield f"A single trial has no interval, so nothing is claimed: {names}."
+    if any(each.baseline.host != each.current.host for each in schemes):
         yield "The runs are of different hosts: a verdict is about the hosts, not about a change."
 
 
-def _least(one: SchemeComparison) -> int:
-    return min(min(v.baseline.count, v.current.count) for v in one.verdicts)
+def _least(scheme: SchemeComparison) -> int:
+    """Return the smallest number of trials behind a verdict."""
+    return min(min(v.baseline.count, v.current.count) for v in scheme.verdicts)
 
 
 def _plain(verdict: Comparison) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The units a metric may carry, and how its name has to end for each of them."""
+"""Units of metrics, and the ending of the name that each of them needs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ PER_SUFFIXES = {"_per_packet": "/packet", "_per_mb": "/MB", "_per_sec": "/s"}
 
 
 def check_unit(name: str, unit: str) -> None:
-    """Refuse a metric whose name and unit disagree.
+    """Check that the name of a metric ends in its unit.
 
     Raises:
-        UsageError: the name says no unit, or another one.
+        UsageError: the name has no unit, or another one.
     """
     for suffix, ending in PER_SUFFIXES.items():
         if name.endswith(suffix):
             if unit.endswith(ending):
                 return
             raise UsageError(
-                f"The metric `{name}` carries the unit `{unit}`; its name needs one that ends in "
-                f"`{ending}`."
+                f"The metric `{name}` carries the unit `{unit}`; its name needs one that "
+                f"ends in `{ending}`."
             )
-    for suffix, wanted in UNIT_OF_SUFFIX.items():
+    for suffix, expected in UNIT_OF_SUFFIX.items():
         if name.endswith(suffix):
-            if unit == wanted:
+            if unit == expected:
                 return
             raise UsageError(
-                f"The metric `{name}` carries the unit `{unit}`; its name says `{wanted}`."
+                f"The metric `{name}` carries the unit `{unit}`; its name says `{expected}`."
             )
     endings = ", ".join((*UNIT_OF_SUFFIX, *PER_SUFFIXES))
     raise UsageError(

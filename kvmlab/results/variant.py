@@ -1,4 +1,4 @@
-"""A workload with a size of message and a number of flows of its own, as one name."""
+"""Variant of a workload: a message size and a number of flows, as one name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAME = re.compile(r"(?P<base>[a-z_]+)(?:@(?P<bytes>[1-9]\d*)?(?:x(?P<flows>[1-9
 
 @dataclass(frozen=True)
 class Variant:
-    """``base`` is the workload; None stands for what the settings of the trials say.
+    """Workload ``base`` with a message size and a number of flows; None is the trials' setting.
 
     >>> str(Variant("tcp_up", message_bytes=1024, flows=4))
     'tcp_up@1024x4'
@@ -23,16 +23,16 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """The variant of that name; what is no such name is a base of its own.
+        """Return the variant of that name; any other name is a workload of its own.
 
         >>> Variant.parse("pps@64"), Variant.parse("latency").flows
         (Variant(base='pps', message_bytes=64, flows=None), None)
         """
-        found = _NAME.fullmatch(name)
-        if found is None or name.endswith("@"):
+        match = _NAME.fullmatch(name)
+        if match is None or name.endswith("@"):
             return cls(name)
-        size, flows = found["bytes"], found["flows"]
-        return cls(found["base"], int(size) if size else None, int(flows) if flows else None)
+        size, flows = match["bytes"], match["flows"]
+        return cls(match["base"], int(size) if size else None, int(flows) if flows else None)
 
     def __str__(self) -> str:
         if self.message_bytes is None and self.flows is None:

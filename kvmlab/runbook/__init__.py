@@ -1,18 +1,18 @@
-"""papermill over the lab's notebooks, in order: executed copies, one table, one report."""
+"""Headless runs of the notebooks by papermill: executed copies, one table, one report."""
 
-from kvmlab.runbook.jupyter import jupyterlab_command
-from kvmlab.runbook.notebooks import Notebook, everything, find
+from kvmlab.runbook.jupyterlab import jupyterlab_command
+from kvmlab.runbook.notebooks import Notebook, all_notebooks, find_notebooks
 from kvmlab.runbook.parameters import parse
-from kvmlab.runbook.running import Outcome, intended, run
+from kvmlab.runbook.runner import Outcome, describe_run, run
 from kvmlab.runbook.workspace import file_to_open
 
 __all__ = [
     "Notebook",
     "Outcome",
-    "everything",
+    "all_notebooks",
+    "describe_run",
     "file_to_open",
-    "find",
-    "intended",
+    "find_notebooks",
     "jupyterlab_command",
     "parse",
     "run",

@@ -1,8 +1,8 @@
-"""Running one notebook: papermill with our own engine.
+"""Execution of one notebook, by an engine for papermill.
 
-The engine adds three things to papermill's: every cell is told to a listener as it starts and
-ends, the kernel gets an environment of its own, and Ctrl-C first interrupts the running cell, so
-that its ``with`` blocks put the host back before the kernel ends.
+It adds three things to papermill's own engine: a listener is called as each cell starts, the
+kernel gets an environment of its own, and Ctrl-C first interrupts the running cell, so that its
+``with`` blocks put the host back before the kernel ends.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.execute import execute_notebook
 
 from kvmlab.errors import RunFailed, UsageError
+from kvmlab.language import ENGLISH, VARIABLE
+from kvmlab.rendering import HEADLESS_VARIABLE
 from kvmlab.runbook.notebooks import Notebook, section_titles
 from kvmlab.runbook.parameters import Value
-from kvmlab.runbook.translation import ENGLISH
 
 ENGINE = "kvmlab"
 INTERRUPT_DEADLINE_SEC = 90
@@ -39,10 +40,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Listener(Protocol):
-    """What wants to know how far a notebook is."""
+    """An observer of a notebook's execution."""
 
     def cell(self, index: int, total: int, section: str, source: str) -> None:
-        """Cell ``index`` (from 0) of ``total`` starts; ``section`` is the heading above it."""
+        """Note that cell ``index`` (from 0) of ``total`` starts, under the heading ``section``."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class Executed:
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """papermill's client, which on Ctrl-C or SIGTERM lets the running cell clean up first.
+    """papermill's client, which lets the running cell clean up on Ctrl-C or SIGTERM.
 
-    The kernel is reached by sockets in a private directory: ports of 127.0.0.1 would be open to
-    every user of this machine.
+    The kernel is reached by sockets in a private folder, ``sockets``: ports of 127.0.0.1 are open
+    to every user of this machine.
     """
 
     sockets: str = ""
@@ -83,7 +84,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             run_sync(self._interrupted)()
 
     async def _interrupted(self) -> None:
-        # The execution that was broken off still waits for its reply, and would take ours.
+        # The cancelled execution still waits for its reply, and would receive ours.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -93,7 +94,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
 
 
 class _Engine(NBClientEngine):  # type: ignore[misc]
-    """One execution; ``listener`` and ``kernel_env`` come through papermill's keywords."""
+    """The engine; ``listener`` and ``kernel_env`` come through papermill's keywords."""
 
     @classmethod
     def execute_managed_notebook(
@@ -107,14 +108,14 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
         **_unused: object,
     ) -> object:
         if listener is not None:
-            _tell(nb_man, listener)
+            _call_at_each_cell(nb_man, listener)
         client = _Client(
             nb_man,
             timeout=None,
             startup_timeout=start_timeout,
             kernel_name=kernel_name,
             log_output=log_output,
-            # The kernel's own log would tell of a Ctrl-C in the middle of what we say about it.
+            # The kernel would log a Ctrl-C in the middle of our message about it.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
         with tempfile.TemporaryDirectory(prefix="kvmlab-") as sockets:
@@ -125,7 +126,7 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
 papermill_engines.register(ENGINE, _Engine)
 
 
-def _tell(nb_man: Any, listener: Listener) -> None:
+def _call_at_each_cell(nb_man: Any, listener: Listener) -> None:
     titles = section_titles(nb_man.nb.cells)
     papermills_own = nb_man.cell_start
 
@@ -137,16 +138,16 @@ def _tell(nb_man: Any, listener: Listener) -> None:
 
 
 def check_kernel(notebook: Notebook) -> None:
-    """See that the notebook's kernel is there and runs the Python that kvmlab is installed in.
+    """Raise unless the notebook's kernel is installed.
 
     Raises:
-        UsageError: it is not, with what to install.
+        UsageError: it is not; the fix is what to install.
     """
-    wanted = notebook.kernel or "none"
+    kernel = notebook.kernel or "none"
     specs = KernelSpecManager().find_kernel_specs()
-    if wanted not in specs:
+    if kernel not in specs:
         raise UsageError(
-            f"{notebook.name} asks for the Jupyter kernel {wanted!r}, and this environment has "
+            f"{notebook.name} asks for the Jupyter kernel {kernel!r}, and this environment has "
             f"{', '.join(sorted(specs)) or 'none at all'}.",
             todo="Install ipykernel into the environment of kvmlab, or set the notebook's kernel "
             "to python3.",
@@ -161,7 +162,7 @@ def execute(
     listener: Listener | None = None,
     kernel_env: Mapping[str, str] | None = None,
 ) -> Executed:
-    """Run ``notebook`` and write the executed copy to ``output``, cell by cell.
+    """Execute ``notebook`` and write the executed copy to ``output``, cell by cell.
 
     Raises:
         RunFailed: a cell failed or the kernel died; the copy holds what ran until then, and the
@@ -170,7 +171,7 @@ def execute(
     output.parent.mkdir(parents=True, exist_ok=True)
     source = notebook.path
     if notebook.language != ENGLISH:
-        # papermill reads files: the copy begins as the notebook put together, and is run in place.
+        # papermill reads files, so the translated notebook is written first and run in place.
         nbformat.write(notebook.node, output)
         source = output
     started = time.monotonic()
@@ -184,8 +185,13 @@ def execute(
             progress_bar=False,
             cwd=str(output.parent),
             listener=position,
-            # The debugger's advice about frozen modules would be the first line of every log.
-            kernel_env={"PYDEVD_DISABLE_FILE_VALIDATION": "1", **(kernel_env or {})},
+            # Otherwise the debugger's advice about frozen modules is the first line of every log.
+            kernel_env={
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+                HEADLESS_VARIABLE: "yes",
+                VARIABLE: notebook.language,
+                **(kernel_env or {}),
+            },
         )
     except PapermillExecutionError as error:
         raise RunFailed(
@@ -205,12 +211,15 @@ def execute(
 
 
 def _trust(executed: Path) -> None:
-    """Sign what this user has just run, so that their JupyterLab shows it as it is."""
-    NotebookNotary().sign(nbformat.read(executed, as_version=4))
+    """Sign the outputs that this user has just made, so that JupyterLab shows them."""
+    notary = NotebookNotary()
+    # Nothing else closes its database; Python 3.13 warns of one that is left open.
+    with contextlib.closing(notary.store):
+        notary.sign(nbformat.read(executed, as_version=4))
 
 
 class _Position:
-    """Remembers which cell is running, and passes the news on."""
+    """The cell that is running; passes each start on to the listener."""
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener

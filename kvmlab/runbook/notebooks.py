@@ -1,4 +1,4 @@
-"""The notebooks there are, by any name a person would use, and the parameters each declares."""
+"""The lab's notebooks: found by any name a person would use, read with their parameters."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import nbformat
 from nbformat import NotebookNode
 
 from kvmlab.errors import UsageError
+from kvmlab.language import ENGLISH, parse_language
 from kvmlab.runbook import translation
-from kvmlab.runbook.parameters import Parameter, declared
-from kvmlab.runbook.translation import ENGLISH, Gap
+from kvmlab.runbook.parameters import Parameter, Value, declared
+from kvmlab.runbook.translation import Gap
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook on disk: its title and its parameters, before anything runs.
+    """One notebook on disk, with its title and its parameters.
 
-    ``path`` is the English notebook, which holds the code; ``node`` the notebook in ``language``,
-    with ``gaps`` where a cell stays English.
+    ``path`` is the English notebook, which holds the code; ``node`` is the notebook in
+    ``language``, and ``gaps`` are the cells that are shown in English for want of a translation.
     """
 
     path: Path
@@ -36,15 +37,15 @@ class Notebook:
 
     @property
     def name(self) -> str:
-        """``00-packet-path``: the file's name, and what a run calls this notebook."""
+        """The file's name without its suffix, such as ``00-packet-path``."""
         return self.path.stem
 
-    def defaults(self) -> dict[str, object]:
-        """The values that the parameters cell gives."""
+    def defaults(self) -> dict[str, Value]:
+        """Return the default values of the parameters, by name."""
         return {parameter.name: parameter.default for parameter in self.parameters}
 
     def to_dict(self) -> dict[str, object]:
-        """What ``kvmlab notebooks --json`` prints."""
+        """Return the form that ``kvmlab notebooks --json`` prints."""
         return {
             "name": self.name,
             "title": self.title,
@@ -55,11 +56,11 @@ class Notebook:
         }
 
 
-def folder() -> Path:
-    """Where the lab's own notebooks are: in the repository, or where the package installed them.
+def notebook_folder() -> Path:
+    """Return the folder of the lab's own notebooks: in the repository, or as installed.
 
     Raises:
-        UsageError: neither place has any.
+        UsageError: there are none in either.
     """
     places = (
         Path(__file__).resolve().parents[2] / "notebooks",
@@ -68,50 +69,29 @@ def folder() -> Path:
     for place in places:
         if any(place.glob("*.ipynb")):
             return place
-    looked = " and ".join(str(place) for place in places)
+    searched = " and ".join(str(place) for place in places)
     raise UsageError(
-        f"No notebooks were found in {looked}.",
+        f"No notebooks were found in {searched}.",
         todo="Install kvmlab again, or give the path of a notebook.",
     )
 
 
-def languages() -> tuple[str, ...]:
-    """The languages that the lab's prose is kept in, English first."""
-    return (ENGLISH, *sorted({path.parent.name for path in folder().glob("*/*.md")}))
-
-
-def language_called(name: str) -> str:
-    """The language of the lab called ``name``; ``zh`` and ``zh_cn`` are names of ``zh-CN``.
-
-    Raises:
-        UsageError: the lab's prose is not kept in it.
-    """
-    wanted = name.replace("_", "-").lower()
-    for language in languages():
-        if wanted in (language.lower(), language.lower().split("-")[0]):
-            return language
-    raise UsageError(
-        f"The notebooks are not kept in the language {name!r}.",
-        todo=f"Their languages are: {', '.join(languages())}.",
-    )
-
-
-def everything(language: str = ENGLISH) -> tuple[Notebook, ...]:
-    """All notebooks of the lab, in the article's order.
+def all_notebooks(language: str = ENGLISH) -> tuple[Notebook, ...]:
+    """Return all notebooks of the lab, in the article's order.
 
     Raises:
         UsageError: there are none, or not in this language.
     """
-    chosen = language_called(language)
-    return tuple(read(path, chosen) for path in sorted(folder().glob("*.ipynb")))
+    chosen = parse_language(language)
+    return tuple(read(path, chosen) for path in sorted(notebook_folder().glob("*.ipynb")))
 
 
 def read(path: Path, language: str = ENGLISH) -> Notebook:
-    """The notebook at ``path``, its prose in ``language`` as far as it is translated.
+    """Read the notebook at ``path``, its prose in ``language`` as far as it is translated.
 
     Raises:
-        UsageError: the file is no notebook, a parameter of it is not declared as it must be, or
-            its translation cannot be read.
+        UsageError: the file is no notebook, one of its parameters has no type, or its translation
+            cannot be read.
     """
     try:
         node = nbformat.read(path, as_version=4)
@@ -138,8 +118,8 @@ def read(path: Path, language: str = ENGLISH) -> Notebook:
     )
 
 
-def find(names: Sequence[str], language: str = ENGLISH) -> tuple[Notebook, ...]:
-    """The notebooks called ``names``, or all of the lab's when there are none.
+def find_notebooks(names: Sequence[str], language: str = ENGLISH) -> tuple[Notebook, ...]:
+    """Return the notebooks called ``names``, or all of the lab's when there are none.
 
     A name is a number (``00``), a name without its number (``packet-path``), the whole name
     (``00-packet-path``, with or without ``.ipynb``) or the path of a notebook.
@@ -148,25 +128,22 @@ def find(names: Sequence[str], language: str = ENGLISH) -> tuple[Notebook, ...]:
         UsageError: a name fits no notebook, or more than one, or there is no such language.
     """
     if not names:
-        return everything(language)
-    chosen = language_called(language)
+        return all_notebooks(language)
+    chosen = parse_language(language)
     return tuple(read(_path_of(name), chosen) for name in names)
 
 
 def _path_of(name: str) -> Path:
-    known = {path.stem: path for path in sorted(folder().glob("*.ipynb"))}
-    wanted = name.removesuffix(".ipynb")
-    if wanted in known:
-        return known[wanted]
+    known = {path.stem: path for path in sorted(notebook_folder().glob("*.ipynb"))}
+    stem = name.removesuffix(".ipynb")
+    if stem in known:
+        return known[stem]
     if "/" in name or _is_file(Path(name)):
         return Path(name)
-    fitting = [
-        stem
-        for stem in known
-        if stem.split("-", 1)[0] == wanted or stem.split("-", 1)[-1] == wanted
-    ]
-    if len(fitting) == 1:
-        return known[fitting[0]]
+    # Split at the first dash: the number, and the name without its number.
+    matches = [path for known_stem, path in known.items() if stem in known_stem.split("-", 1)]
+    if len(matches) == 1:
+        return matches[0]
     raise _unknown(name, tuple(known))
 
 
@@ -188,7 +165,7 @@ def _unknown(name: str, known: Sequence[str]) -> UsageError:
 
 
 def _opening(node: NotebookNode) -> tuple[str, str]:
-    """The first heading and the first paragraph under it."""
+    """Return the first heading and the first paragraph under it."""
     for cell in node.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# "):
             heading, _, rest = cell.source.partition("\n")
@@ -198,7 +175,7 @@ def _opening(node: NotebookNode) -> tuple[str, str]:
 
 
 def section_titles(cells: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """For every cell the heading it stands under: what a progress line calls that cell."""
+    """Return for each cell the heading that it stands under."""
     titles: list[str] = []
     current = ""
     for cell in cells:

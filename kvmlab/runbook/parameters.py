@@ -1,7 +1,8 @@
-"""The parameters of notebooks: what is declared, and whether what a person gave fits it.
+"""Parameters of notebooks: their declarations, and checks of the values that a person gives.
 
-papermill only warns about a parameter that a notebook does not have, and takes text for a number;
-a typing error would then run for minutes with the default. So names and types are checked first.
+papermill only warns about a parameter that a notebook does not have, and accepts text for a
+number; after a typing error a notebook would run for minutes with the default. So names and types
+are checked first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 Value = str | int | float | bool
 
 _TYPES: Mapping[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
+_MEANINGS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+}
 _TRUE = ("true", "yes", "1", "on")
 _FALSE = ("false", "no", "0", "off")
 
@@ -35,10 +42,10 @@ class Parameter:
     help: str
 
     def convert(self, text: str) -> Value:
-        """``text`` from a command line as a value of this parameter's type.
+        """Return ``text`` from a command line as a value of this parameter's type.
 
         Raises:
-            UsageError: the text is none.
+            UsageError: ``text`` is not one.
         """
         if self.type_name == "str":
             return text
@@ -51,17 +58,17 @@ class Parameter:
             except ValueError:
                 pass
         raise UsageError(
-            f"{text!r} cannot be the value of {self.name}, which is {_article(self.type_name)}.",
+            f"{text!r} cannot be the value of {self.name}, which is {_MEANINGS[self.type_name]}.",
             todo=self.line,
         )
 
     @property
     def line(self) -> str:
-        """One line for a person: name, type, default and help."""
+        """The declaration as one line: name, type, default and help."""
         return f"{self.name} ({self.type_name}, by default {self.default!r}): {self.help}"
 
     def to_dict(self) -> dict[str, object]:
-        """The fields, for JSON."""
+        """Return the form for JSON."""
         return {
             "name": self.name,
             "type": self.type_name,
@@ -71,16 +78,16 @@ class Parameter:
 
 
 def declared(notebook: Path) -> tuple[Parameter, ...]:
-    """The parameters that papermill finds in ``notebook``, each with its type.
+    """Return the parameters that papermill finds in ``notebook``, each with its type.
 
     Raises:
-        UsageError: a parameter has no annotation of str, int, float or bool, or its default is
-            no value of that type; or the notebook does not say its language.
+        UsageError: a parameter is not annotated as str, int, float or bool, its default is no
+            value of that type, or the notebook names no language.
     """
     import papermill
 
     try:
-        found = papermill.inspect_notebook(str(notebook))
+        declarations = papermill.inspect_notebook(str(notebook))
     except ValueError as error:
         raise UsageError(
             f"papermill cannot find the parameters of {notebook.name}: {error}",
@@ -88,7 +95,7 @@ def declared(notebook: Path) -> tuple[Parameter, ...]:
         ) from error
     return tuple(
         _typed(notebook, str(each["name"]), str(each["inferred_type_name"]), each)
-        for each in found.values()
+        for each in declarations.values()
     )
 
 
@@ -111,12 +118,12 @@ def _typed(notebook: Path, name: str, type_name: str, inferred: Mapping[str, obj
 
 
 def parse(pairs: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words of a command line.
+    """Return the names and values of ``NAME=VALUE`` words of a command line.
 
     Raises:
-        UsageError: a word has no ``=`` or no name, or a name is given twice with two values.
+        UsageError: a word has no ``=`` or no name, or one name has two values.
     """
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
@@ -124,29 +131,31 @@ def parse(pairs: Sequence[str]) -> dict[str, str]:
                 f"{pair!r} is not a parameter.", todo="Write it as -p NAME=VALUE, without spaces."
             )
         name = name.strip()
-        if given.get(name, value) != value:
+        if values.get(name, value) != value:
             raise UsageError(
-                f"{name} was given twice, as {given[name]!r} and as {value!r}.",
+                f"{name} was given twice, as {values[name]!r} and as {value!r}.",
                 todo="Give each parameter once.",
             )
-        given[name] = value
-    return given
+        values[name] = value
+    return values
 
 
-def check(given: Mapping[str, str], notebooks: Sequence[Notebook]) -> dict[str, dict[str, Value]]:
-    """For each notebook (by name) those of the ``given`` parameters that it has, converted.
+def convert_all(
+    texts: Mapping[str, str], notebooks: Sequence[Notebook]
+) -> dict[str, dict[str, Value]]:
+    """Return for each notebook, by name, the values of those parameters that it has.
 
     Raises:
         UsageError: no notebook has a parameter of that name, or a value does not fit.
     """
-    for name in given:
+    for name in texts:
         if not any(name == each.name for book in notebooks for each in book.parameters):
             raise _unknown(name, notebooks)
     return {
         book.name: {
-            parameter.name: parameter.convert(given[parameter.name])
+            parameter.name: parameter.convert(texts[parameter.name])
             for parameter in book.parameters
-            if parameter.name in given
+            if parameter.name in texts
         }
         for book in notebooks
     }
@@ -159,19 +168,10 @@ def _unknown(name: str, notebooks: Sequence[Notebook]) -> UsageError:
             lines.setdefault(parameter.name, parameter.line)
     near = get_close_matches(name.upper(), lines, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    books = ", ".join(book.name for book in notebooks)
+    names = ", ".join(book.name for book in notebooks)
     return UsageError(
-        f"{books} has no parameter {name!r}.{hint}"
+        f"{names} has no parameter {name!r}.{hint}"
         if len(notebooks) == 1
-        else f"None of {books} has a parameter {name!r}.{hint}",
+        else f"None of {names} has a parameter {name!r}.{hint}",
         todo="\n".join(["These can be given:", *(f"  {line}" for line in lines.values())]),
     )
-
-
-def _article(type_name: str) -> str:
-    return {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "str": "text",
-    }[type_name]

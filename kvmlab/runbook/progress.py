@@ -1,4 +1,4 @@
-"""How far a run is: a live line on a terminal, plain lines in a log."""
+"""Progress of a run: live lines on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from kvmlab.runbook.notebooks import Notebook
 
 
 class RunProgress:
-    """Tells a person what a run is doing. Use it as a context manager.
+    """The progress of a run on a console; a context manager.
 
-    On a terminal one line per notebook lives until the notebook ends; elsewhere a line is
-    printed for every section, so that a log shows where time went.
+    On a terminal a line for each running notebook is updated in place; elsewhere a line is
+    printed for every section, so that a log shows where time was spent.
     """
 
     def __init__(self, console: Console) -> None:
@@ -44,8 +44,6 @@ class RunProgress:
             if console.is_terminal
             else None
         )
-        self._task: TaskID | None = None
-        self._section = ""
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -63,30 +61,19 @@ class RunProgress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self._console.print(f"[dim]{self._clock()}[/dim]  {escape(text)}", highlight=False)
 
-    def begin(self, notebook: Notebook) -> None:
-        """A notebook starts."""
-        self._section = ""
+    def begin(self, notebook: Notebook, *, is_alone: bool = True) -> NotebookProgress:
+        """Note that a notebook starts; where others run beside it, each line names it."""
         if self._live is not None:
-            self._task = self._live.add_task("", name=notebook.name, section="", total=None)
-        else:
-            self.say(f"{notebook.name}: {notebook.title}")
+            task = self._live.add_task("", name=notebook.name, section="", total=None)
+            return NotebookProgress(self, notebook, live=self._live, task=task)
+        self.say(f"{notebook.name}: {notebook.title}")
+        return NotebookProgress(self, notebook, prefix="" if is_alone else f"{notebook.name}  ")
 
-    def cell(self, index: int, total: int, section: str, source: str) -> None:
-        """A cell of the notebook starts."""
-        if self._live is not None and self._task is not None:
-            self._live.update(self._task, completed=index, total=total, section=escape(section))
-        elif section != self._section:
-            self.say(f"  {index + 1}/{total}  {section}")
-        self._section = section
-
-    def end(self, notebook: Notebook, elapsed_sec: float, *, ok: bool) -> None:
-        """The notebook came to its end, or failed."""
-        if self._live is not None and self._task is not None:
-            self._live.remove_task(self._task)
-            self._task = None
+    def print_end(self, notebook: Notebook, elapsed_sec: float, *, ok: bool) -> None:
+        """Print that a notebook came to its end, or failed."""
         sign = "[green]✓[/green]" if ok else "[red]✗[/red]"
         self._console.print(
             f"[dim]{self._clock()}[/dim]  {sign} {escape(notebook.name)}  {elapsed_sec:.0f} s",
@@ -96,3 +83,42 @@ class RunProgress:
     def _clock(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         return f"{minutes:2d}:{seconds:02d}"
+
+
+class NotebookProgress:
+    """The progress of one notebook, a listener of its cells."""
+
+    def __init__(
+        self,
+        run: RunProgress,
+        notebook: Notebook,
+        *,
+        live: Progress | None = None,
+        task: TaskID | None = None,
+        prefix: str = "",
+    ) -> None:
+        self._run = run
+        self._notebook = notebook
+        self._live = live
+        self._task = task
+        self._prefix = prefix
+        self._section = ""
+        self._started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print a line about this notebook."""
+        self._run.say(f"{self._prefix}{text}")
+
+    def cell(self, index: int, total: int, section: str, source: str) -> None:
+        """Note that a cell of the notebook starts."""
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, completed=index, total=total, section=escape(section))
+        elif section != self._section:
+            self.say(f"  {index + 1}/{total}  {section}")
+        self._section = section
+
+    def end(self, *, ok: bool) -> None:
+        """Print that the notebook came to its end, or failed."""
+        if self._live is not None and self._task is not None:
+            self._live.remove_task(self._task)
+        self._run.print_end(self._notebook, time.monotonic() - self._started, ok=ok)

@@ -1,4 +1,4 @@
-"""The notebooks' prose in another language; the code is kept once, in the English notebook.
+"""Translations of the notebooks' prose; the code is kept once, in the English notebook.
 
 ``notebooks/zh-CN/00-packet-path.md`` holds the Chinese of ``notebooks/00-packet-path.ipynb``: a
 block for each of its markdown cells, under a comment that names the cell and the English it was
@@ -8,7 +8,7 @@ made from:
     # 数据包走过的路
 
 The word after ``from`` is the :func:`fingerprint` of the English cell. When the English changes,
-the block is out of date until somebody has read it again; meanwhile the English is shown.
+the block is outdated until it is reviewed; meanwhile the English is shown.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from nbformat import NotebookNode
 
 from kvmlab.errors import UsageError
 
-ENGLISH = "en"
 _MARK = re.compile(r"<!-- cell: (?P<cell>[\w-]+), from: (?P<made_from>[0-9a-f]{8}) -->")
 _LIKE_A_MARK = re.compile(r"<!--\s*cell\b")
 
 
 @dataclass(frozen=True)
 class Block:
-    """The translation of one cell, and the fingerprint of the English that it was made from."""
+    """The translation of one cell, with the fingerprint of the English cell it was made from."""
 
     cell: str
     made_from: str
@@ -40,7 +39,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Gap:
-    """A cell that is shown in English. ``outdated`` where a translation is there but is older."""
+    """A cell that is shown in English; ``outdated`` where its translation is of an older text."""
 
     cell: str
     outdated: bool
@@ -52,15 +51,15 @@ class Gap:
 
 
 def fingerprint(english: str) -> str:
-    """Eight digits that stand for the text of an English cell, wherever its lines end."""
+    """Return eight hexadecimal digits for an English cell, whatever its line breaks."""
     return hashlib.sha256(" ".join(english.split()).encode()).hexdigest()[:8]
 
 
 def read(path: Path) -> dict[str, Block]:
-    """The blocks of a translation by the ids of their cells; none where there is no such file.
+    """Read the blocks of a translation by cell id; none where there is no such file.
 
     Raises:
-        UsageError: the file cannot be read, or a line of it is not as it must be.
+        UsageError: the file cannot be read, or is malformed.
     """
     if not path.is_file():
         return {}
@@ -69,58 +68,58 @@ def read(path: Path) -> dict[str, Block]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The translation {path} cannot be read: {error}.",
-            todo="Run with --language en, or put the file in order.",
+            todo="Run with --language en, or correct the file.",
         ) from error
     return parse(text, name=str(path))
 
 
 def parse(text: str, *, name: str = "the translation") -> dict[str, Block]:
-    """The blocks of a translation's text by the ids of their cells.
+    """Return the blocks of a translation's text by cell id.
 
     Raises:
-        UsageError: a comment is not as it must be, a cell has two blocks, or text stands before
-            the first block.
+        UsageError: a comment is malformed, a cell has two blocks, or text precedes the first
+            block.
     """
-    found: dict[str, Block] = {}
+    blocks: dict[str, Block] = {}
     mark: re.Match[str] | None = None
     lines: list[str] = []
 
-    def keep() -> None:
+    def finish_block() -> None:
         if mark is not None:
-            words = "\n".join(lines).strip()
-            found[mark["cell"]] = Block(mark["cell"], mark["made_from"], words)
+            prose = "\n".join(lines).strip()
+            blocks[mark["cell"]] = Block(mark["cell"], mark["made_from"], prose)
 
     for number, line in enumerate(text.splitlines(), 1):
         if not _LIKE_A_MARK.match(line):
             if mark is None and line.strip():
-                raise _wrong(name, number, "stands before the first block")
+                raise _malformed(name, number, "stands before the first block")
             lines.append(line)
             continue
-        keep()
+        finish_block()
         mark, lines = _MARK.fullmatch(line.strip()), []
         if mark is None:
-            raise _wrong(name, number, "names no cell and fingerprint")
-        if mark["cell"] in found:
-            raise _wrong(name, number, f"is the second block of the cell {mark['cell']}")
-    keep()
-    return found
+            raise _malformed(name, number, "names no cell and fingerprint")
+        if mark["cell"] in blocks:
+            raise _malformed(name, number, f"is the second block of the cell {mark['cell']}")
+    finish_block()
+    return blocks
 
 
-def _wrong(name: str, number: int, what: str) -> UsageError:
+def _malformed(name: str, number: int, what: str) -> UsageError:
     return UsageError(
         f"Line {number} of {name} {what}.",
         todo="A block begins with a line such as <!-- cell: title, from: 3f9a2c1d -->; the digits "
-        "are those that `kvmlab notebooks --language` tells.",
+        "are those that `kvmlab notebooks --language` shows.",
     )
 
 
 def merge(
     english: NotebookNode, blocks: Mapping[str, Block], language: str
 ) -> tuple[NotebookNode, tuple[Gap, ...]]:
-    """A notebook whose prose is translated, and the cells that stay English.
+    """Return the notebook with its prose translated, and the cells that stay English.
 
-    Everything but the text of markdown cells is the English notebook's own. The notebook's
-    metadata say its language, for the report.
+    Everything but the text of markdown cells is the English notebook's own. The language is noted
+    in the notebook's metadata, for the report.
     """
     node = copy.deepcopy(english)
     gaps = []

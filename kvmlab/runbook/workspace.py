@@ -1,60 +1,62 @@
-"""A folder of assembled notebooks to work in, for languages other than English.
+"""The working copy of the notebooks that JupyterLab opens, one folder for each language.
 
-JupyterLab needs files. A notebook here is written anew when kvmlab has a newer one; what a person
-has changed or run in the older one is kept beside it.
+Running a notebook writes its outputs into its file, so a person works on a copy and the files of
+the repository stay as they are. A copy is written anew when kvmlab has a newer notebook; what a
+person changed or ran in the older one is kept beside it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+from kvmlab.directories import data_dir, write_atomically
 from kvmlab.errors import UsageError
-from kvmlab.runbook.notebooks import Notebook, everything, find
-from kvmlab.runbook.translation import ENGLISH
+from kvmlab.language import ENGLISH
+from kvmlab.runbook import reference_pages
+from kvmlab.runbook.notebooks import Notebook, all_notebooks, find_notebooks, notebook_folder
 
 Say = Callable[[str], None]
 _DIGEST = "digest"
 
 
-def place(language: str) -> Path:
-    """``~/.local/share/kvmlab/notebooks/zh-CN``, or below ``XDG_DATA_HOME``."""
-    base = os.environ.get("XDG_DATA_HOME", "")
-    data = Path(base) if base.startswith("/") else Path.home() / ".local" / "share"
-    return data / "kvmlab" / "notebooks" / language
+def workspace_folder(language: str) -> Path:
+    """Return ``~/.local/share/kvmlab/notebooks/LANGUAGE``, or its like below ``XDG_DATA_HOME``."""
+    return data_dir() / "notebooks" / language
 
 
 def file_to_open(name: str, language: str, *, say: Say) -> Path:
-    """The file of the notebook called ``name``, in ``language``, for JupyterLab.
+    """Return the file of the notebook called ``name``, in ``language``, for JupyterLab.
 
-    An English notebook is opened where it is; in another language all of the lab's are put
-    together in :func:`place` first.
+    All notebooks of the lab are put into :func:`workspace_folder` first. An English notebook that
+    is not one of the lab's is opened where it is.
 
     Raises:
         UsageError: there is no such notebook or language, or the folder cannot be written.
     """
-    (book,) = find([name], language)
-    if book.language == ENGLISH:
-        return book.path
-    others = [other for other in everything(book.language) if other.name != book.name]
-    opened, *_ = assemble([book, *others], place(book.language), say)
+    (notebook,) = find_notebooks([name], language)
+    if notebook.language == ENGLISH and notebook.path.resolve().parent != notebook_folder():
+        return notebook.path
+    others = [other for other in all_notebooks(notebook.language) if other.name != notebook.name]
+    opened, *_ = assemble([notebook, *others], workspace_folder(notebook.language), say)
     say(f"The notebooks are in {opened.parent}.")
     return opened
 
 
 def assemble(notebooks: Sequence[Notebook], folder: Path, say: Say) -> tuple[Path, ...]:
-    """Put the notebooks into ``folder`` and return their paths there.
+    """Write the notebooks that are new or changed into ``folder`` and return their paths there.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _put_reference_pages(folder, notebooks[0].language)
         return tuple(_put(book, folder / book.path.name, say) for book in notebooks)
     except OSError as error:
         raise UsageError(
@@ -63,38 +65,45 @@ def assemble(notebooks: Sequence[Notebook], folder: Path, say: Say) -> tuple[Pat
         ) from error
 
 
+def _put_reference_pages(folder: Path, language: str) -> None:
+    """Write the glossary and the primer, to which the notebooks link."""
+    write_atomically(folder / reference_pages.GLOSSARY, reference_pages.glossary_page(language))
+    write_atomically(folder / reference_pages.PRIMER, reference_pages.primer_page(language))
+    write_atomically(folder / "primer.svg", reference_pages.primer_drawing(language))
+
+
 def _put(book: Notebook, path: Path, say: Say) -> Path:
-    node = nbformat.from_dict(book.node)
+    node = nbformat.from_dict(deepcopy(book.node))
+    reference_pages.linked(node, book.language)
     digest = _digest_of(node)
     node.metadata["kvmlab"] = NotebookNode({**node.metadata.get("kvmlab", {}), _DIGEST: digest})
     if path.exists():
-        there = _read(path)
-        if there is not None and _made_from(there) == digest:
+        copy = _read(path)
+        if copy is not None and _source_digest(copy) == digest:
             return path
-        if there is None or _is_somebodys_work(there):
-            kept = _free_name(path)
-            path.rename(kept)
-            say(f"{path.name} is newer now; yours is kept as {kept.name}.")
-    part = path.with_name(f"{path.name}.part")
-    nbformat.write(node, part)
-    part.replace(path)
+        if copy is None or _is_somebodys_work(copy):
+            aside = _free_name(path)
+            path.rename(aside)
+            say(f"{path.name} is newer now; yours is kept as {aside.name}.")
+    write_atomically(path, nbformat.writes(node) + "\n")
     return path
 
 
 def _read(path: Path) -> NotebookNode | None:
     try:
-        found: NotebookNode = nbformat.read(path, as_version=4)
+        node: NotebookNode = nbformat.read(path, as_version=4)
     except (ValueError, nbformat.ValidationError):
         return None
-    return found
+    return node
 
 
-def _made_from(node: NotebookNode) -> str:
+def _source_digest(node: NotebookNode) -> str:
+    """Return the digest that the copy was written with; empty where it has none."""
     return str(node.metadata.get("kvmlab", {}).get(_DIGEST, ""))
 
 
 def _digest_of(node: NotebookNode) -> str:
-    """Stands for what kvmlab writes: the cells, without what running them adds."""
+    """Return a digest of the cells without their outputs, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for cell in node.cells:
         for part in (cell.cell_type, cell.source):
@@ -105,11 +114,11 @@ def _digest_of(node: NotebookNode) -> str:
 
 def _is_somebodys_work(node: NotebookNode) -> bool:
     ran = any(cell.get("outputs") for cell in node.cells)
-    return ran or _digest_of(node) != _made_from(node)
+    return ran or _digest_of(node) != _source_digest(node)
 
 
 def _free_name(path: Path) -> Path:
     number = 1
-    while (kept := path.with_name(f"{path.stem}.kept-{number}{path.suffix}")).exists():
+    while (free := path.with_name(f"{path.stem}.kept-{number}{path.suffix}")).exists():
         number += 1
-    return kept
+    return free

@@ -1,4 +1,4 @@
-"""Schemes: the ways to give the test VM a network interface, one file each."""
+"""Schemes: each gives the test VM a network interface in one way, and has a module of its own."""
 
 from kvmlab.schemes import persistence
 from kvmlab.schemes.base import Scheme
@@ -6,7 +6,7 @@ from kvmlab.schemes.full_emulation import FullEmulation
 from kvmlab.schemes.macvtap import Macvtap
 from kvmlab.schemes.passthrough import PciPassthrough
 from kvmlab.schemes.sriov import SriovVf
-from kvmlab.schemes.vfs import VfKnobs
+from kvmlab.schemes.vfs import VfOptions
 from kvmlab.schemes.virtio import Virtio
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "PciPassthrough",
     "Scheme",
     "SriovVf",
-    "VfKnobs",
+    "VfOptions",
     "Virtio",
     "persistence",
 ]

@@ -1,4 +1,4 @@
-"""Full emulation: QEMU imitates an Intel card register by register (the article's first scheme)."""
+"""Full emulation: QEMU emulates an Intel NIC register by register (the article's first scheme)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kvmlab.schemes.bridge import BridgeScheme
 
 @dataclass(frozen=True)
 class FullEmulation(BridgeScheme):
-    """A card that exists in silicon, imitated by QEMU; any guest has a driver for it.
+    """A NIC that exists in silicon, emulated by QEMU; any guest has a driver for it.
 
     ``model`` is "e1000" (82540EM, conventional PCI, what the article names) or "e1000e" (82574L,
     PCI Express). ``with_vfs`` and ``learning`` are for the trap of VFs below a bridge.
@@ -22,15 +22,15 @@ class FullEmulation(BridgeScheme):
 
     @property
     def id(self) -> str:
-        """The model itself."""
+        """The NIC model, such as "e1000"."""
         return self.model + self.trap
 
     @property
     def label(self) -> str:
-        """The name for figures."""
-        return f"{self.model}, fully emulated{self.trap_words}"
+        """The name in figures."""
+        return f"{self.model}, fully emulated{self.trap_label}"
 
     @property
     def backend(self) -> str:
-        """QEMU moves every packet."""
+        """QEMU, which moves every packet."""
         return "qemu"

@@ -1,4 +1,4 @@
-"""macvtap: the VM's card straight on a port of the host, without tap and bridge."""
+"""macvtap: the VM's NIC directly on a port of the host, without tap and bridge."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kvmlab.schemes.vhost import load_vhost
 if TYPE_CHECKING:
     from kvmlab.domain import Domain
     from kvmlab.facts import HostFacts
-    from kvmlab.hosts import Wire
+    from kvmlab.hosts import Cable
 
 _MODES = {
     "bridge": "VMs on the same port reach each other inside the host",
@@ -34,8 +34,8 @@ class Macvtap(Scheme):
     """A macvtap on the port under test.
 
     ``mode`` is one of the kernel's four; libvirt's own default is "vepa", so it is always
-    written. ``model`` is the card that the VM sees; with "virtio" ``backend`` says who moves the
-    packets: macvtap leaves the bridge out, vhost leaves QEMU out, and each can be had alone.
+    written. ``model`` is the NIC that the VM sees; with "virtio", ``backend`` is what moves the
+    packets: macvtap leaves out the bridge, vhost leaves out QEMU, and each can be used alone.
     ``trust_guest_rx_filters`` lets the VM change its MAC and its multicast groups.
     """
 
@@ -58,12 +58,12 @@ class Macvtap(Scheme):
                     f"Queues and trusted filters belong to virtio; {self.model} has neither.",
                     todo='Use model="virtio".',
                 )
-            # An emulated card has no choice.
+            # QEMU is the only back end of an emulated NIC.
             object.__setattr__(self, "backend", "qemu")
 
     @property
     def id(self) -> str:
-        """Short and stable: "macvtap", "macvtap-vepa", "macvtap-e1000", "macvtap-qemu"."""
+        """A stable name: "macvtap", "macvtap-vepa", "macvtap-e1000", "macvtap-qemu"."""
         words = ["macvtap"]
         if self.mode != "bridge":
             words.append(self.mode)
@@ -77,43 +77,43 @@ class Macvtap(Scheme):
 
     @property
     def label(self) -> str:
-        """The name for figures."""
+        """The name in figures."""
         mode = "" if self.mode == "bridge" else f" {self.mode}"
         if self.model != "virtio":
             return f"macvtap{mode}, {self.model}"
-        who = "vhost" if self.backend == "vhost" else "QEMU back end"
+        backend = "vhost" if self.backend == "vhost" else "QEMU back end"
         trust = ", filters trusted" if self.trust_guest_rx_filters else ""
-        return f"macvtap{mode}, {who}{trust}{words_on_queues(self.queues, self.channels)}"
+        return f"macvtap{mode}, {backend}{trust}{words_on_queues(self.queues, self.channels)}"
 
-    def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
-        """The port out of the lab's bridge, and up; vhost_net. libvirt makes the macvtap itself.
+    def host_steps(self, facts: HostFacts, cable: Cable) -> Sequence[HostStep]:
+        """Set the port up and load vhost_net, where needed; libvirt creates the macvtap itself.
 
         Raises:
-            Unavailable: no such port, or somebody else's; or the kernel has no macvtap or no
-                vhost_net.
+            Unavailable: there is no such port, or something else uses it; or the kernel has no
+                macvtap or no vhost_net.
         """
-        port = free_port(facts, wire.port)
+        port = free_port(facts, cable.port)
         if facts.modules.get("macvtap") is ModuleState.MISSING:
             raise Unavailable(
                 f"The kernel {facts.kernel.release} of {facts.label} has no macvtap.",
                 rule=Rule.MODULE_MISSING,
                 todo="Install the kernel package that has it.",
             )
-        steps = (*self._kept(facts, wire), *switched_on(port))
+        steps = (*self._kept(facts, cable), *switched_on(port))
         return (*steps, *load_vhost(facts)) if self.backend == "vhost" else steps
 
-    def _kept(self, facts: HostFacts, wire: Wire) -> tuple[HostStep, ...]:
-        """In mode "passthrough" libvirt gives the port the VM's MAC, and leaves it down."""
-        found = (f for f in facts.ports if wire.port in f.names and f.netns is None)
-        function = next(found, None)
+    def _kept(self, facts: HostFacts, cable: Cable) -> tuple[HostStep, ...]:
+        """Remember the port in mode "passthrough": libvirt changes its MAC and leaves it down."""
+        functions = (f for f in facts.ports if cable.port in f.names and f.netns is None)
+        function = next(functions, None)
         if self.mode != "passthrough" or function is None:
             return ()
         return (keep_port(facts, function),)
 
-    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface:
-        """A macvtap on the port."""
+    def interface(self, facts: HostFacts, cable: Cable, mac: str) -> Interface:
+        """Return a macvtap on the port."""
         return Interface.on_port(
-            wire.port,
+            cable.port,
             mac=mac,
             mode=self.mode,
             model=self.model,
@@ -122,15 +122,15 @@ class Macvtap(Scheme):
             trust_guest_filters=self.trust_guest_rx_filters or None,
         )
 
-    def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
-        """What macvtap is not made for."""
+    def notes(self, facts: HostFacts, cable: Cable) -> Sequence[str]:
+        """Explain that host and VM cannot reach each other, and what the mode does."""
         return (
             "The host and the VM cannot reach each other through this port, by design: what a "
             "macvtap sends goes out of the port and is never handed to the host, and the other "
-            "way round. A second interface of the VM on a bridge gives them a way.",
+            "way round. A second interface of the VM, on a bridge, connects them.",
             f"Mode {self.mode}: {_MODES[self.mode]}.",
         )
 
     def notes_on_vm(self, domain: Domain) -> Sequence[str]:
-        """Queues that no vCPU of this VM can serve."""
+        """Warn of more queue pairs than the VM has vCPUs."""
         return notes_on_queues(self.queues, domain)

@@ -1,8 +1,7 @@
-"""What to write so that a scheme survives a reboot: four ways, as text.
+"""Configuration files with which a scheme survives a reboot, as text.
 
-Nothing here touches a host; `kvmlab.install` writes what is handed to it. modprobe.d is the
-article's way; a systemd .link or a NetworkManager profile is today's, and does not touch the other
-ports of the driver.
+Nothing here touches a host; `kvmlab.install` writes the files. The article uses modprobe.d; a
+systemd .link file or a NetworkManager profile does not affect the other ports of the driver.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from kvmlab.changes import ConfigFile
 from kvmlab.errors import Unavailable
 from kvmlab.facts import Rule
-from kvmlab.schemes.vfs import TAKES_MAX_VFS, VfKnobs, physical_function
+from kvmlab.schemes.vfs import TAKES_MAX_VFS, VfOptions, physical_function
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts
 
-Knobs: TypeAlias = Mapping[int, VfKnobs]
+Options: TypeAlias = Mapping[int, VfOptions]
 _YES_NO: Final = {True: "yes", False: "no"}
 _TRUE_FALSE: Final = {True: "true", False: "false"}
 _LINK_STATES: Final = {"auto": "auto", "enable": "yes", "disable": "no"}
 
 
 def by_modprobe(facts: HostFacts, port: str, *, vfs: int) -> ConfigFile:
-    """The article's way: an option of the driver, for all of its ports at once.
+    """Return an option of the driver for all of its ports at once, as the article has it.
 
     Raises:
         Unavailable: the port has no SR-IOV, or its driver has no such option.
@@ -34,7 +33,7 @@ def by_modprobe(facts: HostFacts, port: str, *, vfs: int) -> ConfigFile:
     if function.driver not in TAKES_MAX_VFS:
         raise Unavailable(
             f"The driver of {port}, {function.driver}, has no option max_vfs.",
-            rule=Rule.SRIOV_MISSING,
+            rule=Rule.VF_OPTION_UNSUPPORTED,
             todo="Use a systemd .link file or a NetworkManager profile.",
         )
     return ConfigFile(
@@ -45,10 +44,10 @@ def by_modprobe(facts: HostFacts, port: str, *, vfs: int) -> ConfigFile:
     )
 
 
-def by_systemd(facts: HostFacts, port: str, *, vfs: int, vf: Knobs | None = None) -> ConfigFile:
-    """A .link file of systemd-udevd (251 or newer); ``vf={0: VfKnobs(…)}`` sets up VF 0.
+def by_systemd(facts: HostFacts, port: str, *, vfs: int, vf: Options | None = None) -> ConfigFile:
+    """Return a .link file of systemd-udevd (251 or newer); ``vf={0: VfOptions(…)}`` sets up VF 0.
 
-    It is the only .link file that applies to the port, so it repeats systemd's default names.
+    Only one .link file applies to a port, so it repeats systemd's default naming policy.
 
     Raises:
         Unavailable: the port has no SR-IOV.
@@ -63,8 +62,8 @@ def by_systemd(facts: HostFacts, port: str, *, vfs: int, vf: Knobs | None = None
         "AlternativeNamesPolicy=database onboard slot path",
         f"SR-IOVVirtualFunctions={vfs}",
     ]
-    for index, knobs in (vf or {}).items():
-        lines += ["", "[SR-IOV]", f"VirtualFunction={index}", *_systemd_knobs(knobs)]
+    for index, options in (vf or {}).items():
+        lines += ["", "[SR-IOV]", f"VirtualFunction={index}", *_systemd_options(options)]
     return ConfigFile(
         path=f"/etc/systemd/network/70-kvmlab-{port}.link",
         body="\n".join(lines) + "\n",
@@ -73,7 +72,7 @@ def by_systemd(facts: HostFacts, port: str, *, vfs: int, vf: Knobs | None = None
     )
 
 
-def _systemd_knobs(vf: VfKnobs) -> list[str]:
+def _systemd_options(vf: VfOptions) -> list[str]:
     values = {
         "MACAddress": vf.mac,
         "VLANId": vf.vlan,
@@ -83,14 +82,14 @@ def _systemd_knobs(vf: VfKnobs) -> list[str]:
     }
     lines = [f"{name}={value}" for name, value in values.items() if value is not None]
     if vf.max_tx_rate is not None:
-        lines.append(f"# systemd has no word for max_tx_rate {vf.max_tx_rate}.")
+        lines.append(f"# systemd has no setting for max_tx_rate {vf.max_tx_rate}.")
     return lines
 
 
 def by_networkmanager(
-    facts: HostFacts, port: str, *, vfs: int, vf: Knobs | None = None
+    facts: HostFacts, port: str, *, vfs: int, vf: Options | None = None
 ) -> ConfigFile:
-    """A connection profile of NetworkManager; ``vf={0: VfKnobs(…)}`` sets up VF 0.
+    """Return a connection profile of NetworkManager; ``vf={0: VfOptions(…)}`` sets up VF 0.
 
     Raises:
         Unavailable: the port has no SR-IOV.
@@ -107,8 +106,8 @@ def by_networkmanager(
         # VFs are for VMs: the host makes no interfaces of them.
         "autoprobe-drivers=0",
     ]
-    for index, knobs in (vf or {}).items():
-        lines.append(f"vf.{index}={_networkmanager_knobs(knobs)}")
+    for index, options in (vf or {}).items():
+        lines.append(f"vf.{index}={_networkmanager_options(options)}")
     lines += ["", "[ipv4]", "method=disabled", "", "[ipv6]", "method=disabled"]
     return ConfigFile(
         path=f"/etc/NetworkManager/system-connections/kvmlab-{port}.nmconnection",
@@ -118,7 +117,7 @@ def by_networkmanager(
     )
 
 
-def _networkmanager_knobs(vf: VfKnobs) -> str:
+def _networkmanager_options(vf: VfOptions) -> str:
     values = {
         "mac": vf.mac,
         "spoof-check": None if vf.spoofchk is None else _TRUE_FALSE[vf.spoofchk],
@@ -130,7 +129,7 @@ def _networkmanager_knobs(vf: VfKnobs) -> str:
 
 
 def by_modules_load(*modules: str) -> ConfigFile:
-    """Modules loaded at every boot, such as vhost_net, which libvirt does not ask for."""
+    """Return a list of modules to load at every boot, such as vhost_net."""
     return ConfigFile(
         path="/etc/modules-load.d/kvmlab.conf",
         body="".join(f"{module}\n" for module in modules),

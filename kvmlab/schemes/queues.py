@@ -1,4 +1,4 @@
-"""Several queue pairs in one virtio card: what the host offers and what the VM uses."""
+"""Queue pairs of one virtio NIC: those that the host offers and those that the VM uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_QUEUES: Final = 256
 
 
 def check_queues(queues: int, channels: int) -> None:
-    """See that a card can have so many queue pairs, and use so many of them.
+    """Raise unless a NIC can have ``queues`` queue pairs and use ``channels`` of them.
 
     Raises:
         UsageError: it cannot.
@@ -33,7 +33,7 @@ def check_queues(queues: int, channels: int) -> None:
 
 
 def name_of_queues(queues: int, channels: int) -> str:
-    """For ids: "" for one queue, "-q4", "-q4-c1".
+    """Return the suffix of an id: "" for one queue, "-q4", "-q4-c1".
 
     >>> name_of_queues(4, 1)
     '-q4-c1'
@@ -44,7 +44,7 @@ def name_of_queues(queues: int, channels: int) -> str:
 
 
 def words_on_queues(queues: int, channels: int) -> str:
-    """For labels.
+    """Return the suffix of a label.
 
     >>> words_on_queues(4, 1)
     ', 1 of 4 queues'
@@ -55,7 +55,7 @@ def words_on_queues(queues: int, channels: int) -> str:
 
 
 def notes_on_queues(queues: int, domain: Domain) -> tuple[str, ...]:
-    """What is to be said about so many queues in this VM."""
+    """Return a warning where ``queues`` is more than the VM has vCPUs."""
     vcpus = domain.vcpus or 1
     if queues <= vcpus:
         return ()

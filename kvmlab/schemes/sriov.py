@@ -1,4 +1,4 @@
-"""SR-IOV: a virtual function of the port, handed to the VM (the article's fourth scheme)."""
+"""SR-IOV: a virtual function of the port, given to the VM (the article's fourth scheme)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from kvmlab.changes import Command, HostStep, Setting
-from kvmlab.domain import HostDevice, Interface, Network, alias_for
+from kvmlab.changes import Command, HostStep, Setting, operations
+from kvmlab.domain import LAB_POOL, HostDevice, Interface, Network, alias_for
 from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import LinkState, ModuleState, Rule
 from kvmlab.schemes.base import Scheme, mac_for
 from kvmlab.schemes.port import free_port, switched_on
 from kvmlab.schemes.vfs import (
-    VfKnobs,
+    MOST_VFS,
+    USUAL_VFS,
+    VfOptions,
     free_vf,
     make_vfs,
     physical_function,
@@ -23,30 +25,29 @@ from kvmlab.schemes.vfs import (
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts, NetFunction
-    from kvmlab.hosts import Wire
+    from kvmlab.hosts import Cable
 
-POOL: Final = "kvmlab-vfs"
 _HOWS: Final = ("interface", "hostdev", "network")
-_POOL_FILE: Final = f"/run/libvirt/network/{POOL}.xml"
+_POOL_FILE: Final = f"/run/libvirt/network/{LAB_POOL}.xml"
 
 
 @dataclass(frozen=True)
 class SriovVf(Scheme):
-    """One VF of the port under test; its card is in the VM, its driver there is igbvf or the like.
+    """One VF of the port under test, driven in the VM by igbvf or the like.
 
-    ``how`` is how libvirt is told: "interface" (<interface type='hostdev'>: libvirt sets MAC and
-    VLAN through the PF), "hostdev" (bare <hostdev>, which knows neither: kvmlab sets them through
-    the PF), "network" (a hostdev network, which picks a free VF).
+    ``how`` is the form of its XML: "interface" (<interface type='hostdev'>: libvirt sets MAC and
+    VLAN through the PF), "hostdev" (a bare <hostdev> without either: kvmlab sets them through the
+    PF), "network" (a hostdev network, which picks a free VF).
 
-    ``vfs`` are made where there are none; VFs that there are stay as they are. ``way`` is how:
-    today's "sriov_numvfs", or the article's "max_vfs", which loads the driver anew and takes every
-    port of it away for a moment. ``vf`` is the
-    number of the one to use; left out, the first that is free. The other knobs are as in
-    `VfKnobs`; ``max_tx_rate`` is in Mbit/s.
+    ``vfs`` is the number of VFs that are created where there are none (left out: seven, or as many
+    as the port can have); existing VFs stay as they are. ``way`` is "sriov_numvfs", or the
+    article's "max_vfs", which loads the driver anew and takes all of its ports away for a moment.
+    ``vf`` is the index of the VF to use; left out, the first that is free. The other options are
+    as in `VfOptions`; ``max_tx_rate`` is in Mbit/s.
     """
 
     how: Literal["interface", "hostdev", "network"] = "interface"
-    vfs: int = 7
+    vfs: int | None = None
     vf: int | None = None
     way: Literal["sriov_numvfs", "max_vfs"] = "sriov_numvfs"
     mac: str | None = None
@@ -61,9 +62,10 @@ class SriovVf(Scheme):
             raise UsageError(
                 f"A VF cannot be handed over as {self.how!r}.", todo=f"Use one of {_HOWS}."
             )
-        if self.vfs < 1 or (self.vf is not None and not 0 <= self.vf < self.vfs):
+        most = self.vfs if self.vfs is not None else MOST_VFS
+        if most < 1 or (self.vf is not None and not 0 <= self.vf < most):
             raise UsageError(
-                f"VF {self.vf or 0} of {self.vfs} was asked for; the first is VF 0.",
+                f"VF {self.vf or 0} of {most} was asked for; the first is VF 0.",
                 todo="Give vfs=N to make N of them, and vf=0 to N-1 to choose one.",
             )
         if self.how == "network" and (self.vf is not None or self._beyond_libvirt.commands("", 0)):
@@ -74,7 +76,7 @@ class SriovVf(Scheme):
 
     @property
     def id(self) -> str:
-        """Short and stable: "sriov-vf", "sriov-vf-hostdev", "sriov-vf-network", "sriov-vf-q…"."""
+        """A stable name: "sriov-vf", "sriov-vf-hostdev", "sriov-vf-network-vlan7"."""
         words = ["sriov-vf"] + ([self.how] if self.how != "interface" else [])
         words += ["max_vfs"] if self.way == "max_vfs" else []
         on = {True: "on", False: "off"}
@@ -87,7 +89,7 @@ class SriovVf(Scheme):
 
     @property
     def label(self) -> str:
-        """The name for figures."""
+        """The name in figures."""
         on = {True: "on", False: "off"}
         words = {
             "bare hostdev": self.how == "hostdev",
@@ -99,17 +101,17 @@ class SriovVf(Scheme):
             f"at most {self.max_tx_rate} Mbit/s": self.max_tx_rate is not None,
             f"link state {self.link_state}": self.link_state is not None,
         }
-        return ", ".join(("SR-IOV VF", *(word for word, said in words.items() if said)))
+        return ", ".join(("SR-IOV VF", *(word for word, applies in words.items() if applies)))
 
     @property
     def backend(self) -> str:
-        """The card itself: no program of the host sees a packet."""
+        """The NIC itself: no program of the host sees a packet."""
         return "hardware"
 
     @property
-    def _beyond_libvirt(self) -> VfKnobs:
-        """What libvirt does not set."""
-        return VfKnobs(
+    def _beyond_libvirt(self) -> VfOptions:
+        """The options that libvirt does not set."""
+        return VfOptions(
             spoofchk=self.spoofchk,
             trust=self.trust,
             max_tx_rate=self.max_tx_rate,
@@ -118,29 +120,30 @@ class SriovVf(Scheme):
 
     @property
     def must_answer(self) -> bool:
-        """With its link off, or in a VLAN that the peer is not in, it cannot."""
+        """False with its link off, or in a VLAN that the peer is not in."""
         return self.vlan is None and self.link_state != "disable"
 
-    def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
-        """The port up, its VFs, what libvirt does not set of the one, and the pool.
+    def host_steps(self, facts: HostFacts, cable: Cable) -> Sequence[HostStep]:
+        """Set the port up, create its VFs, set what libvirt does not, and define the pool.
 
         Raises:
-            Unavailable: no SR-IOV, no IOMMU, no VFIO, too many VFs, none free; or the port is in a
-                bridge: that and VFs do not go together.
+            Unavailable: there is no SR-IOV, IOMMU or VFIO, too many VFs are wanted, none is free,
+                or the port is in a bridge, which VFs break.
         """
-        link = free_port(facts, wire.port)
-        port = physical_function(facts, wire.port)
+        link = free_port(facts, cable.port)
+        port = physical_function(facts, cable.port)
         if facts.modules.get("vfio_pci") is ModuleState.MISSING:
             raise Unavailable(
                 f"The kernel {facts.kernel.release} of {facts.label} has no vfio-pci.",
                 rule=Rule.MODULE_MISSING,
                 todo="Install the kernel package that has it.",
             )
-        index = free_vf(facts, port, self.vf, self.vfs)
-        knobs = self._knobs().commands(wire.port, index)
-        if port.sriov_numvfs and knobs:
+        count = self._count(port)
+        index = free_vf(facts, port, self.vf, count)
+        options = self._options().commands(cable.port, index)
+        if port.sriov_numvfs and options:
             raise Unavailable(
-                f"{wire.port} has VFs that kvmlab did not make; of these it changes nothing that "
+                f"{cable.port} has VFs that kvmlab did not make; of these it changes nothing that "
                 "libvirt does not put back.",
                 rule=Rule.PORT_IN_USE,
                 todo="Leave spoofchk, trust, max_tx_rate and link_state out, use "
@@ -149,38 +152,41 @@ class SriovVf(Scheme):
         _refuse_link_state(port, self.link_state)
         _refuse_rate(port, self.max_tx_rate)
         vfs = (
-            make_vfs(port, self.vfs, *knobs)
+            make_vfs(port, count, *options)
             if self.way == "sriov_numvfs"
-            else reload_with_vfs(facts, port, self.vfs, *knobs)
+            else reload_with_vfs(facts, port, count, *options)
         )
         steps = (*switched_on(link, linked=True), *vfs)
-        return (*steps, _pool(wire.port)) if self.how == "network" else steps
+        return (*steps, vf_pool(cable.port)) if self.how == "network" else steps
 
-    def interface(self, facts: HostFacts, wire: Wire, mac: str) -> Interface | HostDevice:
-        """The VF, in the form asked for."""
+    def interface(self, facts: HostFacts, cable: Cable, mac: str) -> Interface | HostDevice:
+        """Return the VF in the form that ``how`` names."""
         if self.how == "network":
-            return Interface.from_pool(POOL, mac=mac, vlan=self.vlan)
-        port = physical_function(facts, wire.port)
-        address = vf_address(port, free_vf(facts, port, self.vf, self.vfs))
+            return Interface.from_pool(LAB_POOL, mac=mac, vlan=self.vlan)
+        port = physical_function(facts, cable.port)
+        address = vf_address(port, free_vf(facts, port, self.vf, self._count(port)))
         if self.how == "hostdev":
             return HostDevice.of(address, alias=alias_for(mac))
         return Interface.on_vf(address, mac=mac, vlan=self.vlan)
 
-    def card_mac(self, facts: HostFacts, wire: Wire) -> str:
-        """The one that was given, or the scheme's own."""
+    def nic_mac(self, facts: HostFacts, cable: Cable) -> str:
+        """Return the MAC that was chosen, or the scheme's own."""
         return self.mac or mac_for(self.id)
 
-    def touches(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
-        """The PF."""
-        return (wire.port, facts.port(wire.port).address)
+    def touches(self, facts: HostFacts, cable: Cable) -> Sequence[str]:
+        """Return the PF's interface, and the VF where there is one already."""
+        port = facts.port(cable.port)
+        if self.how == "network" or not port.vfs:
+            return (cable.port,)
+        return (cable.port, port.vfs[free_vf(facts, port, self.vf, self._count(port))])
 
-    def notes(self, facts: HostFacts, wire: Wire) -> Sequence[str]:
-        """What a VF costs."""
+    def notes(self, facts: HostFacts, cable: Cable) -> Sequence[str]:
+        """Warn of what a VF costs: migration, the link of its port, trust."""
         notes = [
             "A VM that has a VF cannot be migrated as it is; the conclusion names the ways out.",
         ]
-        if not facts.port(wire.port).sriov_numvfs:
-            notes.append(f"{wire.port} loses its link for a second when VFs come or go.")
+        if not facts.port(cable.port).sriov_numvfs:
+            notes.append(f"{cable.port} loses its link for a second when VFs come or go.")
         if self.how == "hostdev":
             notes.append(
                 "A bare <hostdev> carries neither MAC nor VLAN: libvirt sets nothing through the "
@@ -198,7 +204,13 @@ class SriovVf(Scheme):
             )
         return tuple(notes)
 
-    def _knobs(self) -> VfKnobs:
+    def _count(self, port: NetFunction) -> int:
+        """Return the number of VFs to make, where the port has none."""
+        if self.vfs is not None:
+            return self.vfs
+        return min(max(USUAL_VFS, (self.vf or 0) + 1), port.sriov_totalvfs or 1)
+
+    def _options(self) -> VfOptions:
         if self.how != "hostdev":
             return self._beyond_libvirt
         return replace(self._beyond_libvirt, mac=self.mac or mac_for(self.id), vlan=self.vlan)
@@ -209,7 +221,7 @@ def _refuse_link_state(port: NetFunction, wanted: str | None) -> None:
         raise Unavailable(
             f"The driver of {port.name}, igb, cannot set the link state of a VF: the kernel would "
             'answer "Operation not supported".',
-            rule=Rule.SRIOV_MISSING,
+            rule=Rule.VF_OPTION_UNSUPPORTED,
             todo="Leave link_state out; ixgbe, i40e, ice and mlx5 can.",
         )
 
@@ -224,13 +236,14 @@ def _refuse_rate(port: NetFunction, wanted: int | None) -> None:
         )
 
 
-def _pool(pf: str) -> HostStep:
-    network = Network.of_vfs(POOL, pf)
+def vf_pool(pf: str) -> HostStep:
+    """Return the step that makes the pool of the VFs of ``pf``."""
+    network = Network.of_vfs(LAB_POOL, pf)
     return HostStep(
-        what=f"Make the libvirt network {POOL}: a pool of the VFs of {pf}.",
+        what=f"Make the libvirt network {LAB_POOL}: a pool of the VFs of {pf}.",
         setting=Setting(_POOL_FILE, None, "present"),
         # Not /dev/stdin: hosts without udev lack it.
         do=(Command(("virsh", "net-create", "/proc/self/fd/0"), network.xml()),),
-        undo=(Command(("virsh", "net-destroy", POOL)),),
+        undo=(operations.destroy_network(LAB_POOL),),
         below_device=True,
     )

@@ -1,14 +1,18 @@
-"""VFs of a port: making them, and finding the one to use."""
+"""The VFs of a port: their creation, their options, and the choice of one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from kvmlab.changes import Command, HostStep, Setting, await_link, await_link_again, keep_port
+from kvmlab.changes import Command, HostStep, Setting, await_link, keep_port, operations
 from kvmlab.domain import PciAddress
 from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import LinkState, ModuleState, Rule
+from kvmlab.facts.interface_users import function_users
+from kvmlab.facts.isolation import vf_isolation_problem
+from kvmlab.facts.port_kind import switchdev_ports
+from kvmlab.facts.rules import unavailable
 from kvmlab.facts.sriov import refusals
 
 if TYPE_CHECKING:
@@ -16,13 +20,17 @@ if TYPE_CHECKING:
 
 #: Drivers with the article's option; others never had it.
 TAKES_MAX_VFS: Final = ("igb", "ixgbe")
+#: The most that SR-IOV's routing ids allow.
+MOST_VFS: Final = 65535
+#: VFs that are made where no number is asked for, if the port can have as many.
+USUAL_VFS: Final = 7
 _SLOT_BITS: Final = 5
 _FUNCTION_BITS: Final = 3
 
 
 @dataclass(frozen=True)
-class VfKnobs:
-    """What a PF can decide about one of its VFs; None leaves it as the driver has it.
+class VfOptions:
+    """Options of one VF that its PF sets; None leaves one as the driver has it.
 
     ``max_tx_rate`` is in Mbit/s.
     """
@@ -43,7 +51,7 @@ class VfKnobs:
             )
 
     def commands(self, pf: str, index: int) -> tuple[Command, ...]:
-        """``ip link set PF vf N …``, one command for each knob that is set."""
+        """Return ``ip link set PF vf N …``, one command for each option that is set."""
         on = {True: "on", False: "off", None: None}
         values = {
             "mac": self.mac,
@@ -58,10 +66,10 @@ class VfKnobs:
 
 
 def physical_function(facts: HostFacts, name: str) -> NetFunction:
-    """The PF of that interface name, able to have VFs that a VM can be given.
+    """Return the PF of that interface name, if it can have VFs that a VM can be given.
 
     Raises:
-        Unavailable: there is none; or it has no SR-IOV; or no device can be isolated.
+        Unavailable: there is no such port, it has no SR-IOV, or the IOMMU is off.
     """
     port = facts.port(name)
     if not port.sriov_totalvfs:
@@ -70,6 +78,17 @@ def physical_function(facts: HostFacts, name: str) -> NetFunction:
             rule=Rule.SRIOV_MISSING,
             todo="Choose a port that has (`kvmlab inspect` says which), and see that SR-IOV is on "
             "in the firmware.",
+        )
+    link = facts.link(name)
+    representors = switchdev_ports(facts, link) if link is not None else ()
+    if representors:
+        raise unavailable(
+            Rule.PORT_KIND,
+            f"The switch inside {name} is in switchdev mode: packets of a VF come out at its "
+            f"representor ({representors[0].name}), and leave the port only through a bridge or "
+            "Open vSwitch that joins the two.",
+            todo="Put the representor and the port into a switch of yours, or go back to legacy "
+            f"mode: `devlink dev eswitch set pci/{port.address} mode legacy`.",
         )
     if not facts.iommu.on:
         raise Unavailable(
@@ -81,13 +100,13 @@ def physical_function(facts: HostFacts, name: str) -> NetFunction:
 
 
 def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, ...]:
-    """What has to change for ``port`` to have ``count`` VFs; nothing where it has some.
+    """Return the steps that create ``count`` VFs of ``port``; none where it has some.
 
-    ``also`` are commands that set up the new VFs; what they set goes with the VFs.
+    ``also`` are commands that set up the new VFs; their effect ends with the VFs.
 
-    The port loses its link when VFs come or go. Its VFs have none meanwhile, a VF that is asked
-    for its MAC gets no answer and takes a random one, and no rate is taken, which is a share of the
-    link's speed: so the link is awaited, both times.
+    The port loses its link when VFs come or go. Without it, VFs have no link either, igbvf gets no
+    MAC from the PF and takes a random one, and a rate, being a share of the link's speed, is
+    refused: so the link is awaited, both times.
 
     Raises:
         Unavailable: the port cannot have so many.
@@ -107,11 +126,14 @@ def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, .
     make = HostStep(
         what=f"Make {count} VF{'s' if count > 1 else ''} of {name}.",
         setting=Setting(path, "0", str(count)),
-        do=(Command.write(path, str(count)), *_link_comes(port), *also),
-        undo=(Command.write(path, "0"), *((await_link_again(port.name),) if port.name else ())),
+        do=(Command.write(path, str(count)), *_await_link(port), *also),
+        undo=(
+            operations.write_setting(path, "0"),
+            *((operations.await_link_again(port.name),) if port.name else ()),
+        ),
         touches=(*port.names, port.address),
         below_device=True,
-        meanings=(*refusals(wanted=count, port=port), _no_link(name)),
+        meanings=(*refusals(count=count, port=port), _no_link(name)),
     )
     return (*_no_autoprobe(port), make)
 
@@ -119,33 +141,33 @@ def make_vfs(port: NetFunction, count: int, *also: Command) -> tuple[HostStep, .
 def reload_with_vfs(
     facts: HostFacts, port: NetFunction, count: int, *also: Command
 ) -> tuple[HostStep, ...]:
-    """The article's way to VFs: the driver unloaded, and loaded again with ``max_vfs``.
+    """Return the steps that load the port's driver anew with ``max_vfs``, as the article does.
 
-    Every port of that driver goes away and comes back with as many VFs: all of them are
-    remembered, and put back at once and once more at the end.
+    Every port of that driver disappears and comes back with as many VFs. All of them are
+    remembered, and put back after the reload and again after the revert.
 
     Raises:
-        Unavailable: the driver has no such option, is built in, or has VFs already; or a port of
-            it belongs to a bridge or bond.
+        Unavailable: the driver has no such option, is built in, or has VFs already; or one of its
+            ports belongs to a bridge or bond.
     """
     if port.driver not in TAKES_MAX_VFS or facts.modules.get(port.driver) != ModuleState.LOADED:
         raise Unavailable(
             f"The driver of {port.name}, {port.driver or 'none'}, takes no max_vfs, or is no "
             "module that could be loaded anew.",
-            rule=Rule.SRIOV_MISSING,
+            rule=Rule.VF_OPTION_UNSUPPORTED,
             todo='Use way="sriov_numvfs".',
         )
-    total = min(one.sriov_totalvfs or 0 for one in _siblings(facts, port))
-    if count > total or any(one.sriov_numvfs for one in _siblings(facts, port)):
+    total = min(sibling.sriov_totalvfs or 0 for sibling in _siblings(facts, port))
+    if count > total or any(sibling.sriov_numvfs for sibling in _siblings(facts, port)):
         raise Unavailable(
             f"max_vfs={count} was asked for: the ports of {port.driver} can have {total} each, and "
             "none may have any before.",
             rule=Rule.NUMVFS_REFUSED,
             todo=f"Use 1 to {total}, and take away the VFs that there are.",
         )
-    kept = tuple(keep_port(facts, one) for one in _siblings(facts, port))
+    remembered = tuple(keep_port(facts, sibling) for sibling in _siblings(facts, port))
     driver = str(port.driver)
-    unload = Command(("modprobe", "-r", driver))
+    unload = operations.unload_module(driver)
     path = f"/sys/bus/pci/devices/{port.address}/sriov_numvfs"
     reload = HostStep(
         what=f"Load {driver} anew with max_vfs={count}: {_names(facts, port)} go and come back.",
@@ -153,21 +175,21 @@ def reload_with_vfs(
         do=(
             unload,
             Command(("modprobe", driver, f"max_vfs={count}")),
-            *(command for step in kept for command in step.undo),
-            *_link_comes(port),
+            *(command for step in remembered for command in step.undo),
+            *_await_link(port),
             *also,
         ),
-        undo=(unload, Command(("modprobe", driver))),
-        touches=tuple(name for step in kept for name in step.touches),
+        undo=(unload, operations.load_module(driver)),
+        touches=tuple(name for step in remembered for name in step.touches),
         settles=True,
         below_device=True,
         meanings=(_no_link(str(port.name)),),
     )
-    return (*kept, *_no_autoprobe(port), reload)
+    return (*remembered, *_no_autoprobe(port), reload)
 
 
-def _link_comes(port: NetFunction) -> tuple[Command, ...]:
-    """Wait for the link, unless there was none before although the port is up: no cable."""
+def _await_link(port: NetFunction) -> tuple[Command, ...]:
+    """Return a wait for the link; none where the port has no cable: up, and without a link."""
     if port.name is None or port.link is LinkState.NO_CARRIER:
         return ()
     return (await_link(port.name),)
@@ -182,12 +204,12 @@ def _no_link(name: str) -> tuple[str, str]:
 
 
 def _siblings(facts: HostFacts, port: NetFunction) -> tuple[NetFunction, ...]:
-    """All functions of the port's driver, itself among them."""
-    return tuple(one for one in facts.ports if one.driver == port.driver)
+    """Return all functions of the port's driver, itself among them."""
+    return tuple(other for other in facts.ports if other.driver == port.driver)
 
 
 def _names(facts: HostFacts, port: NetFunction) -> str:
-    return " and ".join(one.name or one.address for one in _siblings(facts, port))
+    return " and ".join(sibling.name or sibling.address for sibling in _siblings(facts, port))
 
 
 def _no_autoprobe(port: NetFunction) -> tuple[HostStep, ...]:
@@ -199,14 +221,14 @@ def _no_autoprobe(port: NetFunction) -> tuple[HostStep, ...]:
             what="Keep the host's own drivers away from VFs that appear.",
             setting=Setting(path, "1", "0"),
             do=(Command.write(path, "0"),),
-            undo=(Command.write(path, "1"),),
+            undo=(operations.write_setting(path, "1"),),
             touches=(*port.names, port.address),
         ),
     )
 
 
 def vf_address(port: NetFunction, index: int) -> PciAddress:
-    """Where VF ``index`` of a PF is, or will be once it is made.
+    """Return the PCI address of VF ``index`` of a PF, also of one that is yet to be created.
 
     Raises:
         Unavailable: the kernel does not say where the VFs will be.
@@ -232,32 +254,58 @@ def vf_address(port: NetFunction, index: int) -> PciAddress:
 
 
 def free_vf(facts: HostFacts, port: NetFunction, wanted: int | None, count: int) -> int:
-    """The index of the VF to use: ``wanted``, else the first that no VM has.
+    """Return the index of the VF to use: ``wanted``, else the first that can be handed over.
 
     Raises:
-        Unavailable: that VF is not among those that there are, or a VM has it; or all are taken.
+        Unavailable: that VF is not among those that there are; somebody uses it; its IOMMU group
+            cannot be handed over; or this is so for all.
     """
-    there = port.sriov_numvfs or count
-    taken = {
-        index
-        for index, address in enumerate(port.vfs)
-        if any(f.address == address and f.driver == "vfio-pci" for f in facts.ports)
-    }
-    if wanted is not None and wanted >= there:
+    present = port.sriov_numvfs or count
+    if wanted is not None and wanted >= present:
         raise Unavailable(
-            f"VF {wanted} was asked for, and {port.name} has {there} VFs, counted from 0. Their "
+            f"VF {wanted} was asked for, and {port.name} has {present} VFs, counted from 0. Their "
             "number cannot be changed while there are some (EBUSY).",
             rule=Rule.NUMVFS_REFUSED,
             todo="Take one of those, or take all away first: "
             f"`echo 0 > /sys/bus/pci/devices/{port.address}/sriov_numvfs`.",
         )
-    free = [index for index in range(there) if index not in taken]
-    if (wanted is not None and wanted in taken) or not free:
-        raise Unavailable(
-            f"VF {wanted} of {port.name} is held by vfio-pci."
-            if wanted is not None
-            else f"All {there} VFs of {port.name} are held by vfio-pci.",
-            rule=Rule.PORT_IN_USE,
-            todo="Find the VM that has it (`virsh dumpxml`), or take another VF.",
-        )
-    return free[0] if wanted is None else wanted
+    if not port.sriov_numvfs:
+        problem = vf_isolation_problem(facts, port)
+        if problem:
+            raise unavailable(
+                Rule.GROUP_NOT_VIABLE,
+                problem,
+                todo="Use a slot whose bridge isolates (ACS), or switch ACS on in the firmware.",
+            )
+        return wanted or 0
+    reasons = {
+        index: reason
+        for index, address in enumerate(port.vfs)
+        if (reason := _why_not(facts, index, address))
+    }
+    free = [index for index in range(present) if index not in reasons]
+    if wanted is not None and wanted not in reasons:
+        return wanted
+    if wanted is None and free:
+        return free[0]
+    rule, text = reasons[wanted if wanted is not None else min(reasons)]
+    raise unavailable(
+        rule,
+        text if wanted is not None else f"None of the VFs of {port.name} is free. {text}",
+        todo=""
+        if rule is not Rule.PORT_IN_USE
+        else "Take another VF, or free this one: `kvmlab inspect` shows who uses it.",
+    )
+
+
+def _why_not(facts: HostFacts, index: int, address: str) -> tuple[Rule, str] | None:
+    """Return why VF ``index`` cannot be handed over; None where it can, or is not known."""
+    vf = next((port for port in facts.ports if port.address == address), None)
+    if vf is None:
+        return None
+    users = function_users(facts, address)
+    if users.in_use:
+        return Rule.PORT_IN_USE, f"VF {index}: {users.reason}"
+    if vf.handover.possible or vf.handover.rule is None:
+        return None
+    return vf.handover.rule, f"VF {index} ({address}): {vf.handover.reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.changes import Command, HostStep, Setting, operations
 from kvmlab.errors import Unavailable
 from kvmlab.facts import ModuleState, Rule
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_vhost(facts: HostFacts) -> tuple[HostStep, ...]:
-    """What has to change for the kernel to offer vhost; nothing where it does.
+    """Return the step that loads vhost_net; none where it is loaded.
 
     Raises:
         Unavailable: this kernel has no vhost_net.
@@ -22,7 +22,7 @@ def load_vhost(facts: HostFacts) -> tuple[HostStep, ...]:
     if state is ModuleState.MISSING:
         raise Unavailable(
             f"The kernel {facts.kernel.release} of {facts.label} has no vhost_net, so there is no "
-            "/dev/vhost-net. libvirt would let QEMU move the packets and say nothing.",
+            "/dev/vhost-net. libvirt would silently let QEMU move the packets.",
             rule=Rule.VHOST_NET_MISSING,
             todo="Install the kernel package that has it (cloud kernels often leave it out), then "
             "`modprobe vhost_net`.",
@@ -34,7 +34,7 @@ def load_vhost(facts: HostFacts) -> tuple[HostStep, ...]:
             what="Load vhost_net: the kernel then offers /dev/vhost-net.",
             setting=Setting("/sys/module/vhost_net", None, "present"),
             do=(Command(("modprobe", "vhost_net")),),
-            undo=(Command(("modprobe", "-r", "vhost_net")),),
+            undo=(operations.unload_module("vhost_net"),),
             below_device=True,
         ),
     )

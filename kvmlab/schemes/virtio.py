@@ -1,4 +1,4 @@
-"""virtio: a card made for virtual machines; its back end is QEMU, or the kernel's vhost_net."""
+"""virtio: a NIC made for virtual machines; its back end is QEMU, or the kernel's vhost_net."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from kvmlab.schemes.vhost import load_vhost
 if TYPE_CHECKING:
     from kvmlab.domain import Domain
     from kvmlab.facts import HostFacts
-    from kvmlab.hosts import Wire
+    from kvmlab.hosts import Cable
 
 
 @dataclass(frozen=True)
 class Virtio(BridgeScheme):
-    """A virtio card on the bridge. ``backend`` names who moves the packets on the host.
+    """A virtio NIC on the bridge; ``backend`` moves the packets on the host.
 
-    Both must be written into the XML: libvirt's default is vhost wherever the module exists, and
-    QEMU without a word where it does not. That vhost serves the card is therefore verified by
-    the kernel's worker threads after attaching.
+    The back end is always written into the XML: libvirt's default is vhost where the module
+    exists, and silently QEMU where it does not. That vhost serves the NIC is therefore verified
+    by the kernel's worker threads after attaching.
 
-    ``queues`` are the queue pairs that the host offers, ``channels`` those that the VM is told to
-    use (``ethtool -L``; 0 leaves it to the driver: one for each vCPU, as far as there are).
+    ``queues`` is the number of queue pairs that the host offers, ``channels`` of those that the VM
+    uses (``ethtool -L``; 0 leaves it to the driver: one for each vCPU, as far as there are).
 
-    ``with_vfs`` VFs on the port below the bridge show the trap in which they break it, and
-    ``learning=False`` its cure.
+    ``with_vfs`` is a number of VFs on the port below the bridge, which break it;
+    ``learning=False`` is the cure.
     """
 
     backend: Literal["qemu", "vhost"] = "qemu"
@@ -43,35 +43,35 @@ class Virtio(BridgeScheme):
 
     @property
     def id(self) -> str:
-        """Short and stable, with the back end: "virtio-vhost", "virtio-vhost-q4-c1"."""
+        """A stable name with the back end: "virtio-vhost", "virtio-vhost-q4-c1"."""
         return f"virtio-{self.backend}{name_of_queues(self.queues, self.channels)}{self.trap}"
 
     @property
     def label(self) -> str:
-        """The name for figures."""
-        who = "QEMU back end" if self.backend == "qemu" else "vhost"
+        """The name in figures."""
+        backend = "QEMU back end" if self.backend == "qemu" else "vhost"
         queues = words_on_queues(self.queues, self.channels)
-        return f"virtio, {who}{queues}{self.trap_words}"
+        return f"virtio, {backend}{queues}{self.trap_label}"
 
     @property
     def model(self) -> str:
-        """Libvirt's word for the card."""
+        """Libvirt's name of the NIC model."""
         return "virtio"
 
     @property
     def driver(self) -> str:
-        """The back end, in libvirt's word."""
+        """The back end, in libvirt's term."""
         return self.backend
 
-    def host_steps(self, facts: HostFacts, wire: Wire) -> Sequence[HostStep]:
-        """The bridge, and vhost_net where it is needed and not loaded.
+    def host_steps(self, facts: HostFacts, cable: Cable) -> Sequence[HostStep]:
+        """Create the bridge, and load vhost_net where it is needed.
 
         Raises:
-            Unavailable: as for every bridge; or the kernel has no vhost_net.
+            Unavailable: as for every bridge, or the kernel has no vhost_net.
         """
-        bridge = super().host_steps(facts, wire)
+        bridge = super().host_steps(facts, cable)
         return (*bridge, *load_vhost(facts)) if self.backend == "vhost" else bridge
 
     def notes_on_vm(self, domain: Domain) -> Sequence[str]:
-        """Queues that no vCPU of this VM can serve."""
+        """Warn of more queue pairs than the VM has vCPUs."""
         return notes_on_queues(self.queues, domain)

@@ -1,4 +1,4 @@
-"""One line in a notebook that says what is being measured now, and in the end how long it took."""
+"""A progress line in a notebook: the present step, and in the end how long all took."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import time
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from kvmlab.widgets.cards import line
+from kvmlab.language import _
+from kvmlab.widgets.elements import line
 
 
-class Step(Protocol):
-    """How far something is."""
+class ProgressStep(Protocol):
+    """The progress of a measurement."""
 
     @property
     def done(self) -> int:
-        """Steps that are done."""
+        """Number of steps that are done."""
 
     @property
     def total(self) -> int:
-        """All steps."""
+        """Number of all steps."""
 
     @property
     def what(self) -> str:
-        """What is done now."""
+        """The present step."""
 
 
 class Ticker:
-    """Shows steps in place, in one output of the cell; outside of Jupyter it shows nothing.
+    """A progress line that is updated in place; outside of Jupyter nothing is shown.
 
-    It is plain HTML and no widget, so that it survives a run without a browser.
+    It is plain HTML and no widget, so that an executed notebook keeps it.
     """
 
     def __init__(self) -> None:
@@ -42,10 +43,10 @@ class Ticker:
             self._handle = display(HTML(line("starting", 0.0)), display_id=True)
         return self
 
-    def show(self, step: Step) -> None:
-        """Tell the step that begins."""
+    def show(self, step: ProgressStep) -> None:
+        """Show the step that begins."""
         share = step.done / step.total if step.total else 0.0
-        self._update(line(f"{step.done}/{step.total}  {step.what}", share))
+        self._update(line(f"{step.done}/{step.total}  {_(step.what)}", share))
 
     def __exit__(
         self,
@@ -53,8 +54,9 @@ class Ticker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        took = time.monotonic() - self._started
-        self._update(line(f"{'done' if kind is None else 'broken off'} after {took:.0f} s"))
+        seconds = time.monotonic() - self._started
+        text = _("done after {seconds} s") if kind is None else _("stopped after {seconds} s")
+        self._update(line(text.format(seconds=f"{seconds:.0f}")))
 
     def _update(self, html: str) -> None:
         if self._handle is not None:
@@ -64,7 +66,7 @@ class Ticker:
 
 
 def in_jupyter() -> bool:
-    """Is this process a Jupyter kernel?"""
+    """Return whether this process is a Jupyter kernel."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()

@@ -1,11 +1,7 @@
 # await_link.sh PORT must|may: wait until the port has its link, which it loses when its VFs come or go.
 # Without a link after 30 s "must" fails, and "may" leaves it at that.
+. ./prelude.sh
 port=$1 need=$2
-
-now() { # sets $now to seconds since boot
-    read -r up rest </proc/uptime
-    now=${up%.*}
-}
 
 linked() {
     carrier=0
@@ -14,7 +10,7 @@ linked() {
 }
 
 now
-end=$((now + 30))
+end=$((now + 3000))
 until linked; do
     now
     if [ "$now" -ge "$end" ]; then

@@ -6,13 +6,8 @@
 #   seconds FOUND CARRIER ANSWERED     (since this script began)
 # or one line "failed: …" and exit code 4. Starting a program costs a VM on an emulated host tens of
 # milliseconds, so what the shell can do itself is done by the shell.
+. ./prelude.sh
 mac=$1 address=$2 peer=$3 limit=$4 channels=$5
-
-now() { # sets $now to hundredths of a second since boot
-    read -r up rest </proc/uptime
-    part=${up#*.}
-    now=$((${up%.*} * 100 + ${part#0}))
-}
 
 since() { # sets $seconds to what passed between the script's begin and $1
     passed=$(($1 - begun))

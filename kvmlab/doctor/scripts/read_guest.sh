@@ -1,14 +1,5 @@
 # Print what the doctor reads inside a VM: drivers it has, its interfaces, their channels.
-LC_ALL=C
-export LC_ALL
-
-section() {
-	name=$1
-	shift
-	printf '@@ begin %s\n' "$name"
-	"$@" 2>/dev/null </dev/null
-	printf '\n@@ end %s %d\n' "$name" $?
-}
+. ./prelude.sh
 
 # Arguments: drivers. Bound to a bus now, or a module that could be loaded.
 drivers() {
@@ -19,9 +10,9 @@ drivers() {
 			[ -d "$registered" ] && state=registered
 		done
 		# An index may name a file that is not there: small images leave modules out.
-		for file in $(find "/lib/modules/$release" -name "$driver.ko*"); do
-			[ $state = missing ] && state=available
-		done
+		if [ $state = missing ] && [ -n "$(find "/lib/modules/$release" -name "$driver.ko*")" ]; then
+			state=available
+		fi
 		echo "$driver $state"
 	done
 }
@@ -47,6 +38,16 @@ channels() {
 	done
 }
 
+rings() {
+	for interface in /sys/class/net/*; do
+		[ -e "$interface/device/driver" ] || continue
+		echo "interface ${interface##*/}"
+		ethtool -g "${interface##*/}"
+	done
+}
+
 section drivers drivers "$@"
 section interfaces interfaces
 section channels channels
+section rings rings
+echo '=== end'

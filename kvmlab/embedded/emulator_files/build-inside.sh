@@ -1,4 +1,4 @@
-# Runs inside the new root: source, cure, configure, compile, and a tree with loader and libraries.
+# Runs inside the new root: source, patches, configure, compile, and a tree with loader and libraries.
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 find /etc/apt -name '*.list' -exec sed -n 's/^deb /deb-src /p' '{}' + >/tmp/src.list
 mv /tmp/src.list /etc/apt/sources.list.d/kvmlab-source.list
@@ -8,7 +8,8 @@ cd /usr/src
 apt-get source -qq --download-only qemu
 dpkg-source --no-check -x qemu_*.dsc qemu >/dev/null
 cd qemu
-python3 /tmp/kvmlab/cure.py .
+VERSION=$(dpkg-parsechangelog -S Version)
+sh -eu /tmp/kvmlab/apply-patches.sh "$VERSION" /tmp/kvmlab/*.patch
 cp /tmp/kvmlab/devices.mak configs/devices/x86_64-softmmu/kvmlab.mak
 mkdir build
 cd build
@@ -16,9 +17,9 @@ echo "kvmlab: configuring QEMU"
 ../configure --target-list=x86_64-softmmu --without-default-features --without-default-devices \
     --with-devices-x86_64=kvmlab --enable-tcg --enable-slirp --enable-fdt=system --disable-docs \
     --disable-tools --disable-guest-agent --disable-werror --disable-install-blobs \
-    --disable-debug-info --with-pkgversion="$(dpkg-parsechangelog -l ../debian/changelog -S Version) with kvmlab's cures" \
+    --disable-debug-info --enable-malloc-trim --with-pkgversion="$VERSION with kvmlab's patches" \
     >/tmp/configure.log 2>&1 || { tail -n 20 /tmp/configure.log; exit 1; }
-# Of some 1,300 lines every hundredth is told. What ninja ends with is asked of the program itself.
+# Of some 1,300 lines every hundredth is shown. The pipe hides ninja's exit code: look for the program.
 ninja qemu-system-x86_64 2>&1 | sed -u -E '
     /^\[[0-9]+\/[0-9]+\]/ {
         /^\[[0-9]*00\//!d
@@ -39,4 +40,4 @@ cp -L /usr/share/seabios/*.bin $OUT/usr/share/seabios/
 for file in linuxboot.bin linuxboot_dma.bin multiboot.bin multiboot_dma.bin kvmvapic.bin pvh.bin; do
     [ ! -e /usr/share/qemu/$file ] || cp -L /usr/share/qemu/$file $OUT/usr/share/qemu/
 done
-dpkg-parsechangelog -l ../debian/changelog -S Version >$OUT/version
+echo "$VERSION" >$OUT/version

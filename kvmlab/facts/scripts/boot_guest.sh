@@ -20,12 +20,15 @@ if [ -z "$candidate" ]; then
 	exit
 fi
 
+machine=q35 console=ttyS0
+[ "$(uname -m)" = aarch64 ] && machine=virt,gic-version=host console=ttyAMA0
+
 # boot PATTERN ARG...: start QEMU, print the first line that matches, stop QEMU.
 boot() {
 	pattern=$1
 	shift
 	{
-		timeout -s KILL "$seconds" "$candidate" -accel kvm -machine q35 -cpu host -nodefaults \
+		timeout -s KILL "$seconds" "$candidate" -accel kvm -machine "$machine" -cpu host -nodefaults \
 			-no-user-config -display none -no-reboot "$@" </dev/null 2>&1 &
 		echo "pid $!"
 		wait
@@ -49,18 +52,18 @@ boot() {
 
 for kernel in "/boot/vmlinuz-$(uname -r)" "/lib/modules/$(uname -r)/vmlinuz" /boot/vmlinuz-*; do
 	[ -r "$kernel" ] || continue
-	if said=$(boot 'Linux version' -m 256 -serial stdio -kernel "$kernel" \
-		-append 'console=ttyS0 earlyprintk=ttyS0 panic=-1' 2>/dev/null); then
-		echo "kernel: $said"
+	if shown=$(boot 'Linux version' -m 256 -serial stdio -kernel "$kernel" \
+		-append "console=$console earlyprintk=$console earlycon panic=-1" 2>/dev/null); then
+		echo "kernel: $shown"
 	else
-		echo "nothing: ${said:-the guest printed nothing}"
+		echo "nothing: ${shown:-the guest printed nothing}"
 	fi
 	exit
 done
 
-if said=$(boot 'SeaBIOS (version' -m 16 -chardev stdio,id=out \
+if shown=$(boot 'SeaBIOS (version' -m 16 -chardev stdio,id=out \
 	-device isa-debugcon,iobase=0x402,chardev=out 2>/dev/null); then
-	echo "firmware: $said"
+	echo "firmware: $shown"
 else
-	echo "nothing: ${said:-the guest printed nothing}"
+	echo "nothing: ${shown:-the guest printed nothing}"
 fi

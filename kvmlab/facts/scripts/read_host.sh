@@ -1,23 +1,12 @@
 # Print everything that an inspection reads from a host, in one go and without changing anything.
 #
-# Each section is framed by "@@ begin NAME" and "@@ end NAME CODE", so that a reader can tell an
-# empty answer from a missing one. Files are printed by grep, each line with its path and a NUL
-# byte before it. On an emulated host every program that is started costs some 30 ms, so there is
-# one grep for all files and one find for all links.
+# On an emulated host every program that is started costs some 30 ms, so there is one tail for all
+# files and one find for all links.
 #
 # Arguments: a pattern for the names of the kernel modules that matter, then these names.
-LC_ALL=C
-export LC_ALL
+. ./prelude.sh
 modules=$1
 shift
-
-section() {
-	name=$1
-	shift
-	printf '@@ begin %s\n' "$name"
-	"$@" 2>/dev/null </dev/null
-	printf '\n@@ end %s %d\n' "$name" $?
-}
 
 identity() {
 	uname -nrm
@@ -66,17 +55,18 @@ files() {
 		*) continue ;;
 		esac
 		# `reset` can only be written: that it is there is the fact.
-		[ -e "$device/reset" ] && printf '%s\0present\n' "$device/reset"
-		# One that was emptied prints nothing, and is not the same as none.
-		[ -e "$device/reset_method" ] && printf '%s\0\n' "$device/reset_method"
+		[ -e "$device/reset" ] && printf '==> %s <==\npresent\n' "$device/reset"
 		for attribute in vendor device numa_node sriov_totalvfs sriov_numvfs reset_method \
 			driver_override sriov_offset sriov_stride sriov_drivers_autoprobe; do
 			set -- "$@" "$device/$attribute"
 		done
 	done
-	grep -asHZ '' "$@" /etc/os-release /proc/cmdline /proc/meminfo /proc/modules \
+	tail -v -n +1 "$@" /etc/os-release /proc/cmdline /proc/meminfo /proc/modules \
 		/sys/devices/system/cpu/online /sys/devices/system/node/online \
-		/sys/module/kvm*/parameters/* /sys/class/net/*/speed \
+		/sys/module/kvm*/parameters/* /sys/module/vfio/parameters/* \
+		/sys/kernel/iommu_groups/*/name /sys/class/net/*/speed \
+		/sys/class/net/*/phys_port_name /sys/class/net/*/phys_switch_id \
+		/sys/devices/system/node/node*/cpulist \
 		/sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/mm/hugepages/*/free_hugepages \
 		/sys/devices/system/node/node*/hugepages/*/nr_hugepages \
 		/sys/devices/system/node/node*/hugepages/*/free_hugepages
@@ -84,7 +74,7 @@ files() {
 
 links() {
 	find /sys/bus/pci/devices/*/driver /sys/bus/pci/devices/*/physfn \
-		/sys/bus/pci/devices/*/virtfn* -maxdepth 0 -type l -printf '%p\0%l\n'
+		/sys/bus/pci/devices/*/virtfn* -maxdepth 0 -type l -printf '==> %p <==\n%l\n'
 }
 
 # What exists under the paths given: interfaces, members of groups, namespaces.
@@ -101,16 +91,46 @@ route_to_peer() {
 }
 
 # Established TCP connections, those of the kernel (NFS, iSCSI) too: local address, how many, local
-# port and other end of one.
+# port and other end of one, then of at most 64, those of storage first.
 connections() {
-	awk '$4 == "01" {
-		split($2, own, ":")
-		count[own[1]]++
-		port[own[1]] = own[2]
-		other[own[1]] = $3
+	awk 'BEGIN {
+		split("01BD 035C 0801 0CBC 0CE4 1144 1A85 2A39 5DC7", ports, " ")
+		for (place in ports) storage[ports[place]] = 1
 	}
-	END { for (address in count) print address, count[address], port[address], other[address] }
+	$4 == "01" {
+		split($2, own, ":")
+		split($3, far, ":")
+		address = own[1]
+		count[address]++
+		port[address] = own[2]
+		other[address] = $3
+		pair = " " own[2] "/" $3
+		if ((own[2] in storage) || (far[2] in storage)) {
+			if (++first_count[address] <= 32) first[address] = first[address] pair
+		} else if (++rest_count[address] <= 32) rest[address] = rest[address] pair
+	}
+	END {
+		for (address in count)
+			print address, count[address], port[address], other[address] \
+				first[address] rest[address]
+	}
 	' /proc/net/tcp /proc/net/tcp6
+}
+
+# Who has an IOMMU group open: node, process, program. Of others' processes only root sees any.
+vfio_holders() {
+	[ -O / ] && echo complete
+	find /proc/[0-9]*/fd -lname '/dev/vfio/*' -printf '%l %p\n' | while read -r node path; do
+		process=${path#/proc/}
+		process=${process%%/*}
+		read -r program <"/proc/$process/comm" || continue
+		printf '%s %s %s\n' "$node" "$process" "$program"
+	done | sort -u
+}
+
+versions() {
+	ip -V 2>&1 | sed 's/^/iproute2 /'
+	getconf PAGESIZE | sed 's/^/page_bytes /'
 }
 
 section identity identity
@@ -124,21 +144,28 @@ section iommu entries /sys/class/iommu/*
 section groups entries /sys/kernel/iommu_groups/*/devices/*
 section names entries /sys/bus/pci/devices/*/net/* /sys/bus/pci/devices/*/virtio*/net/*
 section virtio entries /sys/bus/pci/devices/*/virtio*
+section wireless entries /sys/class/net/*/wireless /sys/class/net/*/phy80211
 section descriptions lspci -Dmmnn
 section addresses ip -j -d address show
 section default_routes ip -j route show default
 section default_routes6 ip -j -6 route show default
 section route_to_peer route_to_peer
+section routes ip -j route show table all
+section routes6 ip -j -6 route show table all
+section wireguard wg show all endpoints
+section vfio_holders vfio_holders
+section versions versions
 section connections connections
 section namespaces entries /run/netns/*
 
 # Only root may look into namespaces; others come back for them with sudo.
-[ -O / ] || exit 0
-for path in /run/netns/*; do
-	[ -e "$path" ] || continue
-	namespace=${path##*/}
-	section "addresses $namespace" ip -n "$namespace" -j -d address show
-	section "speeds $namespace" ip netns exec "$namespace" \
-		sh -c 'exec grep -asHZ "" /sys/class/net/*/speed'
-done
-exit 0
+if [ -O / ]; then
+	for path in /run/netns/*; do
+		[ -e "$path" ] || continue
+		namespace=${path##*/}
+		section "addresses $namespace" ip -n "$namespace" -j -d address show
+		section "speeds $namespace" ip netns exec "$namespace" \
+			sh -c 'exec tail -v -n +1 /sys/class/net/*/speed'
+	done
+fi
+echo '=== end'

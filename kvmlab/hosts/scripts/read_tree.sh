@@ -1,8 +1,9 @@
-# Print every readable file that matches one of the patterns given, each line with its path and a
-# NUL byte before it. Patterns are expanded here, on the host; IFS is empty so that nothing splits.
+# Print every readable file that matches one of the patterns given; see
+# kvmlab/hosts/script_output.py. Patterns are expanded here; IFS is empty so that nothing splits.
 IFS=
-for pattern do
+for pattern; do
 	shift
+	# shellcheck disable=SC2086  # a pattern
 	set -- "$@" $pattern
 done
-exec grep -asHZ '' -- "$@"
+exec tail -v -n +1 -- "$@" 2>/dev/null

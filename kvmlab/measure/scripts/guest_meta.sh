@@ -1,4 +1,4 @@
-# What may explain a figure, seen from inside the test VM. Run: sh -s -- INTERFACE tools|-
+# Metadata of the test VM that may explain a figure. Run: sh -s -- INTERFACE tools|-
 echo "=== kernel"
 uname -srvm
 if [ "$2" = tools ]; then

@@ -1,4 +1,4 @@
-# What each queue pair of a virtio card carried so far, seen from inside the VM. Run: sh -s -- INTERFACE
+# Counters of each queue pair of a virtio NIC, inside the VM. Run: sh -s -- INTERFACE
 device=$(readlink -f "/sys/class/net/$1/device")
 echo "=== device"
 echo "${device##*/}"

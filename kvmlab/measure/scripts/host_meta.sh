@@ -1,4 +1,4 @@
-# What may explain a figure of this host. Run: sh -s -- VM_QEMU_PID PORT tools|-
+# Metadata of the host that may explain a figure. Run: sh -s -- VM_QEMU_PID PORT tools|-
 echo "=== kernel"
 uname -srvm
 if [ "$3" = tools ]; then
@@ -7,7 +7,7 @@ if [ "$3" = tools ]; then
     sockperf --version 2>/dev/null | head -n 1
 fi
 echo "=== qemu"
-readlink /proc/$1/exe
+readlink /proc/"$1"/exe
 echo "=== files"
 tail -v -n +1 /proc/cmdline /proc/loadavg \
     /sys/devices/system/clocksource/clocksource0/current_clocksource \
@@ -19,7 +19,7 @@ tail -v -n +1 /proc/cmdline /proc/loadavg \
     /proc/sys/net/core/netdev_budget /proc/sys/net/core/netdev_max_backlog \
     /proc/sys/net/ipv4/tcp_congestion_control /proc/sys/net/ipv4/tcp_rmem \
     /proc/sys/net/ipv4/tcp_wmem /proc/sys/net/bridge/bridge-nf-call-iptables \
-    /sys/class/net/$2/mtu /sys/class/net/$2/speed 2>/dev/null
+    /sys/class/net/"$2"/mtu /sys/class/net/"$2"/speed 2>/dev/null
 echo "=== cpu"
 grep -m 1 'model name' /proc/cpuinfo
 grep -c '^processor' /proc/cpuinfo

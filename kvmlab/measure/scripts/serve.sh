@@ -1,10 +1,9 @@
 # serve.sh PROTOCOL PLACE TOOL SERVER...
-# The server of one trial on a peer that is a machine of its own. Started by `sh -c`, since its
-# standard input says how long the server is needed: it is ended when that closes, and the command
-# itself has a `timeout` around it for the case that nobody is left who could tell.
+# The server of one trial on a peer that is a machine of its own. The server ends when standard input
+# closes; the command itself has a `timeout` around it, for a connection that freezes.
 #
-# PROTOCOL is tcp or udp, PLACE the address and port to listen at as /proc/net has them, in hex. Says
-# "ready", "missing TOOL", "taken …", "died" or "late"; what the server prints goes to standard error.
+# PROTOCOL is tcp or udp, PLACE the address and port to listen at as /proc/net has them, in hex. Prints
+# "ready", "missing TOOL", "taken …", "died" or "late"; the server's output goes to standard error.
 LISTEN_SEC=15
 protocol=$1 place=$2 tool=$3
 shift 3
@@ -28,6 +27,8 @@ if listening "$place" "$any4:$port" "$any6:$port"; then
     echo "taken $(ss -Hlnp "--$protocol" "sport = :$((0x$port))" 2>/dev/null | tr -s ' \n' '  ')"
     exit 4
 fi
+# Nobody serves, also where root has logged in.
+[ "$(id -u)" != 0 ] || set -- setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs -- "$@"
 setsid "$@" </dev/null >&2 &
 server=$!
 trap 'kill -TERM "-$server" 2>/dev/null; wait' EXIT

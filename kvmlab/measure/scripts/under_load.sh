@@ -1,26 +1,25 @@
 # Echoes while streams run. Run: sh -c TEXT NAME WARMUP SECONDS EVERY PEER STREAMS...
 #
-# STREAMS is a client that ends by itself. Once its packets are on their way, and WARMUP seconds
-# more, an echo goes to PEER each EVERY seconds, for so many SECONDS. What ping printed comes first,
-# then a line "=== streams", then what STREAMS printed.
+# STREAMS is a client that ends by itself. WARMUP seconds after its first packets, an echo goes to PEER
+# each EVERY seconds, for SECONDS. Prints the output of ping, a line "=== streams", the output of STREAMS.
 warmup=$1
 seconds=$2
 every=$3
 peer=$4
 shift 4
 
-segments() { # sets $seen: TCP segments that came and went so far
+segments() { # sets $total: TCP segments received and sent so far
     while read -r name _ _ _ _ _ _ _ _ _ in out _; do
-        case $name$in in Tcp:[0-9]*) seen=$((in + out)) ;; esac
+        case $name$in in Tcp:[0-9]*) total=$((in + out)) ;; esac
     done < /proc/net/snmp
 }
 
 segments
-first=$seen
+first=$total
 (
-    # The handshake and what the two ends agree on are a dozen segments. No stream, no echoes.
+    # The handshake and iperf3's own exchange are a dozen segments. No stream, no echoes.
     tries=0
-    while segments; [ $((seen - first)) -lt 40 ]; do
+    while segments; [ $((total - first)) -lt 40 ]; do
         tries=$((tries + 1))
         [ $tries -lt 500 ] || exit
         sleep 0.02
@@ -32,9 +31,9 @@ first=$seen
     kill -INT $echoes
     wait $echoes
 ) &
-said=$("$@")
+report=$("$@")
 code=$?
 wait
 echo "=== streams"
-echo "$said"
+echo "$report"
 exit $code

@@ -1,0 +1,1 @@
+"""The tasks of the course, a module for each notebook."""
