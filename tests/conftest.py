@@ -1,7 +1,7 @@
 """Fixtures of every room, and the order of a test run.
 
-Tests marked `host` share one embedded host. They run last, so that what needs seconds speaks before
-what needs minutes, and they never run next to `./lab test --quick`.
+Tests marked `host` need an embedded host; those of one worker share one. They run last, so that
+tests of seconds report before tests of minutes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate-golden", action="store_true", default=False)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that need the embedded host last, and give them time for its first start."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put tests that need the embedded host last, and give them time for its first start.
+
+    Slow tests are left out where those that need a host are.
+    """
+    if config.getoption("markexpr") == "not host":
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     for item in items:
         if item.get_closest_marker("host") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(HOST_TEST_TIMEOUT_SEC))
@@ -45,13 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """The directory that holds pyproject.toml."""
+    """Return the directory that holds pyproject.toml."""
     return Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Recorded tool output and golden XML; a room's own are in `data / "<room>"`."""
+    """Return recorded tool output and golden XML; a room's own are in `data / "<room>"`."""
     return Path(__file__).resolve().parent / "data"
 
 
@@ -71,7 +78,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The embedded host, opened once for all tests marked `host`."""
+    """Yield the embedded host, opened once for all tests marked `host`."""
     from kvmlab import open_lab
 
     with open_lab("embedded", out=tmp_path_factory.mktemp("results")) as opened:
@@ -80,13 +87,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def host(lab: Lab) -> Host:
-    """The embedded host's door: libvirt and a command runner."""
+    """Return the embedded host's door: libvirt and a command runner."""
     return lab.host
 
 
 @pytest.fixture
 def vm(lab: Lab) -> TestVM:
-    """The test VM on the embedded host, running, its agent answering."""
+    """Return the test VM on the embedded host, running, its agent answering."""
     return lab.vm
 
 

@@ -13,7 +13,7 @@ from tests.changes.plain_host import PlainRunner, plain_host
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where journals and locks go."""
+    """Return the directory of journals and locks."""
     path = tmp_path / "state"
     monkeypatch.setenv("KVMLAB_STATE_HOME", str(path))
     return path
@@ -21,14 +21,14 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def plain_vm() -> Iterator[TestVM]:
-    """Libvirt's "test" domain on a host whose commands run here."""
+    """Yield libvirt's "test" domain on a host whose commands run here."""
     with plain_host(PlainRunner()) as host:
         yield TestVM.find(host, "test")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The "settings" of the plain host: three files that read "0"."""
+    """Make the "settings" of the plain host: three files that read "0"."""
     path = tmp_path / "settings"
     path.mkdir()
     for name in ("one", "two", "three"):

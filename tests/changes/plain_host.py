@@ -1,4 +1,4 @@
-"""A host for tests of steps: its "settings" are files of a directory, its commands really run."""
+"""A host for tests of steps: its "settings" are files, its commands really run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from kvmlab.changes import Command, HostStep, Setting
+from kvmlab.changes import Command, HostStep, Setting, operations
 from kvmlab.hosts import Host, HostKind, LocalRunner
 from kvmlab.process import Completed
 
@@ -17,8 +17,8 @@ SPEC = "qemu+ssh://nobody@nowhere.invalid/system"
 class PlainRunner(LocalRunner):
     """Runs everything as this user; the files that tests change need no root.
 
-    ``die_at`` kills this process, as a power cut would, before (or with ``after``: right after)
-    the command of that number.
+    ``die_at`` kills this process, as a power cut would, before the command of that number, or with
+    ``after`` right after it.
     """
 
     def __init__(self, die_at: int | None = None, *, after: bool = False) -> None:
@@ -48,8 +48,19 @@ class PlainRunner(LocalRunner):
         return done
 
 
+@operations.register("test-write", str.isprintable, str.isprintable)
+def write_anywhere(path: str, text: str) -> Command:
+    """Write a file outside of /sys, which no operation of kvmlab does."""
+    return Command.write(path, text)
+
+
+@operations.register("test-rmdir", str.isprintable)
+def remove_folder(path: str) -> Command:
+    return Command(("rmdir", path))
+
+
 def plain_host(runner: PlainRunner) -> Host:
-    """A host with that runner and libvirt's test driver."""
+    """Return a host with that runner and libvirt's test driver."""
     return Host(
         spec=SPEC,
         kind=HostKind.RECORDED,
@@ -60,22 +71,22 @@ def plain_host(runner: PlainRunner) -> Host:
 
 
 def write_step(path: Path, before: str, after: str) -> HostStep:
-    """A step that moves one file from one text to another."""
+    """Return a step that changes the text of a file."""
     return HostStep(
         what=f"Write {after} into {path.name}.",
         setting=Setting(str(path), before, after),
         do=(Command.write(str(path), after),),
-        undo=(Command.write(str(path), before),),
+        undo=(write_anywhere(str(path), before),),
         touches=(path.name,),
     )
 
 
 def make_step(path: Path) -> HostStep:
-    """A step that makes a directory."""
+    """Return a step that makes a directory."""
     return HostStep(
         what=f"Make {path.name}.",
         setting=Setting(str(path), None, "present"),
         do=(Command(("mkdir", str(path))),),
-        undo=(Command(("rmdir", str(path))),),
+        undo=(remove_folder(str(path)),),
         touches=(path.name,),
     )

@@ -1,4 +1,4 @@
-"""Queue pairs, as `ethtool -l` tells them."""
+"""Queue pairs, as `ethtool -l` prints them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def test_offered_and_used() -> None:
 
 
 @pytest.mark.parametrize("text", ["", FOUR.replace("Combined", "RX"), FOUR + "Combined:\t1\n"])
-def test_what_is_no_answer_is_said(text: str) -> None:
+def test_a_malformed_answer_is_reported(text: str) -> None:
     with pytest.raises(OutputError):
         parse_channels(text)

@@ -1,4 +1,4 @@
-"""On a host of others nothing is changed without a yes; nor what cannot be written down."""
+"""A shared host is not changed without a yes, nor without a journal."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from kvmlab.changes import ConfigFile, install, leftovers, restore
-from kvmlab.changes.change import MadeSteps
+from kvmlab.changes.change import AppliedSteps
 from kvmlab.changes.journal import dead_journals
-from kvmlab.changes.state_dir import state_dir
+from kvmlab.directories import state_dir
 from kvmlab.domain import TestVM
 from kvmlab.errors import ChangeError, Refused, UsageError
 from kvmlab.hosts import Host, HostKind
-from tests.changes.dying import the_steps
+from tests.changes.killed_lab import the_steps
 from tests.changes.plain_host import PlainRunner, plain_host
 from tests.changes.test_killed import tree
-from tests.faults.breaking import disk_full
+from tests.faults.broken_connection import disk_full
 
 
 @pytest.fixture
 def strangers() -> Iterator[TestVM]:
-    """Libvirt's "test" domain on a host like the plain one, that was reached by ssh."""
+    """Yield libvirt's "test" domain on a host like the plain one, reached by ssh."""
     plain = plain_host(PlainRunner())
     with Host(
         spec=plain.spec,
@@ -36,12 +36,12 @@ def strangers() -> Iterator[TestVM]:
 
 def test_a_yes_is_needed(folder: Path, strangers: TestVM) -> None:
     before = tree(folder)
-    change = MadeSteps(strangers, the_steps(folder), scheme="x")
+    change = AppliedSteps(strangers, the_steps(folder), scheme="x")
     with pytest.raises(Refused, match="Nobody said yes to the scheme x on kvm1") as caught:
-        change.make()
+        change.apply()
     assert caught.value.rule == "no-consent"
-    for way in ("APPLY", "--yes", "allow_changes=True"):
-        assert way in caught.value.todo
+    for option in ("APPLY", "--yes", "allow_changes=True"):
+        assert option in caught.value.todo
     assert tree(folder) == before
     assert dead_journals(strangers.host) == ()
     runner = strangers.host.runner
@@ -56,20 +56,20 @@ def test_files_need_a_yes_too(folder: Path, strangers: TestVM) -> None:
 
 
 @pytest.mark.parametrize("kind", list(HostKind))
-def test_only_hosts_that_may_be_of_others_are_asked_for(kind: HostKind) -> None:
+def test_only_shared_hosts_need_a_yes(kind: HostKind) -> None:
     plain = plain_host(PlainRunner())
     host = Host(spec="x", kind=kind, label="x", runner=plain.runner, libvirt_uri="test:///default")
     assert host.allows_changes is (kind not in (HostKind.SSH, HostKind.LOCAL))
 
 
 @pytest.mark.parametrize("size", [0, 100, 400, 1000])
-def test_what_cannot_be_written_down_is_not_made(folder: Path, plain_vm: TestVM, size: int) -> None:
+def test_without_a_journal_nothing_is_applied(folder: Path, plain_vm: TestVM, size: int) -> None:
     before = tree(folder)
     with disk_full(size), pytest.raises(ChangeError) as caught:
-        MadeSteps(plain_vm, the_steps(folder), scheme="x").make()
-    said = str(caught.value)
-    assert "cannot" in said
-    assert "KVMLAB_STATE_HOME" in said
+        AppliedSteps(plain_vm, the_steps(folder), scheme="x").apply()
+    message = str(caught.value)
+    assert "cannot" in message
+    assert "KVMLAB_STATE_HOME" in message
     assert tree(folder) == before
     restore(plain_vm.host)
     assert leftovers(plain_vm.host) == ()
@@ -78,8 +78,8 @@ def test_what_cannot_be_written_down_is_not_made(folder: Path, plain_vm: TestVM,
 
 def test_a_disk_that_fills_up_does_not_stop_an_undo(folder: Path, plain_vm: TestVM) -> None:
     before = tree(folder)
-    change = MadeSteps(plain_vm, the_steps(folder), scheme="x")
-    change.make()
+    change = AppliedSteps(plain_vm, the_steps(folder), scheme="x")
+    change.apply()
     # The files of the test itself are smaller than the journal.
     with disk_full(100):
         change.revert()
@@ -91,6 +91,6 @@ def test_a_state_folder_that_cannot_be_made(
     folder: Path, plain_vm: TestVM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KVMLAB_STATE_HOME", str(folder / "one" / "below a file"))
-    with pytest.raises(UsageError, match="cannot keep its journals"):
-        MadeSteps(plain_vm, the_steps(folder), scheme="x").make()
+    with pytest.raises(UsageError, match="cannot be used"):
+        AppliedSteps(plain_vm, the_steps(folder), scheme="x").apply()
     assert state_dir() == folder / "one" / "below a file"

@@ -14,14 +14,14 @@ from kvmlab.errors import Refused
 from kvmlab.facts import HostFacts, inspect
 from kvmlab.facts.connections import Connections
 from kvmlab.facts.management import find_management
-from kvmlab.hosts import Wire
+from kvmlab.hosts import Cable
 from kvmlab.schemes import SriovVf
-from tests.facts.record import load
+from tests.facts.recorded_host import load
 
 
 @pytest.fixture
 def facts(data: Path) -> HostFacts:
-    """The embedded host at rest."""
+    """Inspect the embedded host at rest."""
     return inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
 
 
@@ -30,7 +30,7 @@ def touching(*names: str) -> HostStep:
     return HostStep("Touch it.", setting, (Command(("true",)),), (), touches=names)
 
 
-def test_management_and_its_card_are_protected(facts: HostFacts) -> None:
+def test_the_management_interface_and_its_nic_are_protected(facts: HostFacts) -> None:
     protected = protected_interfaces(facts)
     assert "mgmt0" in protected
     assert "p2p1" not in protected
@@ -46,7 +46,7 @@ def test_the_port_under_test_may_be_touched(facts: HostFacts) -> None:
     assert check([touching("p2p1"), touching("kvmlab0")], facts) == ()
 
 
-def test_everything_below_the_management_is_protected(data: Path) -> None:
+def test_everything_below_the_management_interface_is_protected(data: Path) -> None:
     """A bridge over a VLAN over a bond over a port, were it the one with the default route."""
     facts = inspect(load(data / "facts" / "embedded_busy.json"), prove_kvm=False)
     port = facts.port("p1p1")
@@ -60,7 +60,7 @@ def test_everything_below_the_management_is_protected(data: Path) -> None:
     assert port.address in protected
     group = next(g for g in facts.iommu.groups if port.address in g.members)
     for member in group.members:
-        assert member in protected, "what shares the IOMMU group goes down with it"
+        assert member in protected, "its IOMMU group goes down with it"
 
 
 def test_another_domain_than_the_one_named_is_refused(facts: HostFacts, plain_vm: TestVM) -> None:
@@ -69,22 +69,22 @@ def test_another_domain_than_the_one_named_is_refused(facts: HostFacts, plain_vm
     assert refusal.rule == "not-the-named-domain"
 
 
-def test_refusals_are_told_together() -> None:
+def test_refusals_are_raised_together() -> None:
     refuse(())
     with pytest.raises(Refused, match=r"One\. Two\. Nothing was changed\.") as caught:
         refuse((Refusal("a", "One."), Refusal("b", "Two.")))
     assert caught.value.rule == "a"
 
 
-def test_connections_of_the_host_are_not_cut(facts: HostFacts) -> None:
-    """A port at whose address a connection of the host ends is in use, and so is what it needs."""
+def test_ports_with_connections_are_protected(facts: HostFacts) -> None:
+    """A port whose address has established connections is in use, with all it depends on."""
     link = facts.link("p2p1")
     assert link is not None
     busy = replace(
         facts,
         links=tuple(
-            replace(one, addresses=("198.51.100.9/24",)) if one.name == "p2p1" else one
-            for one in facts.links
+            replace(link, addresses=("198.51.100.9/24",)) if link.name == "p2p1" else link
+            for link in facts.links
         ),
         connections=(Connections("198.51.100.9", 3, "2049 from 198.51.100.1:700"),),
     )
@@ -96,7 +96,7 @@ def test_connections_of_the_host_are_not_cut(facts: HostFacts) -> None:
 
 
 def test_master_parent_and_pf_of_the_management_are_protected(facts: HostFacts) -> None:
-    """A VLAN on a bond of a VF of p2p1, were it the way to the host."""
+    """A VLAN on a bond of a VF of p2p1 as the management interface."""
     port = facts.port("p2p1")
     vf = replace(port, address="0000:0b:10.0", names=("vf0",), vf_of=port.address)
     first = facts.links[0]
@@ -106,16 +106,16 @@ def test_master_parent_and_pf_of_the_management_are_protected(facts: HostFacts) 
         replace(first, name="bond0", kind="bond", master=None, netns=None, loopback=False),
         replace(first, name="bond0.7", kind="vlan", parent="bond0", netns=None, loopback=False),
     )
-    found = find_management(
+    management = find_management(
         links=links, ssh_connection="", route_to_peer=(), default_routes=("bond0.7",)
     )
-    assert set(found.carriers) == {"bond0.7", "bond0", "vf0"}
+    assert set(management.carriers) == {"bond0.7", "bond0", "vf0"}
     through = replace(
         facts,
         links=links,
         ports=(*facts.ports, vf),
-        management=found.interface,
-        carriers=found.carriers,
+        management=management.interface,
+        carriers=management.carriers,
         default_route_interfaces=("bond0.7",),
     )
     for name in ("bond0.7", "bond0", "vf0", vf.address, port.address, "p2p1"):
@@ -127,7 +127,7 @@ def test_master_parent_and_pf_of_the_management_are_protected(facts: HostFacts) 
 
 
 def test_ports_of_the_same_module_go_down_together(data: Path) -> None:
-    """Loading igb anew is refused where the way to the host is another port of igb."""
+    """Reloading igb is refused where the management interface is another port of igb."""
     facts = inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
     names = {port.driver: port.name for port in facts.ports}
     assert names["igb"] == "p2p2", "two ports of one driver are needed for this test"
@@ -136,7 +136,7 @@ def test_ports_of_the_same_module_go_down_together(data: Path) -> None:
         replace(link, netns=None) if link.name == "p2p2" else link for link in facts.links
     )
     through = replace(facts, ports=own, links=links, management="p2p2", carriers=("p2p2",))
-    wire = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24")
-    plan = SriovVf(way="max_vfs").plan(through, wire=wire)
+    cable = Cable("p2p1", "192.0.2.10/24", "192.0.2.1/24")
+    plan = SriovVf(way="max_vfs").plan(through, cable=cable)
     assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
-    assert SriovVf().plan(through, wire=wire).refusals == ()
+    assert SriovVf().plan(through, cable=cable).refusals == ()

@@ -1,4 +1,4 @@
-"""A process that dies at any of its commands leaves a journal from which all is put back."""
+"""A process that dies at any of its commands leaves a journal that undoes everything."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from kvmlab.changes import leftovers, restore
-from kvmlab.changes.change import MadeSteps
+from kvmlab.changes.change import AppliedSteps
 from kvmlab.changes.journal import journal_dir
 from kvmlab.domain import TestVM
 from kvmlab.errors import Refused
 from kvmlab.hosts import HostKind
-from tests.changes.dying import the_steps
+from tests.changes.killed_lab import the_steps
 
 # Read, 4 commands, read back; then read, 4 commands, read back while reverting.
 COMMANDS = 12
@@ -22,7 +22,7 @@ COMMANDS = 12
 
 def die(folder: Path, number: int, when: str, repository: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (sys.executable, "-m", "tests.changes.dying", str(folder), str(number), when),
+        (sys.executable, "-m", "tests.changes.killed_lab", str(folder), str(number), when),
         cwd=repository,
         text=True,
         capture_output=True,
@@ -38,7 +38,7 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-def test_there_are_as_many_commands_as_are_tried(folder: Path, repository: Path) -> None:
+def test_every_command_is_tried(folder: Path, repository: Path) -> None:
     done = die(folder, 10_000, "before", repository)
     assert done.stdout.split() == ["made", "commands", str(COMMANDS)], done.stderr
 
@@ -55,22 +55,22 @@ def test_killed_at_a_command(
     assert done.returncode == -9, done.stderr
     changed = tree(folder) != before
     assert bool(leftovers(plain_vm.host)) or not changed
-    said = restore(plain_vm.host)
+    undone = restore(plain_vm.host)
     assert tree(folder) == before
-    assert bool(said) == changed
+    assert bool(undone) == changed
     assert restore(plain_vm.host) == ()
     assert leftovers(plain_vm.host) == ()
     assert not list(journal_dir(plain_vm.host).glob("*"))
 
 
-def test_the_embedded_host_is_settled_without_asking(
+def test_the_embedded_host_is_restored_without_asking(
     folder: Path, repository: Path, plain_vm: TestVM
 ) -> None:
     before = tree(folder)
     die(folder, 3, "after", repository)
     plain_vm.host.kind = HostKind.EMBEDDED
-    change = MadeSteps(plain_vm, the_steps(folder), scheme="next")
-    change.make()
+    change = AppliedSteps(plain_vm, the_steps(folder), scheme="next")
+    change.apply()
     change.revert()
     assert tree(folder) == before
 
@@ -80,9 +80,9 @@ def test_the_next_change_asks_for_a_restore_first(
 ) -> None:
     die(folder, 3, "after", repository)
     with pytest.raises(Refused, match="left changes behind") as caught:
-        MadeSteps(plain_vm, the_steps(folder), scheme="next").make()
+        AppliedSteps(plain_vm, the_steps(folder), scheme="next").apply()
     assert caught.value.rule == "leftovers"
     restore(plain_vm.host)
-    change = MadeSteps(plain_vm, the_steps(folder), scheme="next")
-    change.make()
+    change = AppliedSteps(plain_vm, the_steps(folder), scheme="next")
+    change.apply()
     change.revert()

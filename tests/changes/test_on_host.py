@@ -23,9 +23,9 @@ SCHEMES = [Virtio(), FullEmulation("e1000e"), FullEmulation("e1000")]
 DRIVERS = {"virtio-qemu": "virtio_net", "e1000": "e1000", "e1000e": "e1000e"}
 
 
-def seen(host: Host, vm: TestVM) -> tuple[object, ...]:
-    """Everything that a change could leave behind, on the host and in the VM."""
-    told = json.loads(host.run(("ip", "-j", "-d", "address"), timeout_sec=60).stdout)
+def snapshot(host: Host, vm: TestVM) -> tuple[object, ...]:
+    """Read everything that a change could leave behind, on the host and in the VM."""
+    addresses = json.loads(host.run(("ip", "-j", "-d", "address"), timeout_sec=60).stdout)
     links = {
         link["ifname"]: (
             link["address"],
@@ -35,7 +35,7 @@ def seen(host: Host, vm: TestVM) -> tuple[object, ...]:
             link["promiscuity"],
             [(entry["local"], entry["prefixlen"]) for entry in link["addr_info"]],
         )
-        for link in told
+        for link in addresses
     }
     interfaces = [interface.xml() for interface in Domain.parse(vm.xml()).interfaces]
     inside = vm.agent.run(("ls", "/sys/class/net"), timeout_sec=60).stdout.split()
@@ -51,7 +51,7 @@ def facts(host: Host) -> HostFacts:
 def test_a_scheme_works_and_leaves_nothing(
     scheme: Scheme, facts: HostFacts, host: Host, vm: TestVM
 ) -> None:
-    before = seen(host, vm)
+    before = snapshot(host, vm)
     plan = scheme.plan(facts, vm=vm)
     with plan.applied(vm) as nic:
         assert nic.guest_driver == DRIVERS[scheme.id]
@@ -66,12 +66,12 @@ def test_a_scheme_works_and_leaves_nothing(
         assert nic.mac in inside.stdout
         assert nic.vm_address in inside.stdout
         assert leftovers(host) == ()
-    assert seen(host, vm) == before
+    assert snapshot(host, vm) == before
     assert leftovers(host) == ()
 
 
 def test_schemes_take_turns_over_one_bridge(facts: HostFacts, host: Host, vm: TestVM) -> None:
-    before = seen(host, vm)
+    before = snapshot(host, vm)
     plans = [Virtio().plan(facts, vm=vm), FullEmulation("e1000e").plan(facts, vm=vm)]
     with prepared(*plans, vm=vm):
         index = inspect(host, prove_kvm=False).link("kvmlab0")
@@ -79,11 +79,11 @@ def test_schemes_take_turns_over_one_bridge(facts: HostFacts, host: Host, vm: Te
             with plan.applied(vm) as nic:
                 assert nic.scheme == plan.scheme
         assert inspect(host, prove_kvm=False).link("kvmlab0") == index
-    assert seen(host, vm) == before
+    assert snapshot(host, vm) == before
 
 
 def test_a_failing_cell_leaves_nothing(facts: HostFacts, host: Host, vm: TestVM) -> None:
-    before = seen(host, vm)
+    before = snapshot(host, vm)
 
     def cell() -> None:
         with Virtio().plan(facts, vm=vm).applied(vm):
@@ -91,21 +91,21 @@ def test_a_failing_cell_leaves_nothing(facts: HostFacts, host: Host, vm: TestVM)
 
     with pytest.raises(ZeroDivisionError):
         cell()
-    assert seen(host, vm) == before
+    assert snapshot(host, vm) == before
 
 
 def test_a_peer_that_does_not_answer(facts: HostFacts, host: Host, vm: TestVM) -> None:
-    before = seen(host, vm)
-    assert host.wire is not None
-    deaf = replace(host.wire, peer_address="192.0.2.99/24")
-    plan = Virtio().plan(facts, wire=deaf, vm=vm)
+    before = snapshot(host, vm)
+    assert host.cable is not None
+    deaf = replace(host.cable, peer_address="192.0.2.99/24")
+    plan = Virtio().plan(facts, cable=deaf, vm=vm)
     patient = plan.steps[-1]
     assert isinstance(patient, ConfigureGuest)
     short = replace(plan, steps=(*plan.steps[:-1], replace(patient, timeout_sec=3)))
     with pytest.raises(StepFailed, match="could not be used inside") as caught:
         short.apply(vm)
     assert "failed: an answer from 192.0.2.99" in caught.value.evidence
-    assert seen(host, vm) == before
+    assert snapshot(host, vm) == before
 
 
 def test_a_port_with_vfs(host: Host, vm: TestVM) -> None:
@@ -120,8 +120,8 @@ def test_a_port_with_vfs(host: Host, vm: TestVM) -> None:
 
 
 def test_the_management_port_is_not_touched(facts: HostFacts, host: Host, vm: TestVM) -> None:
-    assert host.wire is not None
-    plan = Virtio().plan(facts, wire=replace(host.wire, port="mgmt0"), vm=vm)
+    assert host.cable is not None
+    plan = Virtio().plan(facts, cable=replace(host.cable, port="mgmt0"), vm=vm)
     with pytest.raises(Refused, match="mgmt0"):
         plan.apply(vm)
     assert inspect(host, prove_kvm=False).link("kvmlab0") is None
@@ -130,19 +130,19 @@ def test_the_management_port_is_not_touched(facts: HostFacts, host: Host, vm: Te
 def test_a_port_that_was_down_is_down_again(host: Host, vm: TestVM) -> None:
     host.run(("ip", "link", "set", "dev", "p2p1", "down"), timeout_sec=60, root=True)
     try:
-        before = seen(host, vm)
+        before = snapshot(host, vm)
         with Virtio().plan(inspect(host, prove_kvm=False), vm=vm).applied(vm):
             pass
-        assert seen(host, vm) == before
+        assert snapshot(host, vm) == before
     finally:
         host.run(("ip", "link", "set", "dev", "p2p1", "up"), timeout_sec=60, root=True)
 
 
 def test_the_vm_dies_under_a_change(facts: HostFacts, host: Host, vm: TestVM) -> None:
-    before = seen(host, vm)
+    before = snapshot(host, vm)
     change = Virtio().plan(facts, vm=vm).apply(vm)
     host.run(("kill", "-9", str(vm.pid())), timeout_sec=60, root=True)
     change.revert()
     assert inspect(host, prove_kvm=False).link("kvmlab0") is None
     TestVM.ensure(host, vm.name)
-    assert seen(host, vm) == before
+    assert snapshot(host, vm) == before

@@ -1,4 +1,4 @@
-"""Whatever is typed: a sentence and an exit code, before any host is touched."""
+"""Any input is answered with a sentence and an exit code, before a host is touched."""
 
 from __future__ import annotations
 

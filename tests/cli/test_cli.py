@@ -13,7 +13,7 @@ import kvmlab
 from kvmlab.cli import answer
 from kvmlab.errors import UsageError
 from kvmlab.results import save
-from tests.report import made
+from tests.report import builders
 
 Out = pytest.CaptureFixture[str]
 
@@ -30,11 +30,26 @@ def test_version(repository: Path) -> None:
     assert done.stdout == f"kvmlab {kvmlab.__version__}\n"
 
 
+def test_the_command_has_one_name_however_it_is_started(capsys: Out) -> None:
+    assert answer(["run", "--help"]) == 0
+    assert "Usage: kvmlab run [OPTIONS] [NOTEBOOK]..." in capsys.readouterr().out
+    assert answer(["run", "--unknown"]) == 2
+    assert "Try 'kvmlab run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["apply"], ["host"], ["host", "up"], ["lab"]])
+def test_help_shows_no_types_of_python(capsys: Out, words: list[str]) -> None:
+    answer([*words, "--help"])
+    text = capsys.readouterr().out
+    for name in ("<bool>", "<str>", "<path>", "<int>", "<float>", "list["):
+        assert name not in text, text
+
+
 def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
     assert answer(["notebooks"]) == 0
-    said = capsys.readouterr().out
-    assert "00-packet-path  The path of a packet" in said
-    assert "HOST (str, by default 'embedded')" in said
+    text = capsys.readouterr().out
+    assert "00-packet-path  The path of a packet" in text
+    assert "HOST (str, by default 'embedded')" in text
     assert answer(["notebooks", "--json"]) == 0
     (first, *_) = json.loads(capsys.readouterr().out)
     assert first["name"] == "00-packet-path"
@@ -42,11 +57,11 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
-        (("run", "00", "--language", "fr"), "Their languages are: en, zh-CN."),
-        (("notebooks", "--language", "fr"), "not kept in the language 'fr'"),
-        (("lab", "--language", "fr"), "not kept in the language 'fr'"),
+        (("run", "00", "--language", "fr"), "Its languages are: en, zh-CN."),
+        (("notebooks", "--language", "fr"), "does not speak the language 'fr'"),
+        (("lab", "--language", "fr"), "does not speak the language 'fr'"),
         (("run", "99"), "There is no notebook '99'."),
         (("run", "01", "-p", "TRAILS=3"), "Did you mean TRIALS?"),
         (("run", "01", "-p", "TRIALS=three"), "a whole number"),
@@ -55,8 +70,19 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
         (("run", "00", "--host", "vmware://x"), "vmware://x"),
         (("run", "00", "-p", "CABLE=eth1", "--dry-run"), "'eth1' is no cable."),
         (("run", "00", "-p", "VM=a/b"), "'a/b' cannot be the name of a VM."),
+        (("run", "05", "-p", "QUEUES=0"), "QUEUES=0: 0 queue pairs"),
+        (("run", "04", "-p", "VFS=0"), "VFS=0: "),
+        (("run", "01", "-p", "MODEL=ne2000"), "MODEL=ne2000: There is no emulated NIC"),
         (("plan", "macvtp"), "Did you mean macvtap?"),
-        (("plan", "macvtap", "-k", "mode"), "'mode' is no knob."),
+        (("measure", "macvtp"), "Did you mean macvtap?"),
+        (("measure", "macvtap:mod=vepa"), "Did you mean mode?"),
+        (("measure", "macvtap", "macvtap"), "are not all different"),
+        (("measure", "e1000", "--trials", "0"), "`count` is 0"),
+        (("measure", "e1000", "--seconds", "-1"), "`seconds` is -1"),
+        (("measure", "e1000", "-w", "tcp_upp"), "'tcp_upp' is unknown"),
+        (("measure", "e1000", "--clock", "lunar"), "There is no clock 'lunar'."),
+        (("measure", "e1000", "--host", "nonsense"), "nonsense"),
+        (("plan", "macvtap", "-k", "mode"), "'mode' is no option."),
         (("apply", "e1000", "--cable", "eth1"), "'eth1' is no cable."),
         (("restore", "--host", "nonsense"), "nonsense"),
         (("run", "00", "--host", "embedded", "-p", "HOST=qemu:///system"), "given twice"),
@@ -71,21 +97,21 @@ def test_notebooks_are_listed_with_their_parameters(capsys: Out) -> None:
     ],
 )
 def test_bad_input_is_answered_with_a_sentence(
-    capsys: Out, words: tuple[str, ...], said: str
+    capsys: Out, words: tuple[str, ...], sentence: str
 ) -> None:
     assert answer(words) == 2
-    told = capsys.readouterr()
-    assert said in told.err
-    assert "Traceback" not in told.err
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert "Traceback" not in output.err
+    assert output.out == ""
 
 
 def test_a_dry_run_says_what_would_run(capsys: Out) -> None:
     assert answer(["run", "01", "-p", "TRIALS=7", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("01-full-emulation-and-virtio: ")
-    assert "    TRIALS = 7\n" in said
-    assert "    APPLY = False\n" in said
+    text = capsys.readouterr().out
+    assert text.startswith("01-full-emulation-and-virtio: ")
+    assert "    TRIALS = 7\n" in text
+    assert "    APPLY = False\n" in text
 
 
 def test_an_error_is_raised_when_its_traceback_is_asked_for() -> None:
@@ -102,7 +128,7 @@ def test_runs_are_listed_and_compared(capsys: Out, tmp_path: Path) -> None:
     assert answer(["runs", "--in", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"There is no run in {tmp_path}.\n"
     for name in ("old", "new"):
-        save([made.e1000(), made.virtio()], tmp_path / name)
+        save([builders.e1000(), builders.virtio()], tmp_path / name)
     assert answer(["runs", "--json", "--in", str(tmp_path)]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(run["name"], run["status"], run["trials"]) for run in listed] == [
@@ -110,16 +136,32 @@ def test_runs_are_listed_and_compared(capsys: Out, tmp_path: Path) -> None:
         ("old", "finished", 12),
     ]
     assert answer(["compare", "old", "new", "--json", "--in", str(tmp_path)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {one["scheme"] for one in told["schemes"]} == {"e1000", "virtio-qemu"}
-    verdicts = {v["verdict"] for one in told["schemes"] for v in one["verdicts"]}
+    report = json.loads(capsys.readouterr().out)
+    assert {entry["scheme"] for entry in report["schemes"]} == {"e1000", "virtio-qemu"}
+    verdicts = {v["verdict"] for entry in report["schemes"] for v in entry["verdicts"]}
     assert verdicts == {"no difference shown"}
+
+
+@pytest.mark.host
+@pytest.mark.timeout(600)
+def test_schemes_are_measured_without_a_notebook(capsys: Out, tmp_path: Path) -> None:
+    words = ("measure", "e1000", "virtio-vhost", "--trials", "1", "-w", "tcp_up")
+    assert answer([*words, "--out", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [scheme["scheme"] for scheme in report["schemes"]] == ["e1000", "virtio-vhost"]
+    medians = {entry["metric"]: entry["median"] for entry in report["schemes"][1]["metrics"]}
+    assert medians["tcp_up_mbps"] > 0
+    ratios = {entry["metric"]: entry["ratio"] for entry in report["comparisons"]}
+    assert ratios["vm_exits_per_packet"] < 0.5
+    assert answer(["runs", "--in", str(tmp_path), "--json"]) == 0
+    (stored,) = json.loads(capsys.readouterr().out)
+    assert (stored["folder"], stored["trials"]) == (report["folder"], 2)
 
 
 @pytest.mark.host
 def test_doctor_of_the_embedded_host(capsys: Out) -> None:
     assert answer(["doctor", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["counts"]["problem"] == 0
-    assert {"rule", "verdict", "read", "found", "fix"} <= told["findings"][0].keys()
-    assert [one["scheme"] for one in told["schemes"]][:2] == ["e1000", "e1000e"]
+    report = json.loads(capsys.readouterr().out)
+    assert report["counts"]["problem"] == 0
+    assert {"rule", "verdict", "read", "found", "fix"} <= report["findings"][0].keys()
+    assert [entry["scheme"] for entry in report["schemes"]][:2] == ["e1000", "e1000e"]

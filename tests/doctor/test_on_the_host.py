@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvmlab.changes import check
+from kvmlab.deadline import until
 from kvmlab.doctor import Diagnosis, Verdict, examine
 from kvmlab.domain import Domain, HostDevice, Interface, LabVm, PciAddress, TestVM
 from kvmlab.errors import Refused, Unavailable
 from kvmlab.facts import Rule, inspect
 from kvmlab.facts.sriov import error_name, explain_numvfs
+from kvmlab.hosts import libvirt_client
 from kvmlab.lab import open_lab
 from kvmlab.schemes import Macvtap, Virtio
-from kvmlab.waiting import until
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -32,7 +33,7 @@ LAB_BRIDGE = ("ip link add kvmlab0 address 02:6b:76:6d:6c:00 type bridge",)
 
 @contextlib.contextmanager
 def provoked(host: Host, do: str, undo: str) -> Iterator[None]:
-    """The host after ``do``; put back by ``undo`` in any case."""
+    """Yield the host after ``do``; put back by ``undo`` in any case."""
     try:
         host.run(("sh", "-ec", do), timeout_sec=60)
         yield
@@ -49,26 +50,26 @@ def verdict(diagnosis: Diagnosis, rule: Rule) -> Verdict:
 
 
 def test_at_rest_there_is_no_problem(host: Host, vm: TestVM) -> None:
-    found = examine(host, vm=vm)
-    assert found.problems == (), str(found)
-    assert found.exit_code == 0
-    assert [one.rule for one in found.warnings] == [Rule.GROUP_NOT_VIABLE]
-    assert {"0000:04:00.0", CARD} == set(found.finding(Rule.GROUP_NOT_VIABLE).subjects)
-    assert "alive under KVM" in found.finding(Rule.KVM_NOT_USABLE).found
+    finding = examine(host, vm=vm)
+    assert finding.problems == (), str(finding)
+    assert finding.exit_code == 0
+    assert [item.rule for item in finding.warnings] == [Rule.GROUP_NOT_VIABLE]
+    assert {"0000:04:00.0", CARD} == set(finding.finding(Rule.GROUP_NOT_VIABLE).subjects)
+    assert "alive under KVM" in finding.finding(Rule.KVM_NOT_USABLE).observed
     for rule in (Rule.LOCKED_MEMORY, Rule.GUEST_DRIVER_MISSING, Rule.IOMMU_OFF):
-        assert verdict(found, rule) is Verdict.OK, found.finding(rule)
-    assert all(scheme.possible for scheme in found.schemes if scheme.scheme != "passthrough")
+        assert verdict(finding, rule) is Verdict.OK, finding.finding(rule)
+    assert all(scheme.possible for scheme in finding.schemes if scheme.scheme != "passthrough")
 
 
 def test_vhost_net_is_not_loaded(host: Host, vm: TestVM) -> None:
     # modprobe takes tun away with it, which nothing else used.
     with provoked(host, "modprobe -r vhost_net", "modprobe vhost_net"):
-        found = look(host)
-        assert verdict(found, Rule.MODULE_MISSING) is Verdict.PROBLEM
-        assert "/dev/net/tun" in found.finding(Rule.MODULE_MISSING).found
-        assert verdict(found, Rule.VHOST_NET_MISSING) is Verdict.PROBLEM
-        assert "modprobe vhost_net" in found.finding(Rule.VHOST_NET_MISSING).fix
-        assert found.exit_code == 3
+        finding = look(host)
+        assert verdict(finding, Rule.MODULE_MISSING) is Verdict.PROBLEM
+        assert "/dev/net/tun" in finding.finding(Rule.MODULE_MISSING).observed
+        assert verdict(finding, Rule.VHOST_NET_MISSING) is Verdict.PROBLEM
+        assert "modprobe vhost_net" in finding.finding(Rule.VHOST_NET_MISSING).fix
+        assert finding.exit_code == 3
     assert verdict(look(host), Rule.VHOST_NET_MISSING) is Verdict.OK
 
 
@@ -81,14 +82,16 @@ def test_libvirt_falls_back_from_vhost_in_silence(host: Host, vm: TestVM) -> Non
     ):
         vm.attach(card.xml())
         try:
-            found = look(host, vm).finding(Rule.VHOST_NOT_USED)
+            finding = look(host, vm).finding(Rule.VHOST_NOT_USED)
         finally:
             vm.detach("52:54:00:0d:0c:01")
-    assert found.verdict is Verdict.PROBLEM, found
-    assert "QEMU serves them" in found.found
+    assert finding.verdict is Verdict.PROBLEM, finding
+    assert "QEMU serves them" in finding.observed
 
 
 def test_vfs_and_a_bridge_on_one_port(host: Host) -> None:
+    # Tests before this one made VFs that the kernel had something to say about.
+    host.run(("dmesg", "--clear"), timeout_sec=60, root=True)
     with provoked(
         host,
         "; ".join(
@@ -101,23 +104,23 @@ def test_vfs_and_a_bridge_on_one_port(host: Host) -> None:
         f"echo 0 > {PCI}/{PF}/sriov_numvfs; ip link delete kvmlab0; ip link set p2p1 up;"
         " ethtool -K p2p1 rx on tx on gso on",
     ):
-        found = look(host)
-        rule = found.finding(Rule.BRIDGE_ON_PORT_WITH_VFS)
+        finding = look(host)
+        rule = finding.finding(Rule.BRIDGE_ON_PORT_WITH_VFS)
         assert rule.verdict is Verdict.PROBLEM
-        assert "p2p1 has 2 VFs and is in kvmlab0" in rule.found
+        assert "p2p1 has 2 VFs and is in kvmlab0" in rule.observed
         # The bridge has the lab's MAC and no journal: somebody was killed.
-        assert verdict(found, Rule.LEFTOVERS) is Verdict.PROBLEM
+        assert verdict(finding, Rule.LEFTOVERS) is Verdict.PROBLEM
         # A scheme says the same with the same id.
         with pytest.raises(Unavailable) as refused:
             Virtio().plan(inspect(host, prove_kvm=False))
         assert refused.value.rule == Rule.BRIDGE_ON_PORT_WITH_VFS
-        (same,) = [one for one in found.schemes if one.scheme == "virtio-qemu"]
-        assert (same.rule, same.found) == (refused.value.rule, refused.value.message)
+        (same,) = [item for item in finding.schemes if item.scheme == "virtio-qemu"]
+        assert (same.rule, same.observed) == (refused.value.rule, refused.value.message)
 
-        assert verdict(found, Rule.VF_MAC_UNSET) is Verdict.WARNING
-        assert verdict(found, Rule.IGB_CHECKSUMS) is Verdict.WARNING
-        assert verdict(found, Rule.VF_TRUST) is Verdict.OK
-        host.run(("sh", "-ec", found.finding(Rule.IGB_CHECKSUMS).fix.strip("`.")), timeout_sec=60)
+        assert verdict(finding, Rule.VF_MAC_UNSET) is Verdict.WARNING
+        assert verdict(finding, Rule.IGB_CHECKSUMS) is Verdict.WARNING
+        assert verdict(finding, Rule.VF_TRUST) is Verdict.OK
+        host.run(("sh", "-ec", finding.finding(Rule.IGB_CHECKSUMS).fix.strip("`.")), timeout_sec=60)
         host.run(
             ("sh", "-ec", "for n in 0 1; do ip link set p2p1 vf $n mac 02:00:00:00:00:0$n; done; "
              "ip link set p2p1 vf 1 spoofchk off trust on"),
@@ -136,21 +139,21 @@ def test_numbers_of_vfs_that_the_kernel_refuses(host: Host) -> None:
         f"echo 0 > {PCI}/{PF}/sriov_numvfs",
     ):
         port = inspect(host, prove_kvm=False).port("p2p1")
-        said = {}
-        for wanted in (3, 8):
-            done = host.run(
+        outputs = {}
+        for count in (3, 8):
+            completed = host.run(
                 ("tee", f"{PCI}/{PF}/sriov_numvfs"),
                 timeout_sec=60,
-                input_text=f"{wanted}\n",
+                input_text=f"{count}\n",
                 check=False,
             )
-            assert done.returncode != 0
-            said[wanted] = done.stderr
-        assert error_name(said[3]) == "EBUSY"
-        assert "write 0 into" in explain_numvfs(said[3], wanted=3, port=port)
-        assert error_name(said[8]) == "ERANGE"
-        assert "sriov_totalvfs is 7" in explain_numvfs(said[8], wanted=8, port=port)
-        assert "EBUSY" in look(host).finding(Rule.NUMVFS_REFUSED).found
+            assert completed.returncode != 0
+            outputs[count] = completed.stderr
+        assert error_name(outputs[3]) == "EBUSY"
+        assert "write 0 into" in explain_numvfs(outputs[3], count=3, port=port)
+        assert error_name(outputs[8]) == "ERANGE"
+        assert "sriov_totalvfs is 7" in explain_numvfs(outputs[8], count=8, port=port)
+        assert "EBUSY" in look(host).finding(Rule.NUMVFS_REFUSED).observed
 
 
 def test_a_pf_that_is_down_and_a_vf_that_answers(host: Host) -> None:
@@ -198,9 +201,9 @@ def test_a_device_that_was_not_given_back(host: Host) -> None:
         f"ip link set $(ls {PCI}/{CARD}/net) down; ip link set $(ls {PCI}/{CARD}/net) name p1p2; "
         "ip link set p1p2 up",
     ):
-        found = look(host).finding(Rule.NOT_GIVEN_BACK)
-        assert found.verdict is Verdict.PROBLEM
-        assert found.subjects == (CARD,)
+        finding = look(host).finding(Rule.NOT_GIVEN_BACK)
+        assert finding.verdict is Verdict.PROBLEM
+        assert finding.subjects == (CARD,)
         # Now its neighbour can go: vfio has the rest of the group.
         assert inspect(host, prove_kvm=False).port("p1p1").handover.possible
     assert verdict(look(host), Rule.NOT_GIVEN_BACK) is Verdict.OK
@@ -210,13 +213,13 @@ def test_a_device_that_was_not_given_back(host: Host) -> None:
 def test_ways_to_reset(host: Host) -> None:
     methods = f"{PCI}/{CARD}/reset_method"
     with provoked(host, f"printf '\\n' > {methods}", f"echo default > {methods}"):
-        found = look(host).finding(Rule.NO_RESET)
-        assert (found.verdict, found.subjects) == (Verdict.WARNING, (CARD,))
+        finding = look(host).finding(Rule.NO_RESET)
+        assert (finding.verdict, finding.subjects) == (Verdict.WARNING, (CARD,))
     # The only function of its bus; for 04:00.0 the kernel refuses, since 04:00.1 shares the bus.
     first = f"{PCI}/0000:05:00.0/reset_method"
     with provoked(host, f"echo bus > {first}", f"echo default > {first}"):
-        found = look(host).finding(Rule.BUS_RESET)
-        assert (found.verdict, found.subjects) == (Verdict.WARNING, ("0000:05:00.0",))
+        finding = look(host).finding(Rule.BUS_RESET)
+        assert (finding.verdict, finding.subjects) == (Verdict.WARNING, ("0000:05:00.0",))
 
 
 def test_macvtaps(host: Host) -> None:
@@ -226,9 +229,9 @@ def test_macvtaps(host: Host) -> None:
         "ip link add link p2p1 name doc-mvt type macvtap mode vepa",
         "ip link delete doc-mvt; ip address delete 192.0.2.77/32 dev p2p1",
     ):
-        found = look(host)
-        assert verdict(found, Rule.MACVTAP_ISOLATION) is Verdict.WARNING
-        assert found.finding(Rule.MACVTAP_VEPA).subjects == ("doc-mvt",)
+        finding = look(host)
+        assert verdict(finding, Rule.MACVTAP_ISOLATION) is Verdict.WARNING
+        assert finding.finding(Rule.MACVTAP_VEPA).subjects == ("doc-mvt",)
 
 
 def test_names_and_ports_that_are_taken(host: Host) -> None:
@@ -238,11 +241,11 @@ def test_names_and_ports_that_are_taken(host: Host) -> None:
         "ip link add doc-br type bridge; ip link set p2p1 master doc-br",
         "ip link delete doc-br; ip link delete kvmlab0",
     ):
-        found = look(host)
-        assert verdict(found, Rule.BRIDGE_NAME_TAKEN) is Verdict.PROBLEM
-        assert verdict(found, Rule.PORT_IN_USE) is Verdict.PROBLEM
+        finding = look(host)
+        assert verdict(finding, Rule.BRIDGE_NAME_TAKEN) is Verdict.PROBLEM
+        assert verdict(finding, Rule.PORT_IN_USE) is Verdict.PROBLEM
         assert {
-            one.rule for one in found.schemes if one.scheme.startswith(("e1000", "virtio"))
+            item.rule for item in finding.schemes if item.scheme.startswith(("e1000", "virtio"))
         } == {Rule.PORT_IN_USE}
     with provoked(
         host,
@@ -254,28 +257,30 @@ def test_names_and_ports_that_are_taken(host: Host) -> None:
 
 def test_a_port_that_is_not_for_the_lab(host: Host) -> None:
     facts = inspect(host, prove_kvm=False)
-    assert facts.wire is not None
-    managed = replace(facts, wire=replace(facts.wire, port=str(facts.management)))
-    found = examine(host, facts=managed)
-    assert verdict(found, Rule.MANAGEMENT) is Verdict.PROBLEM
-    by_bridge = [one.rule for one in found.schemes if one.scheme.startswith(("e1000", "virtio"))]
+    assert facts.cable is not None
+    managed = replace(facts, cable=replace(facts.cable, port=str(facts.management)))
+    finding = examine(host, facts=managed)
+    assert verdict(finding, Rule.MANAGEMENT) is Verdict.PROBLEM
+    by_bridge = [
+        item.rule for item in finding.schemes if item.scheme.startswith(("e1000", "virtio"))
+    ]
     assert set(by_bridge) == {Rule.MANAGEMENT}
-    plain = examine(host, facts=replace(facts, wire=replace(facts.wire, port="p1p1")))
+    plain = examine(host, facts=replace(facts, cable=replace(facts.cable, port="p1p1")))
     assert verdict(plain, Rule.SRIOV_MISSING) is Verdict.WARNING
     assert plain.schemes[-1].rule == Rule.SRIOV_MISSING
     # Somebody's connection ends at the port.
-    peer = facts.wire.peer_address.partition("/")[0]
+    peer = facts.cable.peer_address.partition("/")[0]
     with provoked(
         host,
-        f"ip address add {facts.wire.vm_address} dev p2p1; "
+        f"ip address add {facts.cable.vm_address} dev p2p1; "
         "ip netns exec peer iperf3 -s -D -1 -p 5999 -I /run/doctor-iperf3; sleep 0.3; "
         f"(iperf3 -c {peer} -p 5999 -t 60 -b 100K >/dev/null 2>&1 & echo $! >/run/doctor-client); "
         "sleep 0.5",
         "kill $(cat /run/doctor-client) $(tr -d '\\0' </run/doctor-iperf3); "
-        f"ip address delete {facts.wire.vm_address} dev p2p1",
+        f"ip address delete {facts.cable.vm_address} dev p2p1",
     ):
         refused = Virtio().plan(inspect(host, prove_kvm=False)).refusals
-    assert {one.rule for one in refused} == {Rule.CONNECTIONS}
+    assert {item.rule for item in refused} == {Rule.CONNECTIONS}
 
 
 def test_what_a_host_lacks(host: Host) -> None:
@@ -295,9 +300,9 @@ def test_what_a_host_lacks(host: Host) -> None:
         "; ".join(f"mount -t tmpfs none {path}" for path in away),
         "; ".join(f"umount {path}" for path in away),
     ):
-        found = look(host)
-        assert verdict(found, Rule.IOMMU_OFF) is Verdict.PROBLEM
-        assert [one.rule for one in found.schemes if not one.possible] == [Rule.IOMMU_OFF] * 2
+        finding = look(host)
+        assert verdict(finding, Rule.IOMMU_OFF) is Verdict.PROBLEM
+        assert [item.rule for item in finding.schemes if not item.possible] == [Rule.IOMMU_OFF] * 2
     switch = "sysctl -w net.bridge.bridge-nf-call-iptables"
     with provoked(
         host,
@@ -326,26 +331,97 @@ def test_vms_that_are_not_the_labs(host: Host, vm: TestVM) -> None:
         refused = check(
             plan.steps, inspect(host, prove_kvm=False), TestVM.find(host, "doctor-strange")
         )
-        assert [one.rule for one in refused] == [Rule.NOT_THE_NAMED_DOMAIN]
+        assert [item.rule for item in refused] == [Rule.NOT_THE_NAMED_DOMAIN]
     finally:
         domain.undefine()
+
+
+SERIAL_VM = """
+<domain type='kvm'>
+  <name>doctor-serial</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <controller type='usb' model='none'/><memballoon model='none'/>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <interface type='ethernet'><mac address='52:54:00:00:5e:71'/><model type='e1000'/></interface>
+  </devices>
+</domain>"""
+
+
+def test_ports_of_virtio_serial_that_the_main_loop_polls(host: Host, vm: TestVM) -> None:
+    facts = inspect(host, prove_kvm=False)
+    with Virtio(backend="qemu").plan(facts, vm=vm).applied(vm):
+        assert verdict(look(host, vm), Rule.MAIN_LOOP_DESCRIPTORS) is Verdict.OK
+    paused = libvirt_client.library().VIR_DOMAIN_START_PAUSED
+    domain = host.libvirt.createXML(SERIAL_VM, paused)
+    try:
+        finding = look(host, vm).finding(Rule.MAIN_LOOP_DESCRIPTORS)
+        assert finding.verdict is Verdict.WARNING
+        assert "doctor-serial polls 64 queues" in finding.observed
+        assert "31 ports, 2 needed" in finding.observed
+    finally:
+        domain.destroy()
+
+
+MOORED_VM = """
+<domain type='kvm'>
+  <name>doctor-moored</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os><cpu mode='host-passthrough'/>
+  <devices>
+    <controller type='usb' model='none'/><memballoon model='none'/>
+    <disk type='file'><driver name='qemu' type='raw'/><source file='/tmp/doctor.img'/>
+      <target dev='vda' bus='virtio'/></disk>
+  </devices>
+</domain>"""
+
+
+def test_a_vm_that_only_this_host_can_run(host: Host) -> None:
+    paused = libvirt_client.library().VIR_DOMAIN_START_PAUSED
+    with provoked(host, "truncate -s 1M /tmp/doctor.img", "rm /tmp/doctor.img"):
+        domain = host.libvirt.createXML(MOORED_VM, paused)
+        try:
+            diagnosis = look(host)
+        finally:
+            domain.destroy()
+    disks, cpu = (diagnosis.finding(r) for r in (Rule.LOCAL_DISKS, Rule.CPU_OF_THIS_HOST))
+    assert disks.subjects == ("doctor-moored (/tmp/doctor.img)",)
+    assert cpu.subjects == ("doctor-moored (host-passthrough)",)
+    for finding in (disks, cpu):
+        assert finding.verdict is Verdict.WARNING, finding
+
+
+def test_a_bridge_that_does_not_learn_where_a_vm_is(host: Host, vm: TestVM) -> None:
+    with Virtio(backend="vhost").plan(inspect(host, prove_kvm=False), vm=vm).applied(vm) as nic:
+        assert verdict(look(host), Rule.BRIDGE_DOES_NOT_LEARN) is Verdict.OK
+        entry = f"{nic.mac} dev p2p1 master"
+        fixed = f"bridge fdb replace {entry} static sticky"
+        with provoked(host, fixed, f"bridge fdb del {entry}"):
+            finding = look(host).finding(Rule.BRIDGE_DOES_NOT_LEARN)
+            assert finding.verdict is Verdict.WARNING
+            assert f"{vm.name} (bridge " in finding.observed
+            assert f"{nic.mac} is entered at p2p1" in finding.observed
+        lock = "bridge link set dev p2p1 locked"
+        with provoked(host, f"{lock} on", f"{lock} off"):
+            finding = look(host).finding(Rule.BRIDGE_DOES_NOT_LEARN)
+            assert "p2p1 is locked" in finding.observed
+        assert verdict(look(host), Rule.BRIDGE_DOES_NOT_LEARN) is Verdict.OK
 
 
 def test_queues_that_nobody_uses(host: Host, vm: TestVM) -> None:
     facts = inspect(host, prove_kvm=False)
     vcpus = Domain.parse(vm.xml()).vcpus or 0
     with Virtio(backend="vhost", queues=4).plan(facts, vm=vm).applied(vm):
-        found = look(host, vm)
-        assert f"4 queues and only {vcpus} vCPUs" in found.finding(Rule.QUEUES_MISMATCH).found
-        assert verdict(found, Rule.VHOST_NOT_USED) is Verdict.OK
+        finding = look(host, vm)
+        assert f"4 queues and only {vcpus} vCPUs" in finding.finding(Rule.QUEUES_MISMATCH).observed
+        assert verdict(finding, Rule.VHOST_NOT_USED) is Verdict.OK
     if vcpus < 2:
         return  # under the virtual clock the VM has one vCPU, and no channels to spare
     with Virtio(backend="vhost", queues=2).plan(facts, vm=vm).applied(vm) as nic:
         vm.agent.run(("ethtool", "-L", nic.guest_interface, "combined", "1"), timeout_sec=60)
-        found = look(host, vm)
-        assert verdict(found, Rule.QUEUES_MISMATCH) is Verdict.WARNING
+        finding = look(host, vm)
+        assert verdict(finding, Rule.QUEUES_MISMATCH) is Verdict.WARNING
         fix = f"ethtool -L {nic.guest_interface} combined 2"
-        assert fix in found.finding(Rule.QUEUES_MISMATCH).found
+        assert fix in finding.finding(Rule.QUEUES_MISMATCH).observed
         vm.agent.run(tuple(fix.split()), timeout_sec=60)
         assert verdict(look(host, vm), Rule.QUEUES_MISMATCH) is Verdict.OK
 
@@ -358,9 +434,9 @@ def test_a_macvtap_that_is_deaf_to_filters_below_a_windows(host: Host, vm: TestV
         Macvtap().plan(facts, vm=vm).applied(vm),
         provoked(host, f'{metadata} --key libosinfo --set "{windows}"', f"{metadata} --remove"),
     ):
-        found = look(host, vm)
-        assert verdict(found, Rule.MACVTAP_RX_FILTERS) is Verdict.WARNING
-        assert verdict(found, Rule.WINDOWS_NETKVM) is Verdict.WARNING
+        finding = look(host, vm)
+        assert verdict(finding, Rule.MACVTAP_RX_FILTERS) is Verdict.WARNING
+        assert verdict(finding, Rule.WINDOWS_NETKVM) is Verdict.WARNING
     with Macvtap(trust_guest_rx_filters=True).plan(facts, vm=vm).applied(vm):
         assert verdict(look(host, vm), Rule.MACVTAP_RX_FILTERS) is Verdict.OK
 
@@ -371,14 +447,14 @@ def test_a_vf_that_ties_its_vm_to_the_host(host: Host, vm: TestVM) -> None:
     with provoked(host, f"echo 1 > {PCI}/{PF}/sriov_numvfs", f"echo 0 > {PCI}/{PF}/sriov_numvfs"):
         vm.attach(device.xml())
         try:
-            found = look(host, vm)
+            finding = look(host, vm)
         finally:
             vm.detach(alias)
-        tied = found.finding(Rule.VF_BLOCKS_MIGRATION)
-        assert tied.verdict is Verdict.WARNING
-        assert tied.subjects == (f"{vm.name} (0000:0b:10.0)",)
-        assert "teaming" in tied.fix
-        assert verdict(found, Rule.NOT_GIVEN_BACK) is Verdict.OK
+        holder = finding.finding(Rule.VF_BLOCKS_MIGRATION)
+        assert holder.verdict is Verdict.WARNING
+        assert holder.subjects == (f"{vm.name} (0000:0b:10.0)",)
+        assert "teaming" in holder.fix
+        assert verdict(finding, Rule.NOT_GIVEN_BACK) is Verdict.OK
 
 
 def test_a_guest_without_a_driver(vm: TestVM, host: Host) -> None:
@@ -390,14 +466,14 @@ def test_a_guest_without_a_driver(vm: TestVM, host: Host) -> None:
         "mkdir -p /tmp/away && cp $f /tmp/away/ && echo $f > /tmp/away/path && rm $f"
     )
     try:
-        found = look(host, vm).finding(Rule.GUEST_DRIVER_MISSING)
+        finding = look(host, vm).finding(Rule.GUEST_DRIVER_MISSING)
     finally:
         inside(
             "cd /lib/modules/$(uname -r) && f=$(cat /tmp/away/path) && "
             "cp /tmp/away/${f##*/} $f && insmod $f"
         )
-    assert found.verdict is Verdict.PROBLEM
-    assert found.subjects == ("igbvf",)
+    assert finding.verdict is Verdict.PROBLEM
+    assert finding.subjects == ("igbvf",)
     assert verdict(look(host, vm), Rule.GUEST_DRIVER_MISSING) is Verdict.OK
 
 
@@ -419,22 +495,22 @@ def test_libvirt_is_gone_and_comes_back_poor() -> None:
         host = lab.host
 
         def answers() -> bool:
-            asked = ("timeout", "5", "virsh", "-c", "qemu:///system", "list")
-            return host.run(asked, timeout_sec=60, check=False).returncode == 0
+            queries = ("timeout", "5", "virsh", "-c", "qemu:///system", "list")
+            return host.run(queries, timeout_sec=60, check=False).returncode == 0
 
         away = f"mkdir {KEPT} && mv /usr/sbin/libvirtd {KEPT}/ && {END_LIBVIRTD}"
         host.run(("sh", "-ec", away), timeout_sec=60)
         until(lambda: not answers(), timeout_sec=60, what="The end of libvirtd")
-        found = look(host)
-        gone = found.finding(Rule.LIBVIRT_MISSING)
-        assert gone.verdict is Verdict.PROBLEM
-        assert verdict(found, Rule.LOCKED_MEMORY) is Verdict.UNKNOWN
-        told = {(one.rule, one.found, one.fix) for one in found.schemes}
-        assert told == {(Rule.LIBVIRT_MISSING, gone.found, gone.fix)}
+        finding = look(host)
+        missing = finding.finding(Rule.LIBVIRT_MISSING)
+        assert missing.verdict is Verdict.PROBLEM
+        assert verdict(finding, Rule.LOCKED_MEMORY) is Verdict.UNKNOWN
+        report = {(item.rule, item.observed, item.fix) for item in finding.schemes}
+        assert report == {(Rule.LIBVIRT_MISSING, missing.observed, missing.fix)}
 
         host.run(("tee", "/usr/sbin/libvirtd"), timeout_sec=60, input_text=POOR)
         host.run(("chmod", "+x", "/usr/sbin/libvirtd"), timeout_sec=60)
         until(answers, timeout_sec=60, every_sec=0.5, what="libvirtd's coming back")
-        found = look(host)
-        assert verdict(found, Rule.LIBVIRT_MISSING) is Verdict.OK
-        assert verdict(found, Rule.LOCKED_MEMORY) is Verdict.PROBLEM
+        finding = look(host)
+        assert verdict(finding, Rule.LIBVIRT_MISSING) is Verdict.OK
+        assert verdict(finding, Rule.LOCKED_MEMORY) is Verdict.PROBLEM

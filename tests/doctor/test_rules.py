@@ -11,41 +11,45 @@ from types import MappingProxyType
 import pytest
 
 from kvmlab.doctor import Finding, Verdict, judge
-from kvmlab.doctor.case import Case
-from kvmlab.doctor.desk import Desk, read_desk
-from kvmlab.doctor.domains import Card, RunningVm, parse_vm
-from kvmlab.doctor.guest import Channels, Guest, GuestInterface, parse_guest
-from kvmlab.doctor.symptoms import Daemon, Symptoms, parse_symptoms
+from kvmlab.doctor.findings_input import FindingsInput
+from kvmlab.doctor.guest import Guest, GuestNic, QueueCounts, parse_guest
+from kvmlab.doctor.local_environment import LocalEnvironment, read_local_environment
+from kvmlab.doctor.running_vms import RunningVm, SerialController, VirtualNic, parse_vm
+from kvmlab.doctor.symptoms import Daemon, Symptoms, TuningSymptoms, parse_symptoms
 from kvmlab.errors import OutputError, UsageError
-from kvmlab.facts import HostFacts, LinkState, ModuleState, Rule, VfSettings
-from kvmlab.facts.sections import parse_sections
+from kvmlab.facts import HostFacts, Link, LinkState, ModuleState, Rule, VfSettings
 from kvmlab.facts.sriov import error_name, explain_numvfs
-from kvmlab.schemes.catalogue import CATALOGUE, attempt
-from tests.advice.made import WIRE, embedded, in_bridge, recorded, with_vfs, without_iommu
+from kvmlab.facts.types import VfioHolder
+from kvmlab.hosts import parse_output
+from kvmlab.schemes.feasibility import attempt
+from kvmlab.schemes.registry import CATALOGUE
+from tests.advice.builders import CABLE, embedded, in_bridge, recorded, with_vfs, without_iommu
 
-DESK = Desk("/kernels/python3", "python", True, "/plotly.min.js", "8.1", "3.0", True)
+ENVIRONMENT = LocalEnvironment(
+    "/kernels/python3", "python", True, "/plotly.min.js", "8.1", "3.0", True
+)
 ROOMY = Daemon("libvirtd", 8 << 20, may_raise=True)
 CALM = Symptoms(daemon=ROOMY, bridge_netfilter=False)
-CARD = Card("bridge", "52:54:00:00:00:01", "virtio", "vhost", 1, "br0", None, False, None)
+CARD = VirtualNic("bridge", "52:54:00:00:00:01", "virtio", "vhost", 1, "br0", None, False, None)
 VM = RunningVm("vm1", 2, 512, False, False, (CARD,), ())
 
 
-def case(facts: HostFacts | None = None, **more: object) -> Case:
-    """The embedded host at rest, but for what is given."""
-    given: dict[str, object] = {"symptoms": CALM, "desk": DESK, **more}
-    return Case(facts if facts is not None else embedded(), **given)  # type: ignore[arg-type]
+def readings(facts: HostFacts | None = None, **more: object) -> FindingsInput:
+    """Return the embedded host at rest, but for what is given."""
+    values: dict[str, object] = {"symptoms": CALM, "environment": ENVIRONMENT, **more}
+    return FindingsInput(facts if facts is not None else embedded(), **values)  # type: ignore[arg-type]
 
 
-def found(rule: Rule, one: Case) -> Finding:
-    return judge(one).finding(rule)
+def finding_of(rule: Rule, item: FindingsInput) -> Finding:
+    return judge(item).finding(rule)
 
 
 def port(facts: HostFacts, which: str, /, **values: object) -> HostFacts:
     return replace(
         facts,
         ports=tuple(
-            replace(one, **values) if which in one.names else one  # type: ignore[arg-type]
-            for one in facts.ports
+            replace(item, **values) if which in item.names else item  # type: ignore[arg-type]
+            for item in facts.ports
         ),
     )
 
@@ -67,137 +71,380 @@ def module(name: str, state: ModuleState) -> HostFacts:
     return replace(facts, modules=MappingProxyType({**facts.modules, name: state}))
 
 
+def above_an_address(facts: HostFacts) -> HostFacts:
+    parents = {tap.parent for tap in facts.macvtaps}
+    return replace(
+        facts,
+        links=tuple(
+            replace(link, addresses=("198.51.100.1/24",)) if link.name in parents else link
+            for link in facts.links
+        ),
+    )
+
+
+def wireless(name: str) -> HostFacts:
+    facts = embedded()
+    return replace(
+        facts,
+        links=tuple(replace(x, wireless=True) if x.name == name else x for x in facts.links),
+    )
+
+
+def changed(name: str, **values: object) -> HostFacts:
+    facts = recorded("embedded_busy")
+    links = (
+        replace(link, **values) if link.name == name else link  # type: ignore[arg-type]
+        for link in facts.links
+    )
+    return replace(facts, links=tuple(links))
+
+
+def with_mtu(name: str, mtu: int) -> HostFacts:
+    return changed(name, mtu=mtu)
+
+
+def learning_bridge(*, learns: bool) -> HostFacts:
+    """Return a host whose bridge has a tap and one port, at which it learns."""
+    facts = recorded("embedded_busy")
+    tap = next(link for link in facts.links if link.kind == "tun" and link.master)
+    uplink = next(link for link in facts.links if link.kind == "" and not link.loopback)
+    others = tuple(replace(link, learns=False) for link in facts.links if link not in (tap, uplink))
+    port_of_bridge = replace(uplink, master=tap.master, netns=None, learns=learns)
+    return replace(facts, links=(*others, replace(tap, learns=True), port_of_bridge))
+
+
+def with_macvtaps(mode: str) -> HostFacts:
+    facts = recorded("embedded_busy")
+    names = {tap.name for tap in facts.macvtaps}
+    links = (replace(link, detail=mode) if link.name in names else link for link in facts.links)
+    return replace(facts, links=tuple(links))
+
+
+def ringed(size: int) -> Guest:
+    nic = GuestNic("eth0", CARD.mac, "virtio_net", True)
+    return Guest("vm1", interfaces=(nic,), receive_rings={"eth0": size})
+
+
+def tuning(**values: object) -> Symptoms:
+    return replace(CALM, tuning=TuningSymptoms(**values))  # type: ignore[arg-type]
+
+
+def tuned(**values: object) -> FindingsInput:
+    return readings(symptoms=tuning(**values))
+
+
+def down(name: str) -> HostFacts:
+    facts = embedded()
+    links = (replace(link, up=False) if link.name == name else link for link in facts.links)
+    return replace(facts, links=tuple(links))
+
+
+def cut_off() -> dict[str, object]:
+    """Return a bridge that forgets at once, and its port that is not flooded."""
+    facts = learning_bridge(learns=True)
+    member = next(link for link in facts.links if link.kind == "" and link.master)
+    return {"ageing": {str(member.master): 0.0}, "unflooded": (member.name,)}
+
+
+def teamed() -> RunningVm:
+    tap = next(x for x in recorded("embedded_busy").links if x.kind == "tun" and x.master)
+    return vm(cards=(replace(CARD, teaming="persistent", source=tap.master, tap=tap.name),))
+
+
+def bridged(name: str, **values: object) -> FindingsInput:
+    """Return a VM on a bridge, one of whose links has other settings."""
+    facts = learning_bridge(learns=True)
+    assert facts.link(name) is not None
+    links = (
+        replace(link, **values) if link.name == name else link  # type: ignore[arg-type]
+        for link in facts.links
+    )
+    return readings(replace(facts, links=tuple(links)), vms=(teamed(),))
+
+
+def entered(port: str) -> FindingsInput:
+    """Return a VM on a bridge that has a fixed entry for its MAC at ``port``."""
+    symptoms = replace(CALM, fixed_entries=((CARD.mac, port),))
+    return readings(learning_bridge(learns=True), vms=(teamed(),), symptoms=symptoms)
+
+
+def two_nodes(node: int) -> HostFacts:
+    facts = port(embedded(), "p2p1", numa_node=node)
+    nodes = {0: frozenset(range(8)), 1: frozenset(range(8, 16))}
+    return replace(facts, cpu=replace(facts.cpu, node_cpus=nodes))
+
+
+PINNED = replace(VM, vcpu_pins=("2", "3"))
+MOUNTED = replace(CALM, mounts={"/": "ext4", "/srv/images": "nfs4", "/srv/images/scratch": "xfs"})
 SAFE = VfSettings(0, "02:00:00:00:00:01", True, False, "auto")
 NVIDIA = "vfio: Cannot reset device 0000:04:00.0, no available reset mechanism, not doing bus reset"
 
-Made = Callable[[], Case]
+Made = Callable[[], FindingsInput]
 PROBLEM, WARNING, OK = Verdict.PROBLEM, Verdict.WARNING, Verdict.OK
 NONE, UNKNOWN = Verdict.NOT_APPLICABLE, Verdict.UNKNOWN
 TABLE: list[tuple[Rule, Verdict, Made]] = [
-    (Rule.LIBVIRT_PYTHON_MISSING, OK, case),
+    (Rule.LIBVIRT_PYTHON_MISSING, OK, readings),
     (Rule.LIBVIRT_PYTHON_MISSING, PROBLEM,
-     lambda: case(desk=replace(DESK, libvirt_binding=False))),
+     lambda: readings(environment=replace(ENVIRONMENT, libvirt_binding=False))),
     (Rule.LIBVIRT_MISSING, PROBLEM,
-     lambda: case(replace(embedded(), libvirt=replace(embedded().libvirt, problem="No.")))),
-    (Rule.KVM_NOT_USABLE, PROBLEM, lambda: case(recorded("paravirtual"))),
-    (Rule.MODULE_MISSING, PROBLEM, lambda: case(module("macvtap", ModuleState.MISSING))),
-    (Rule.MODULE_MISSING, OK, case),
-    (Rule.MODULE_MISSING, PROBLEM, lambda: case(replace(embedded(), nodes={}))),
-    (Rule.VHOST_NET_MISSING, PROBLEM, lambda: case(module("vhost_net", ModuleState.AVAILABLE))),
-    (Rule.VHOST_NET_MISSING, PROBLEM, lambda: case(module("vhost_net", ModuleState.MISSING))),
-    (Rule.VHOST_NET_MISSING, PROBLEM, lambda: case(replace(embedded(), nodes={}))),
-    (Rule.VHOST_NET_DENIED, OK, case),
-    (Rule.VHOST_NET_DENIED, NONE, lambda: case(replace(embedded(), nodes={}))),
+     lambda: readings(replace(embedded(), libvirt=replace(embedded().libvirt, problem="No.")))),
+    (Rule.KVM_NOT_USABLE, PROBLEM, lambda: readings(recorded("paravirtual"))),
+    (Rule.MODULE_MISSING, PROBLEM, lambda: readings(module("macvtap", ModuleState.MISSING))),
+    (Rule.MODULE_MISSING, OK, readings),
+    (Rule.MODULE_MISSING, PROBLEM, lambda: readings(replace(embedded(), nodes={}))),
+    (Rule.VHOST_NET_MISSING, OK, lambda: readings(module("vhost_net", ModuleState.AVAILABLE))),
+    (Rule.VHOST_NET_MISSING, PROBLEM,
+     lambda: readings(replace(module("vhost_net", ModuleState.AVAILABLE), nodes={}))),
+    (Rule.VHOST_NET_MISSING, PROBLEM, lambda: readings(module("vhost_net", ModuleState.MISSING))),
+    (Rule.VHOST_NET_MISSING, PROBLEM, lambda: readings(replace(embedded(), nodes={}))),
+    (Rule.VHOST_NET_DENIED, OK, readings),
+    (Rule.VHOST_NET_DENIED, NONE, lambda: readings(replace(embedded(), nodes={}))),
     (Rule.VHOST_NET_DENIED, OK,
-     lambda: case(replace(embedded(), nodes={"/dev/vhost-net": False}))),
+     lambda: readings(replace(embedded(), nodes={"/dev/vhost-net": False}))),
     (Rule.VHOST_NET_DENIED, PROBLEM,
-     lambda: case(replace(embedded(), nodes={"/dev/vhost-net": False}, libvirt=replace(
+     lambda: readings(replace(embedded(), nodes={"/dev/vhost-net": False}, libvirt=replace(
          embedded().libvirt, uri="qemu:///session")))),
-    (Rule.IOMMU_OFF, PROBLEM, lambda: case(without_iommu(embedded()))),
-    (Rule.IOMMU_OFF, PROBLEM, lambda: case(recorded("paravirtual"))),
+    (Rule.IOMMU_OFF, PROBLEM, lambda: readings(without_iommu(embedded()))),
+    (Rule.IOMMU_OFF, PROBLEM, lambda: readings(recorded("paravirtual"))),
     (Rule.IOMMU_OFF, WARNING,
-     lambda: case(symptoms=log("vfio: No interrupt remapping support"))),
-    (Rule.LOCKED_MEMORY, OK, case),
+     lambda: readings(symptoms=log("vfio: No interrupt remapping support"))),
+    (Rule.LOCKED_MEMORY, OK, readings),
     (Rule.LOCKED_MEMORY, PROBLEM,
-     lambda: case(symptoms=replace(CALM, daemon=Daemon("virtqemud", 64 << 10, False)))),
+     lambda: readings(symptoms=replace(CALM, daemon=Daemon("virtqemud", 64 << 10, False)))),
     (Rule.LOCKED_MEMORY, WARNING,
-     lambda: case(symptoms=replace(CALM, daemon=Daemon("virtqemud", 64 << 30, False)))),
+     lambda: readings(symptoms=replace(CALM, daemon=Daemon("virtqemud", 64 << 30, False)))),
     (Rule.LOCKED_MEMORY, WARNING,
-     lambda: case(symptoms=replace(
+     lambda: readings(symptoms=replace(
          CALM, qemu_log=("VFIO_MAP_DMA failed: Cannot allocate memory",)))),
-    (Rule.LOCKED_MEMORY, UNKNOWN, lambda: case(symptoms=Symptoms(unread="sudo said no"))),
-    (Rule.BRIDGE_NETFILTER, WARNING, lambda: case(symptoms=replace(CALM, bridge_netfilter=True))),
+    (Rule.LOCKED_MEMORY, UNKNOWN, lambda: readings(symptoms=Symptoms(unread="sudo said no"))),
+    (Rule.BRIDGE_NETFILTER, WARNING,
+     lambda: readings(symptoms=replace(CALM, bridge_netfilter=True))),
     (Rule.BRIDGE_NETFILTER, PROBLEM,
-     lambda: case(symptoms=replace(CALM, bridge_netfilter=True, forward_policy="DROP"))),
-    (Rule.BRIDGE_NETFILTER, UNKNOWN, lambda: case(symptoms=Symptoms(unread="no"))),
-    (Rule.LEFTOVERS, PROBLEM, lambda: case(leftovers=("Put p2p1 into the bridge.",))),
-    (Rule.MANAGEMENT, OK, case),
-    (Rule.MANAGEMENT, WARNING, lambda: case(replace(embedded(), management=None))),
+     lambda: readings(symptoms=replace(CALM, bridge_netfilter=True, forward_policy="DROP"))),
+    (Rule.BRIDGE_NETFILTER, UNKNOWN, lambda: readings(symptoms=Symptoms(unread="no"))),
+    (Rule.LEFTOVERS, PROBLEM, lambda: readings(leftovers=("Put p2p1 into the bridge.",))),
+    (Rule.MANAGEMENT, OK, readings),
+    (Rule.MANAGEMENT, WARNING, lambda: readings(replace(embedded(), management=None))),
     (Rule.MANAGEMENT, PROBLEM,
-     lambda: case(replace(embedded(), wire=replace(WIRE, port="mgmt0")))),
-    (Rule.PORT_MISSING, PROBLEM, lambda: case(replace(embedded(), wire=replace(WIRE, port="x")))),
-    (Rule.PORT_MISSING, NONE, lambda: case(replace(embedded(), wire=None))),
-    (Rule.PORT_MISSING, WARNING, lambda: case(recorded("paravirtual"))),
-    (Rule.PORT_IN_USE, OK, case),
-    (Rule.PORT_IN_USE, PROBLEM, lambda: case(in_bridge(embedded(), "p2p1", "br-mine"))),
-    (Rule.PORT_IN_USE, WARNING, lambda: case(vfs(SAFE))),
-    (Rule.GROUP_NOT_VIABLE, WARNING, case),
-    (Rule.GROUP_NOT_VIABLE, NONE, lambda: case(without_iommu(embedded()))),
-    (Rule.NO_RESET, WARNING, lambda: case(port(embedded(), "p1p1", reset_methods=()))),
-    (Rule.BUS_RESET, WARNING, lambda: case(port(embedded(), "p1p1", reset_methods=("bus",)))),
-    (Rule.BUS_RESET, WARNING, lambda: case(symptoms=log(NVIDIA))),
-    (Rule.NOT_GIVEN_BACK, PROBLEM, lambda: case(recorded("embedded_busy"))),
+     lambda: readings(replace(embedded(), cable=replace(CABLE, port="mgmt0")))),
+    (Rule.PORT_MISSING, PROBLEM,
+     lambda: readings(replace(embedded(), cable=replace(CABLE, port="x")))),
+    (Rule.PORT_MISSING, NONE, lambda: readings(replace(embedded(), cable=None))),
+    (Rule.PORT_MISSING, WARNING, lambda: readings(recorded("paravirtual"))),
+    (Rule.PORT_IN_USE, OK, readings),
+    (Rule.PORT_IN_USE, PROBLEM, lambda: readings(in_bridge(embedded(), "p2p1", "br-mine"))),
+    (Rule.PORT_IN_USE, WARNING, lambda: readings(vfs(SAFE))),
+    (Rule.GROUP_NOT_VIABLE, WARNING, readings),
+    (Rule.GROUP_NOT_VIABLE, NONE, lambda: readings(without_iommu(embedded()))),
+    (Rule.NO_RESET, WARNING, lambda: readings(port(embedded(), "p1p1", reset_methods=()))),
+    (Rule.BUS_RESET, WARNING, lambda: readings(port(embedded(), "p1p1", reset_methods=("bus",)))),
+    (Rule.BUS_RESET, WARNING, lambda: readings(symptoms=log(NVIDIA))),
+    (Rule.NOT_GIVEN_BACK, WARNING, lambda: readings(recorded("embedded_busy"))),
+    (Rule.NOT_GIVEN_BACK, PROBLEM,
+     lambda: readings(replace(recorded("embedded_busy"), vfio_holders=()))),
     (Rule.NOT_GIVEN_BACK, OK,
-     lambda: case(recorded("embedded_busy"), vms=(vm(devices=("0000:04:00.1",)),))),
+     lambda: readings(replace(recorded("embedded_busy"), vfio_holders=(
+         VfioHolder("16", 4711, "ovs-vswitchd"),)))),
+    (Rule.PORT_KIND, OK, readings),
+    (Rule.PORT_KIND, PROBLEM, lambda: readings(wireless("p2p1"))),
+    (Rule.PORT_KIND, WARNING, lambda: readings(
+        replace(embedded(), cable=replace(CABLE, port="usb0"), links=(
+            *embedded().links, Link("usb0", 99, "", True, True, 1500, "", bus="usb"))))),
+    (Rule.NOT_GIVEN_BACK, OK,
+     lambda: readings(recorded("embedded_busy"), vms=(vm(devices=("0000:04:00.1",)),))),
     (Rule.NOT_GIVEN_BACK, WARNING,
-     lambda: case(recorded("embedded_busy"), vms_unread="libvirt does not answer.")),
-    (Rule.SRIOV_MISSING, OK, case),
-    (Rule.SRIOV_MISSING, WARNING, lambda: case(recorded("paravirtual"))),
+     lambda: readings(recorded("embedded_busy"), vms_unread="libvirt does not answer.")),
+    (Rule.SRIOV_MISSING, OK, readings),
+    (Rule.SRIOV_MISSING, WARNING, lambda: readings(recorded("paravirtual"))),
     (Rule.SRIOV_MISSING, WARNING,
-     lambda: case(replace(embedded(), wire=replace(WIRE, port="p1p1")))),
-    (Rule.NUMVFS_REFUSED, OK, case),
-    (Rule.NUMVFS_REFUSED, NONE, lambda: case(recorded("paravirtual"))),
+     lambda: readings(replace(embedded(), cable=replace(CABLE, port="p1p1")))),
+    (Rule.NUMVFS_REFUSED, OK, readings),
+    (Rule.NUMVFS_REFUSED, NONE, lambda: readings(recorded("paravirtual"))),
     (Rule.NUMVFS_REFUSED, PROBLEM,
-     lambda: case(symptoms=log("igb: not enough MMIO resources for SR-IOV"))),
-    (Rule.BRIDGE_ON_PORT_WITH_VFS, NONE, case),
-    (Rule.BRIDGE_ON_PORT_WITH_VFS, WARNING, lambda: case(vfs(SAFE))),
+     lambda: readings(symptoms=log("igb: not enough MMIO resources for SR-IOV"))),
+    (Rule.BRIDGE_ON_PORT_WITH_VFS, NONE, readings),
+    (Rule.BRIDGE_ON_PORT_WITH_VFS, WARNING, lambda: readings(vfs(SAFE))),
     (Rule.BRIDGE_ON_PORT_WITH_VFS, OK,
-     lambda: case(replace(vfs(SAFE), wire=replace(WIRE, port="p1p1")))),
-    (Rule.PF_DOWN, PROBLEM, lambda: case(port(vfs(SAFE), "p2p1", link=LinkState.DOWN))),
+     lambda: readings(replace(vfs(SAFE), cable=replace(CABLE, port="p1p1")))),
+    (Rule.PF_DOWN, PROBLEM, lambda: readings(port(vfs(SAFE), "p2p1", link=LinkState.DOWN))),
     (Rule.PF_DOWN, WARNING,
-     lambda: case(vfs(SAFE), symptoms=log("igbvf: PF still in reset state. Is the PF up?"))),
-    (Rule.VF_MAC_UNSET, OK, lambda: case(vfs(SAFE))),
+     lambda: readings(vfs(SAFE), symptoms=log("igbvf: PF still in reset state. Is the PF up?"))),
+    (Rule.VF_MAC_UNSET, OK, lambda: readings(vfs(SAFE))),
     (Rule.VF_MAC_UNSET, WARNING,
-     lambda: case(vfs(replace(SAFE, mac="00:00:00:00:00:00")))),
-    (Rule.VF_MAC_UNSET, UNKNOWN, lambda: case(vfs())),
-    (Rule.VF_TRUST, OK, lambda: case(vfs(SAFE))),
-    (Rule.VF_TRUST, WARNING, lambda: case(vfs(replace(SAFE, trusted=True)))),
-    (Rule.VF_TRUST, WARNING, lambda: case(vfs(replace(SAFE, spoof_check=False)))),
+     lambda: readings(vfs(replace(SAFE, mac="00:00:00:00:00:00")))),
+    (Rule.VF_MAC_UNSET, UNKNOWN, lambda: readings(vfs())),
+    (Rule.VF_TRUST, OK, lambda: readings(vfs(SAFE))),
+    (Rule.VF_TRUST, WARNING, lambda: readings(vfs(replace(SAFE, trusted=True)))),
+    (Rule.VF_TRUST, WARNING, lambda: readings(vfs(replace(SAFE, spoof_check=False)))),
     (Rule.VF_TRUST, WARNING,
-     lambda: case(vfs(SAFE), symptoms=log("i40e: VF is not trusted, switch it on"))),
-    (Rule.VF_REGISTERS_DEAD, UNKNOWN, lambda: case(vfs(SAFE))),
-    (Rule.VF_REGISTERS_DEAD, PROBLEM, lambda: case(vfs(SAFE), guest=Guest(
-        "vm1", interfaces=(GuestInterface("eth0", SAFE.mac, "igbvf", False),)))),
-    (Rule.VF_REGISTERS_DEAD, OK, lambda: case(vfs(SAFE), guest=Guest(
-        "vm1", interfaces=(GuestInterface("eth0", SAFE.mac, "igbvf", True),)))),
-    (Rule.IGB_CHECKSUMS, UNKNOWN, lambda: case(vfs(SAFE))),
-    (Rule.IGB_CHECKSUMS, WARNING, lambda: case(
+     lambda: readings(vfs(SAFE), symptoms=log("i40e: VF is not trusted, switch it on"))),
+    (Rule.VF_REGISTERS_DEAD, UNKNOWN, lambda: readings(vfs(SAFE))),
+    (Rule.VF_REGISTERS_DEAD, PROBLEM, lambda: readings(vfs(SAFE), guest=Guest(
+        "vm1", interfaces=(GuestNic("eth0", SAFE.mac, "igbvf", False),)))),
+    (Rule.VF_REGISTERS_DEAD, OK, lambda: readings(vfs(SAFE), guest=Guest(
+        "vm1", interfaces=(GuestNic("eth0", SAFE.mac, "igbvf", True),)))),
+    (Rule.IGB_CHECKSUMS, UNKNOWN, lambda: readings(vfs(SAFE))),
+    (Rule.IGB_CHECKSUMS, WARNING, lambda: readings(
         vfs(SAFE), symptoms=replace(CALM, offloads={"p2p1": {"rx-checksumming": True}}))),
-    (Rule.IGB_CHECKSUMS, NONE, lambda: case(
+    (Rule.IGB_CHECKSUMS, NONE, lambda: readings(
         replace(vfs(SAFE), cpu=replace(embedded().cpu, is_guest=False)))),
-    (Rule.VHOST_NOT_USED, PROBLEM, lambda: case(vms=(VM,), guest=Guest("vm1"))),
+    (Rule.VHOST_NOT_USED, PROBLEM, lambda: readings(vms=(VM,), guest=Guest("vm1"))),
     (Rule.VHOST_NOT_USED, OK,
-     lambda: case(vms=(VM,), guest=Guest("vm1", vhost_workers=(7,)))),
+     lambda: readings(vms=(VM,), guest=Guest("vm1", vhost_workers=(7,)))),
     (Rule.VHOST_NOT_USED, NONE,
-     lambda: case(vms=(vm(cards=(replace(CARD, backend="qemu"),)),), guest=Guest("vm1"))),
-    (Rule.MACVTAP_ISOLATION, OK, lambda: case(recorded("embedded_busy"))),
-    (Rule.MACVTAP_VEPA, OK, lambda: case(recorded("embedded_busy"))),
+     lambda: readings(vms=(vm(cards=(replace(CARD, backend="qemu"),)),), guest=Guest("vm1"))),
+    (Rule.MACVTAP_ISOLATION, OK, lambda: readings(recorded("embedded_busy"))),
+    (Rule.MACVTAP_ISOLATION, WARNING,
+     lambda: readings(above_an_address(recorded("embedded_busy")))),
+    (Rule.MACVTAP_VEPA, OK, lambda: readings(recorded("embedded_busy"))),
+    (Rule.MACVTAP_VEPA, WARNING, lambda: readings(with_macvtaps("vepa"))),
+    (Rule.MACVTAP_VEPA, WARNING, lambda: readings(with_macvtaps("private"))),
     (Rule.MACVTAP_RX_FILTERS, WARNING,
-     lambda: case(vms=(vm(cards=(replace(CARD, kind="direct"),)),))),
+     lambda: readings(vms=(vm(cards=(replace(CARD, kind="direct"),)),))),
     (Rule.MACVTAP_RX_FILTERS, OK,
-     lambda: case(vms=(vm(cards=(replace(CARD, kind="direct", trusts_filters=True),)),))),
-    (Rule.MACVTAP_RX_FILTERS, UNKNOWN, lambda: case(vms_unread="libvirt does not answer.")),
-    (Rule.QUEUES_MISMATCH, WARNING, lambda: case(vms=(vm(cards=(replace(CARD, queues=4),)),))),
-    (Rule.QUEUES_MISMATCH, OK, lambda: case(vms=(vm(cards=(replace(CARD, queues=2),)),))),
-    (Rule.QUEUES_MISMATCH, WARNING, lambda: case(
+     lambda: readings(vms=(vm(cards=(replace(CARD, kind="direct", trusts_filters=True),)),))),
+    (Rule.MACVTAP_RX_FILTERS, UNKNOWN, lambda: readings(vms_unread="libvirt does not answer.")),
+    (Rule.QUEUES_MISMATCH, WARNING, lambda: readings(vms=(vm(cards=(replace(CARD, queues=4),)),))),
+    (Rule.QUEUES_MISMATCH, OK, lambda: readings(vms=(vm(cards=(replace(CARD, queues=2),)),))),
+    (Rule.QUEUES_MISMATCH, WARNING, lambda: readings(
         vms=(vm(cards=(replace(CARD, queues=2),)),),
-        guest=Guest("vm1", channels={"eth0": Channels(2, 1)},
-                    interfaces=(GuestInterface("eth0", CARD.mac, "virtio_net", True),)))),
-    (Rule.VF_BLOCKS_MIGRATION, WARNING, lambda: case(vms=(vm(devices=("0000:0b:10.0",)),))),
-    (Rule.VF_BLOCKS_MIGRATION, OK, lambda: case(vms=(vm(
-        devices=("0000:0b:10.0",),
+        guest=Guest("vm1", channels={"eth0": QueueCounts(2, 1)},
+                    interfaces=(GuestNic("eth0", CARD.mac, "virtio_net", True),)))),
+    (Rule.MAIN_LOOP_DESCRIPTORS, NONE, lambda: readings(vms=(VM,))),
+    (Rule.MAIN_LOOP_DESCRIPTORS, OK,
+     lambda: readings(vms=(vm(serial=(SerialController(0, 2, 2),)),))),
+    (Rule.MAIN_LOOP_DESCRIPTORS, OK,  # vhost serves the card
+     lambda: readings(vms=(vm(serial=(SerialController(0, 31, 2),)),))),
+    (Rule.MAIN_LOOP_DESCRIPTORS, WARNING,
+     lambda: readings(vms=(vm(serial=(SerialController(0, 31, 2),),
+                              cards=(replace(CARD, backend="qemu"),)),))),
+    (Rule.MAIN_LOOP_DESCRIPTORS, WARNING,
+     lambda: readings(vms=(vm(serial=(SerialController(0, 31, 2),),
+                              cards=(replace(CARD, model="e1000", backend=None),)),))),
+    (Rule.VIRTIO_SETTINGS, OK, lambda: readings(vms=(VM,))),
+    (Rule.VIRTIO_SETTINGS, NONE, lambda: readings()),
+    (Rule.VIRTIO_SETTINGS, WARNING,
+     lambda: readings(vms=(vm(cards=(replace(CARD, settings=("host tso4=off",)),)),))),
+    (Rule.VIRTIO_SETTINGS, WARNING,  # vhost ignores it
+     lambda: readings(vms=(vm(cards=(replace(CARD, settings=("packed=on",)),)),))),
+    (Rule.VIRTIO_SETTINGS, OK,
+     lambda: readings(vms=(vm(cards=(replace(CARD, backend="qemu", settings=("packed=on",)),)),))),
+    (Rule.VF_BLOCKS_MIGRATION, WARNING, lambda: readings(vms=(vm(devices=("0000:0b:10.0",)),))),
+    (Rule.VF_BLOCKS_MIGRATION, OK, lambda: readings(vms=(vm(
+        devices=("0000:0b:10.0",), teamed=1,
         cards=(replace(CARD, teaming="persistent"),
                replace(CARD, kind="hostdev", teaming="transient"))),))),
-    (Rule.WINDOWS_NETKVM, WARNING, lambda: case(vms=(vm(windows=True),))),
-    (Rule.WINDOWS_NETKVM, NONE, lambda: case(vms=(VM,))),
+    (Rule.MIGRATION_BLOCKED, OK, lambda: readings(vms=(VM,))),
+    (Rule.MIGRATION_BLOCKED, WARNING,
+     lambda: readings(vms=(vm(anchors=("macvtap on eth1 by name",)),))),
+    (Rule.MIGRATION_BLOCKED, UNKNOWN, lambda: readings(vms_unread="libvirt does not answer.")),
+    (Rule.LOCAL_DISKS, NONE, lambda: readings(vms=(VM,))),
+    (Rule.LOCAL_DISKS, UNKNOWN, lambda: readings(vms=(vm(disk_files=("/a.img",)),))),
+    (Rule.LOCAL_DISKS, WARNING, lambda: readings(
+        vms=(vm(disk_files=("/srv/images/a.img", "/srv/local/b.img")),), symptoms=MOUNTED)),
+    (Rule.LOCAL_DISKS, WARNING, lambda: readings(
+        vms=(vm(disk_files=("/srv/images/scratch/a.img",)),), symptoms=MOUNTED)),
+    (Rule.LOCAL_DISKS, OK, lambda: readings(
+        vms=(vm(disk_files=("/srv/images/a.img",)),), symptoms=MOUNTED)),
+    (Rule.CPU_OF_THIS_HOST, WARNING, lambda: readings(vms=(vm(cpu_mode="host-passthrough"),))),
+    (Rule.CPU_OF_THIS_HOST, OK, lambda: readings(vms=(vm(cpu_mode="custom"),))),
+    (Rule.CPU_OF_THIS_HOST, NONE,
+     lambda: readings(vms=(vm(cpu_mode="host-passthrough", lab=True),))),
+    (Rule.BRIDGE_DOES_NOT_LEARN, NONE, lambda: readings(vms=(VM,))),
+    (Rule.BRIDGE_DOES_NOT_LEARN, OK, lambda: readings(
+        learning_bridge(learns=True), vms=(teamed(),))),
+    (Rule.BRIDGE_DOES_NOT_LEARN, WARNING, lambda: entered("mgmt0")),
+    (Rule.BRIDGE_DOES_NOT_LEARN, OK, lambda: entered("rec-tap")),
+    (Rule.BRIDGE_DOES_NOT_LEARN, OK, lambda: entered("a port of another bridge")),
+    (Rule.BRIDGE_DOES_NOT_LEARN, WARNING, lambda: bridged("mgmt0", locked=True)),
+    (Rule.BRIDGE_DOES_NOT_LEARN, OK, lambda: bridged("rec-tap", floods=False)),
+    (Rule.BRIDGE_DOES_NOT_LEARN, WARNING, lambda: bridged(
+        "rec-tap", floods=False, learns=False)),
+    (Rule.TEAM_BEHIND_LEARNING_BRIDGE, NONE, lambda: readings(vms=(VM,))),
+    (Rule.TEAM_BEHIND_LEARNING_BRIDGE, WARNING, lambda: readings(
+        learning_bridge(learns=True), vms=(teamed(),))),
+    (Rule.TEAM_BEHIND_LEARNING_BRIDGE, OK, lambda: readings(
+        learning_bridge(learns=False), vms=(teamed(),))),
+    (Rule.WINDOWS_NETKVM, WARNING, lambda: readings(vms=(vm(windows=True),))),
+    (Rule.WINDOWS_NETKVM, NONE, lambda: readings(vms=(VM,))),
     (Rule.GUEST_DRIVER_MISSING, PROBLEM,
-     lambda: case(guest=Guest("vm1", drivers={"igbvf": "missing"}))),
-    (Rule.GUEST_DRIVER_MISSING, UNKNOWN, lambda: case(guest=Guest("vm1", unread="No agent."))),
-    (Rule.KERNELSPEC_MISSING, OK, case),
-    (Rule.KERNELSPEC_MISSING, PROBLEM, lambda: case(desk=replace(DESK, kernelspec=None))),
-    (Rule.KERNELSPEC_MISSING, PROBLEM, lambda: case(desk=replace(DESK, kernel_runs=False))),
-    (Rule.PLOTLY_NOT_OFFLINE, PROBLEM, lambda: case(desk=replace(DESK, plotly_script=None))),
-    (Rule.WIDGETS_MISSING, WARNING, lambda: case(desk=replace(DESK, ipywidgets=None))),
+     lambda: readings(guest=Guest("vm1", drivers={"igbvf": "missing"}))),
+    (Rule.GUEST_DRIVER_MISSING, UNKNOWN, lambda: readings(guest=Guest("vm1", unread="No agent."))),
+    (Rule.VERSION_TOO_OLD, OK, readings),
+    (Rule.VERSION_TOO_OLD, WARNING, lambda: readings(
+        replace(embedded(), kernel=replace(embedded().kernel, release="3.10.0-1160.el7")))),
+    (Rule.VERSION_TOO_OLD, WARNING, lambda: readings(
+        replace(embedded(), iproute2="iproute2-4.15.0"))),
+    (Rule.VHOST_IOMMU, OK, lambda: readings(vms=(VM,))),
+    (Rule.VHOST_IOMMU, WARNING,
+     lambda: readings(vms=(vm(cards=(replace(CARD, behind_iommu=True),)),))),
+    (Rule.VHOST_IOMMU, UNKNOWN, lambda: readings(vms_unread="libvirt does not answer.")),
+    (Rule.BRIDGE_NETFILTER_COST, WARNING, lambda: readings(
+        recorded("embedded_busy"), symptoms=replace(CALM, bridge_netfilter=True))),
+    (Rule.BRIDGE_NETFILTER_COST, OK, lambda: readings(recorded("embedded_busy"))),
+    (Rule.BRIDGE_NETFILTER_COST, NONE, readings),
+    (Rule.RING_DROPS, OK, readings),
+    (Rule.RING_DROPS, WARNING, lambda: readings(symptoms=replace(CALM, tuning=TuningSymptoms(
+        drops={"p2p1": 5000}, rings={"p2p1": (256, 4096)})))),
+    (Rule.RING_DROPS, WARNING, lambda: readings(recorded("embedded_busy"), symptoms=replace(
+        CALM, tuning=TuningSymptoms(drops={"rec-tap": 5000})))),
+    (Rule.RING_DROPS, OK, lambda: readings(symptoms=replace(
+        CALM, tuning=TuningSymptoms(drops={"p2p1": 5})))),
+    (Rule.MTU_MISMATCH, OK, readings),
+    (Rule.MTU_MISMATCH, WARNING, lambda: readings(with_mtu("rec-tap", 9000))),
+    (Rule.MTU_MISMATCH, WARNING, lambda: readings(with_mtu("rec-vlan", 9000))),
+    (Rule.BRIDGE_PORT_BLOCKED, OK, readings),
+    (Rule.BRIDGE_PORT_BLOCKED, PROBLEM, lambda: tuned(blocked={"p2p1": "blocking"})),
+    (Rule.BRIDGE_PORT_BLOCKED, OK,  # down, which is another rule's
+     lambda: readings(down("p2p1"), symptoms=tuning(blocked={"p2p1": "disabled"}))),
+    (Rule.BRIDGE_FORGETS, OK, lambda: tuned(ageing={"kvmlab0": 300.0})),
+    (Rule.BRIDGE_FORGETS, WARNING, lambda: tuned(ageing={"kvmlab0": 0.0})),
+    (Rule.BRIDGE_FORGETS, PROBLEM, lambda: readings(
+        learning_bridge(learns=True), symptoms=tuning(**cut_off()))),
+    (Rule.INTERRUPT_THROTTLING, NONE, readings),
+    (Rule.INTERRUPT_THROTTLING, OK, lambda: tuned(throttled={"p2p1": 3})),
+    (Rule.INTERRUPT_THROTTLING, WARNING, lambda: tuned(throttled={"p2p1": 5000})),
+    (Rule.VHOST_PRIORITY, NONE, readings),
+    (Rule.VHOST_PRIORITY, OK, lambda: tuned(nice={"812": 0, "813": -5})),
+    (Rule.VHOST_PRIORITY, WARNING, lambda: tuned(nice={"812": 0, "813": 19})),
+    (Rule.SHORT_RING, NONE, readings),
+    (Rule.SHORT_RING, OK, lambda: readings(guest=ringed(1024))),
+    (Rule.SHORT_RING, WARNING, lambda: readings(guest=ringed(16))),
+    (Rule.RECEIVE_OFFLOAD, OK, lambda: readings(recorded("embedded_busy"))),
+    (Rule.RECEIVE_OFFLOAD, NONE, readings),
+    (Rule.RECEIVE_OFFLOAD, WARNING, lambda: readings(recorded("embedded_busy"), symptoms=replace(
+        CALM, offloads={"p1p1": {"large-receive-offload": True}}))),
+    (Rule.MACVTAP_ON_BOND, OK, lambda: readings(recorded("embedded_busy"))),
+    (Rule.MACVTAP_ON_BOND, NONE, readings),
+    (Rule.MACVTAP_ON_BOND, WARNING, lambda: readings(changed("rec-bond", detail="balance-alb"))),
+    (Rule.MACVTAP_ON_BOND, WARNING, lambda: readings(changed("rec-bond", master="ovs-system"))),
+    (Rule.IRQBALANCE, NONE, lambda: readings(vms=(VM,))),
+    (Rule.IRQBALANCE, OK, lambda: readings(vms=(PINNED,))),
+    (Rule.IRQBALANCE, WARNING, lambda: readings(
+        vms=(PINNED,), symptoms=replace(CALM, tuning=TuningSymptoms(irqbalance=True)))),
+    (Rule.IRQBALANCE, OK, lambda: readings(vms=(PINNED,), symptoms=replace(
+        CALM, tuning=TuningSymptoms(irqbalance=True, irqbalance_banned="2-5")))),
+    (Rule.NUMA_REMOTE, NONE, lambda: readings(vms=(PINNED,))),
+    (Rule.NUMA_REMOTE, OK, lambda: readings(
+        two_nodes(0), vms=(replace(PINNED, devices=("0000:0b:00.0",)),))),
+    (Rule.NUMA_REMOTE, WARNING, lambda: readings(
+        two_nodes(1), vms=(replace(PINNED, devices=("0000:0b:00.0",)),))),
+    (Rule.NUMA_REMOTE, WARNING, lambda: readings(two_nodes(1), vms=(replace(
+        PINNED, cards=(replace(CARD, kind="direct", source="p2p1"),)),))),
+    (Rule.VHOST_AFFINITY, WARNING, lambda: readings(vms=(PINNED,))),
+    (Rule.VHOST_AFFINITY, WARNING, lambda: readings(vms=(replace(PINNED, emulator_pin="3-4"),))),
+    (Rule.VHOST_AFFINITY, OK, lambda: readings(vms=(replace(PINNED, emulator_pin="0-1"),))),
+    (Rule.VHOST_AFFINITY, OK, lambda: readings(replace(embedded(), kernel=replace(
+        embedded().kernel, release="6.1.0")), vms=(PINNED,))),
+    (Rule.KERNELSPEC_MISSING, OK, readings),
+    (Rule.KERNELSPEC_MISSING, PROBLEM,
+     lambda: readings(environment=replace(ENVIRONMENT, kernelspec=None))),
+    (Rule.KERNELSPEC_MISSING, PROBLEM,
+     lambda: readings(environment=replace(ENVIRONMENT, kernel_runs=False))),
+    (Rule.PLOTLY_NOT_OFFLINE, PROBLEM,
+     lambda: readings(environment=replace(ENVIRONMENT, plotly_script=None))),
+    (Rule.WIDGETS_MISSING, WARNING,
+     lambda: readings(environment=replace(ENVIRONMENT, ipywidgets=None))),
 ]  # fmt: skip
 
 
@@ -205,52 +452,56 @@ TABLE: list[tuple[Rule, Verdict, Made]] = [
     ("rule", "verdict", "make"), TABLE, ids=[f"{row[0]}-{row[1]}" for row in TABLE]
 )
 def test_rule(rule: Rule, verdict: Verdict, make: Made) -> None:
-    one = found(rule, make())
-    assert one.verdict is verdict, one
-    assert one.read
-    assert one.found
-    assert bool(one.fix) == (verdict in (PROBLEM, WARNING)) or verdict is UNKNOWN
+    item = finding_of(rule, make())
+    assert item.verdict is verdict, item
+    assert item.read
+    assert item.observed
+    assert bool(item.fix) == (verdict in (PROBLEM, WARNING)) or verdict is UNKNOWN
 
 
 def test_every_rule_of_the_doctor_is_in_the_table_or_provoked() -> None:
     provoked_only = {Rule.IPROUTE_MISSING, Rule.BRIDGE_NAME_TAKEN}
-    judged = {one.rule for one in judge(case()).findings}
-    assert judged - {row[0] for row in TABLE} == provoked_only
+    judged_rules = {item.rule for item in judge(readings()).findings}
+    assert judged_rules - {row[0] for row in TABLE} == provoked_only
 
 
 def test_findings_come_in_the_order_of_the_rules() -> None:
     order = list(Rule)
-    places = [order.index(one.rule) for one in judge(case()).findings]
+    places = [order.index(item.rule) for item in judge(readings()).findings]
     assert places == sorted(places)
 
 
 @pytest.mark.parametrize("make", [row[2] for row in TABLE], ids=[str(row[0]) for row in TABLE])
 def test_what_keeps_a_scheme_from_a_host_the_doctor_names_by_the_same_id(make: Made) -> None:
-    one = make()
-    diagnosis = judge(one)
-    for scheme, found in zip(CATALOGUE, diagnosis.schemes, strict=True):
-        tried = attempt(scheme, one.facts)
-        assert (found.rule, found.found, found.fix) == (tried.rule, tried.message, tried.todo)
-        if not found.possible:
-            same = diagnosis.finding(found.rule)
-            assert same.verdict in (PROBLEM, WARNING), f"{found} but {same}"
+    item = make()
+    diagnosis = judge(item)
+    for scheme, finding_of in zip(CATALOGUE, diagnosis.schemes, strict=True):
+        attempted = attempt(scheme, item.facts)
+        assert (finding_of.rule, finding_of.observed, finding_of.fix) == (
+            attempted.rule,
+            attempted.message,
+            attempted.todo,
+        )
+        if not finding_of.possible:
+            same = diagnosis.finding(finding_of.rule)
+            assert same.verdict in (PROBLEM, WARNING), f"{finding_of} but {same}"
 
 
 def test_schemes_say_why_they_cannot() -> None:
-    diagnosis = judge(case(without_iommu(embedded())))
-    vf = next(one for one in diagnosis.schemes if one.scheme == "sriov-vf")
+    diagnosis = judge(readings(without_iommu(embedded())))
+    vf = next(item for item in diagnosis.schemes if item.scheme == "sriov-vf")
     assert (vf.possible, vf.rule) == (False, Rule.IOMMU_OFF)
     assert diagnosis.finding(Rule.IOMMU_OFF).verdict is PROBLEM
-    assert all(one.possible for one in judge(case()).schemes)
+    assert all(item.possible for item in judge(readings()).schemes)
 
 
 def test_exit_code_and_json_and_display() -> None:
-    well, ill = judge(case()), judge(case(recorded("paravirtual")))
+    well, ill = judge(readings()), judge(readings(recorded("paravirtual")))
     assert (well.exit_code, ill.exit_code) == (0, 3)
     plain = json.loads(json.dumps(ill.to_dict()))
     assert plain["exit_code"] == 3
     assert plain["counts"]["problem"] == len(ill.problems)
-    assert {one["rule"] for one in plain["findings"]} == {str(one.rule) for one in ill.findings}
+    assert {item["rule"] for item in plain["findings"]} == {str(item.rule) for item in ill.findings}
     text = str(ill)
     assert text.index("✗  kvm-not-usable") < text.index("✓  iproute2-missing")
     assert "fix: " in text
@@ -263,21 +514,24 @@ def test_exit_code_and_json_and_display() -> None:
 
 def test_recorded_symptoms(data: Path) -> None:
     text = (data / "doctor" / "symptoms-pf-down.txt").read_text()
-    seen = parse_symptoms(parse_sections(text))
-    assert seen.daemon == Daemon("libvirtd", 8388608, may_raise=True)
-    assert (seen.bridge_netfilter, seen.forward_policy) == (True, "ACCEPT")
-    assert seen.offloads["p2p1"] == dict.fromkeys(
+    symptoms = parse_symptoms(parse_output(text))
+    assert symptoms.daemon == Daemon("libvirtd", 8388608, may_raise=True)
+    assert (symptoms.bridge_netfilter, symptoms.forward_policy) == (True, "ACCEPT")
+    assert symptoms.offloads["p2p1"] == dict.fromkeys(
         ("rx-checksumming", "tx-checksumming", "generic-segmentation-offload"), True
     )
-    assert "PF still in reset state" in str(seen.says("reset state"))
+    assert "PF still in reset state" in str(symptoms.says("reset state"))
     down = port(vfs(SAFE), "p2p1", link=LinkState.DOWN)
-    assert "Is the PF interface up?" in found(Rule.PF_DOWN, case(down, symptoms=seen)).found
+    assert (
+        "Is the PF interface up?"
+        in finding_of(Rule.PF_DOWN, readings(down, symptoms=symptoms)).observed
+    )
 
 
 def test_recorded_guest_and_domain(data: Path) -> None:
     guest = parse_guest("kvmlab-vm", (data / "doctor" / "guest-virtio.txt").read_text())
     assert set(guest.drivers.values()) == {"registered"}
-    assert guest.channels == {"eth0": Channels(2, 1)}
+    assert guest.channels == {"eth0": QueueCounts(2, 1)}
     (inside,) = guest.interfaces
     assert (inside.driver, inside.carrier) == ("virtio_net", True)
     running = parse_vm((data / "doctor" / "domain-virtio.xml").read_text())
@@ -285,6 +539,9 @@ def test_recorded_guest_and_domain(data: Path) -> None:
     (card,) = running.cards
     assert (card.kind, card.model, card.backend, card.queues) == ("bridge", "virtio", "vhost", 2)
     assert card.mac == inside.mac
+    # libvirt's own number of ports, for the agent's one channel.
+    (serial,) = running.serial
+    assert (serial.index, serial.ports, serial.needed, serial.queues) == (0, 31, 2, 64)
 
 
 def test_a_windows_domain_with_a_vf_and_a_standby() -> None:
@@ -309,33 +566,58 @@ def test_a_windows_domain_with_a_vf_and_a_standby() -> None:
 
 @pytest.mark.parametrize("text", ["eth0 52:54:00:00:00:01\n", "a b c d e\n"])
 def test_a_guest_that_says_something_else(text: str) -> None:
-    frame = "@@ begin {0}\n{1}\n@@ end {0} 0\n"
+    frame = "=== {0}\n{1}\n=== exit 0\n"
     whole = "".join(
         frame.format(name, body)
         for name, body in (("drivers", ""), ("interfaces", text), ("channels", ""))
     )
     with pytest.raises(OutputError, match="card of the guest"):
-        parse_guest("vm1", whole)
+        parse_guest("vm1", f"{whole}=== end\n")
 
 
 def test_this_machine_is_read() -> None:
-    desk = read_desk()
-    assert desk.plotly_script is not None
-    assert desk.ipywidgets is not None
+    environment = read_local_environment()
+    assert environment.plotly_script is not None
+    assert environment.ipywidgets is not None
 
 
 @pytest.mark.parametrize(
-    ("said", "name", "word"),
+    ("wording", "name", "word"),
     [
-        ("tee: sriov_numvfs: Device or resource busy", "EBUSY", "write 0"),
+        ("tee: sriov_numvfs: Device or resource busy", "EBUSY", "busy all the same"),
         ("write error: Numerical result out of range", "ERANGE", "sriov_totalvfs is 7"),
         ("tee: x: Cannot allocate memory", "ENOMEM", "MMIO"),
         ("tee: x: No space left on device", "ENOSPC", "interrupt"),
         ("tee: x: Permission denied", "EACCES", "root"),
         ("tee: x: Operation not permitted", "EPERM", "in use"),
-        ("sh: 1: echo: echo: I/O error", None, "refused 9 VFs"),
+        ("sh: 1: echo: echo: I/O error", "EIO", "did not answer"),
+        ("tee: x: Function not implemented", "ENOSYS", "module option"),
+        ("tee: x: Operation not supported", "EOPNOTSUPP", "firmware"),
+        ("tee: x: No such device", "ENODEV", "hangs"),
+        ("tee: x: Connection timed out", "ETIMEDOUT", "firmware"),
+        ("tee: x: Resource temporarily unavailable", "EAGAIN", "not ready"),
+        ("tee: x: Protocol error", None, "refused 9 VFs of p2p1: Protocol error"),
     ],
 )
-def test_numvfs_errors_are_explained(said: str, name: str | None, word: str) -> None:
-    assert error_name(said) == name
-    assert word in explain_numvfs(said, wanted=9, port=embedded().port("p2p1"))
+def test_numvfs_errors_are_explained(wording: str, name: str | None, word: str) -> None:
+    assert error_name(wording) == name
+    assert word in explain_numvfs(wording, count=9, port=embedded().port("p2p1"))
+
+
+def test_what_ties_a_vm_to_its_host() -> None:
+    devices = (
+        "<hostdev type='usb'/><filesystem><target dir='share'/></filesystem><shmem name='s'/>"
+        "<interface type='direct'><source dev='eth1' mode='bridge'/></interface>"
+        "<interface type='direct'><source network='taps' dev='eth1'/></interface>"
+    )
+    text = (
+        "<domain type='kvm'><name>v</name><cpu migratable='off'/>"
+        f"<devices>{devices}</devices></domain>"
+    )
+    assert parse_vm(text).anchors == (
+        "USB device of the host",
+        "folder of the host (share)",
+        "shared memory (s)",
+        "CPU declared migratable='off'",
+        "macvtap on eth1 by name",
+    )

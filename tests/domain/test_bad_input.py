@@ -1,4 +1,4 @@
-"""Domain XML from the wild, cut short, or none at all."""
+"""Domain XML of other programs, truncated XML, and other text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kvmlab.domain import Domain, Interface, PciAddress, diff_of_attaching
-from kvmlab.domain.persistent import controllers_of, defined_with, defined_without, is_defined
+from kvmlab.domain.persistent_xml import controllers_of, defined_with, defined_without, is_defined
 from kvmlab.errors import KvmlabError, OutputError
 from kvmlab.facts import HostFacts, inspect
-from kvmlab.hosts import Wire
+from kvmlab.hosts import Cable
 from kvmlab.schemes import Virtio
-from tests.facts.record import load
+from tests.facts.recorded_host import load
 
 TAP = Interface.on_bridge("kvmlab0", mac="52:54:00:00:00:01", model="virtio")
 
@@ -48,7 +48,7 @@ def facts(data: Path) -> HostFacts:
 
 
 @pytest.mark.parametrize("text", WILD)
-def test_a_definition_from_the_wild_is_the_same_again(text: str) -> None:
+def test_a_real_definition_is_unchanged_after_undo(text: str) -> None:
     mac = "52:54:00:00:00:09"  # one of them has a card of its own with this MAC
     written = defined_with(text, TAP.xml(), mac)
     assert is_defined(written, mac)
@@ -61,7 +61,7 @@ def test_a_definition_from_the_wild_is_the_same_again(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", WILD)
-def test_a_domain_from_the_wild(text: str) -> None:
+def test_a_real_domain(text: str) -> None:
     domain = Domain.parse(text)
     for interface in domain.interfaces:
         _ = (interface.mac, interface.alias, interface.target_dev, interface.xml())
@@ -85,14 +85,14 @@ def test_a_domain_from_the_wild(text: str) -> None:
         '<!DOCTYPE d [<!ENTITY a "b">]><network>&a;</network>',
     ],
 )
-def test_what_is_no_domain(text: str) -> None:
+def test_other_xml_is_refused(text: str) -> None:
     with pytest.raises(OutputError):
         Domain.parse(text)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1))
-def test_a_domain_that_was_cut_short(data: Path, share: float) -> None:
+def test_truncated_xml_is_refused(data: Path, share: float) -> None:
     whole = (data / "domain" / "users-own.xml").read_text()
     with suppress(OutputError):
         assert Domain.parse(whole[: int(len(whole) * share)]).xml()
@@ -116,7 +116,7 @@ def test_a_port_with_an_odd_name_is_shown_and_escaped(facts: HostFacts, port: st
         for link in facts.links
     )
     plan = Virtio().plan(
-        replace(facts, links=links), wire=Wire(port, "192.0.2.10/24", "192.0.2.1/24")
+        replace(facts, links=links), cable=Cable(port, "192.0.2.10/24", "192.0.2.1/24")
     )
     argvs = [command.argv for step in plan.steps[:-2] for command in step.do]  # type: ignore[attr-defined]
     assert any(port in argv for argv in argvs)

@@ -18,7 +18,7 @@ from kvmlab.domain import (
 from kvmlab.errors import OutputError
 
 
-def test_lab_vm_is_as_agreed(data: Path, golden: Callable[[Path, str], None]) -> None:
+def test_lab_vm_is_the_golden_xml(data: Path, golden: Callable[[Path, str], None]) -> None:
     golden(data / "domain" / "lab-vm.xml", LabVm().domain().xml())
 
 
@@ -33,12 +33,12 @@ def test_the_schema_rejects(data: Path) -> None:
         validate(xml)
 
 
-def test_without_a_schema_nothing_is_claimed(tmp_path: Path) -> None:
+def test_without_a_schema_validate_returns_false(tmp_path: Path) -> None:
     assert validate("<domain/>", folder=tmp_path) is False
 
 
 def test_the_mark_survives_libvirt(data: Path) -> None:
-    """What libvirt 11.3 made of the lab's XML on the embedded host."""
+    """Return the lab's XML after a round trip through libvirt 11.3 on the embedded host."""
     for name in ("live", "inactive"):
         domain = Domain.parse((data / "domain" / f"{name}-{LAB_VM_NAME}.xml").read_text())
         assert domain.is_lab
@@ -73,7 +73,7 @@ def test_diff_shows_the_interface_and_nothing_else(data: Path) -> None:
     assert all(line.startswith("+") for line in changed)
 
 
-def test_diff_goes_behind_the_interfaces_there_are(data: Path) -> None:
+def test_diff_is_behind_existing_interfaces(data: Path) -> None:
     xml = (data / "domain" / "users-own.xml").read_text()
     nic = Interface.on_bridge("br0", mac="52:54:00:00:00:01", model="e1000e")
     text = diff_of_attaching(xml, nic)

@@ -13,7 +13,7 @@ from kvmlab.hosts import Host, HostKind, LocalRunner
 
 
 def test_a_card(data: Path) -> None:
-    """The XML that `virsh nodedev-dumpxml pci_0000_04_00_0` printed on the embedded host."""
+    """Parse what `virsh nodedev-dumpxml pci_0000_04_00_0` printed on the embedded host."""
     card = NodeDevice.parse((data / "domain" / "nodedev-82574L.xml").read_text())
     assert str(card.address) == "0000:04:00.0"
     assert (card.driver, card.iommu_group, card.vfs_at_most) == ("e1000e", 16, None)
@@ -22,8 +22,8 @@ def test_a_card(data: Path) -> None:
 
 def test_from_the_nodedev_to_the_hostdev(data: Path) -> None:
     card = NodeDevice.parse((data / "domain" / "nodedev-82574L.xml").read_text())
-    wanted = '<address domain="0x0000" bus="0x04" slot="0x00" function="0x0"/>'
-    assert wanted in card.hostdev().xml()
+    address = '<address domain="0x0000" bus="0x04" slot="0x00" function="0x0"/>'
+    assert address in card.hostdev().xml()
     assert 'managed="yes"' in card.hostdev().xml()
     assert 'managed="no"' in card.hostdev(managed=False).xml()
     assert card.address is not None
@@ -31,7 +31,7 @@ def test_from_the_nodedev_to_the_hostdev(data: Path) -> None:
     assert '<alias name="ua-kvmlab-001b218869dc"/>' in named.xml()
 
 
-def test_what_is_no_pci_function_has_no_address() -> None:
+def test_other_devices_have_no_address() -> None:
     loopback = NodeDevice.parse("<device><name>net_lo</name></device>")
     assert loopback.address is None
     with pytest.raises(UsageError, match="net_lo is no PCI function"):

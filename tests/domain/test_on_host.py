@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.host
 
 MAC = "52:54:00:00:00:77"
+# A release before 6.4, and a process that is called as a vhost worker.
+OLDER_KERNEL = """
+echo 6.1.0 > /run/osrelease
+mount --bind /run/osrelease /proc/sys/kernel/osrelease
+mkfifo /run/never
+sh -c 'echo vhost-$0 > /proc/self/comm; echo $$ > /run/worker; read -r _ < /run/never' $1 \\
+    > /dev/null 2>&1 &
+"""
 
 
 @pytest.fixture
 def bridge(host: Host) -> Iterator[str]:
-    """A bridge with nothing else in it."""
+    """Make a bridge without ports."""
     host.run(("ip", "link", "add", "name", "kvmlab-t0", "type", "bridge"), timeout_sec=60)
     yield "kvmlab-t0"
     host.run(("ip", "link", "delete", "dev", "kvmlab-t0"), timeout_sec=60)
@@ -62,6 +70,32 @@ def test_threads(vm: TestVM) -> None:
     assert threads.pid == vm.pid()
 
 
+def test_vhost_workers_are_threads_of_qemu_or_of_the_kernel(
+    vm: TestVM, bridge: str, host: Host
+) -> None:
+    """This kernel has threads of QEMU; a process with the name stands for an older one's."""
+    interface = Interface.on_bridge(bridge, mac=MAC, model="virtio", driver="vhost")
+    vm.attach(interface.xml())
+    try:
+        threads = vm.threads()
+        assert len(threads.vhost) == 1
+        assert threads.vhost_kernel == ()
+        listed = host.run(("ps", "-T", "-p", str(threads.pid), "-o", "comm="), timeout_sec=60)
+        assert f"vhost-{threads.pid}" in listed.stdout.split()
+    finally:
+        vm.detach(MAC)
+    older = ("sh", "-c", OLDER_KERNEL, "sh", str(threads.pid))
+    host.run(older, timeout_sec=60, root=True)
+    try:
+        threads = vm.threads()
+        assert len(threads.vhost) == 1
+        assert threads.vhost_kernel == threads.vhost
+    finally:
+        undo = "umount /proc/sys/kernel/osrelease; kill $(cat /run/worker)"
+        host.run(("sh", "-c", undo), timeout_sec=60, root=True)
+        host.run(("rm", "/run/osrelease", "/run/never", "/run/worker"), timeout_sec=60, root=True)
+
+
 @pytest.mark.parametrize("model", ["virtio", "e1000e", "e1000"])
 def test_plugged_and_unplugged(model: str, vm: TestVM, bridge: str, host: Host) -> None:
     driver = "vhost" if model == "virtio" else None
@@ -80,7 +114,7 @@ def test_plugged_and_unplugged(model: str, vm: TestVM, bridge: str, host: Host) 
     assert not host.run(("ls", f"/sys/class/net/{bridge}/brif"), timeout_sec=60).stdout
 
 
-def test_what_libvirt_refuses_is_said(vm: TestVM) -> None:
+def test_refusal_of_libvirt(vm: TestVM) -> None:
     nic = Interface.on_bridge("no-such-bridge", mac=MAC, model="virtio")
     with pytest.raises(HotplugFailed, match="no-such-bridge") as caught:
         vm.attach(nic.xml())

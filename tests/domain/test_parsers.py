@@ -1,4 +1,4 @@
-"""Parsers on what real hosts and guests said."""
+"""Parsers on the output of real hosts and guests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,18 @@ def test_threads_without(data: Path) -> None:
 
 def test_workers_of_older_kernels_are_processes() -> None:
     threads = parse_threads("process 7\ntask 7 qemu\ntask 9 CPU 0/KVM\nkernel 12 vhost-7\n")
-    assert threads == VmThreads(7, (9,), (12,), ())
+    assert threads == VmThreads(7, (9,), (12,), (), (12,))
+    assert str(threads) == (
+        "QEMU process 7: vCPU 9; vhost worker 12 (kernel thread); no other thread"
+    )
+
+
+def test_threads_are_shown_in_words(data: Path) -> None:
+    threads = parse_threads((data / "domain" / "threads-vhost.txt").read_text())
+    assert str(threads) == (
+        "QEMU process 271: vCPUs 275, 276; vhost worker 298 (thread of QEMU); "
+        "other threads 273, 274, 278"
+    )
 
 
 def test_vcpus_come_in_their_own_order() -> None:
@@ -33,12 +44,12 @@ def test_vcpus_come_in_their_own_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "task 7 qemu\n", "process x\n", "process 7\nTASK 8 a\n"])
-def test_what_is_no_list_of_threads_is_said(text: str) -> None:
+def test_malformed_list_of_threads(text: str) -> None:
     with pytest.raises(OutputError):
         parse_threads(text)
 
 
-def test_what_the_agent_answered(data: Path) -> None:
+def test_answers_of_the_agent(data: Path) -> None:
     recorded = json.loads((data / "domain" / "guest-exec-status.json").read_text())
     assert [read_status(entry["return"]) for entry in recorded] == [
         ExecStatus(3, "out\n", "err\n"),
@@ -58,12 +69,12 @@ def test_what_the_agent_answered(data: Path) -> None:
         {"exited": True, "exitcode": 0, "out-data": "b3V0Cg==", "out-truncated": True},
     ],
 )
-def test_what_is_no_answer_is_said(answer: dict[str, object]) -> None:
+def test_malformed_answers(answer: dict[str, object]) -> None:
     with pytest.raises(OutputError):
         read_status(answer)
 
 
-def test_a_request_carries_words_never_a_line() -> None:
+def test_a_request_has_an_argv_and_no_shell() -> None:
     request = exec_request(("sh", "-s", "--", "a b; c"), "echo hi\n")
     assert request["arguments"]["path"] == "sh"
     assert request["arguments"]["arg"] == ["-s", "--", "a b; c"]

@@ -10,7 +10,7 @@ import pytest
 from kvmlab.domain import SshGuest, TestVM
 from kvmlab.errors import AgentTimeout, GuestCommandFailed, Unavailable, UsageError
 from kvmlab.hosts import SshTarget
-from kvmlab.lab.opening import named_vm
+from kvmlab.lab import parse_vm
 from tests.changes.plain_host import PlainRunner, plain_host
 from tests.hosts.conftest import Server, runtime, server
 
@@ -39,7 +39,7 @@ def test_commands(guest: SshGuest) -> None:
         guest.command({"execute": "guest-info"})
 
 
-def test_a_vm_that_does_not_let_us_in() -> None:
+def test_login_refused() -> None:
     with plain_host(PlainRunner()) as host:
         guest = SshGuest(TestVM.find(host, "test"), SshTarget("127.0.0.1", port=1, user="x"))
         with pytest.raises(AgentTimeout, match=r"cannot be reached by ssh\. ") as caught:
@@ -47,15 +47,15 @@ def test_a_vm_that_does_not_let_us_in() -> None:
     assert "port" in caught.value.todo
 
 
-def test_how_a_vm_is_named() -> None:
-    assert named_vm("web 1") == ("web 1", None)
-    assert named_vm("web=ssh://root@[2001:db8::7]:2222") == (
+def test_parse_vm() -> None:
+    assert parse_vm("web 1") == ("web 1", None)
+    assert parse_vm("web=ssh://root@[2001:db8::7]:2222") == (
         "web",
         SshTarget("2001:db8::7", port=2222, user="root"),
     )
 
 
 @pytest.mark.parametrize("text", ["", " ", "a/b", "a\nb", "x=ssh://", "x=ssh://-oProxyCommand=y"])
-def test_what_names_no_vm(text: str) -> None:
+def test_malformed_names_of_vms(text: str) -> None:
     with pytest.raises(UsageError):
-        named_vm(text)
+        parse_vm(text)

@@ -1,4 +1,4 @@
-"""The life of a VM, on libvirt's own test driver."""
+"""The lifecycle of a VM, on libvirt's own test driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kvmlab.hosts import Host, HostKind, LocalRunner
 
 @pytest.fixture
 def imaginary() -> Iterator[Host]:
-    """A host whose libvirt is the test driver; its one domain is called "test"."""
+    """Open a host whose libvirt is the test driver; its one domain is called "test"."""
     host = Host(
         spec="recorded",
         kind=HostKind.RECORDED,
@@ -25,12 +25,12 @@ def imaginary() -> Iterator[Host]:
         yield host
 
 
-def test_a_missing_domain_is_told_with_those_there_are(imaginary: Host) -> None:
+def test_missing_domain_lists_existing_ones(imaginary: Host) -> None:
     with pytest.raises(DomainNotFound, match=r"no domain web1 on an imaginary host.*: .*te"):
         TestVM.find(imaginary, "web1")
 
 
-def test_life(imaginary: Host) -> None:
+def test_lifecycle(imaginary: Host) -> None:
     vm = TestVM.find(imaginary, "test")
     assert vm.state == "running"
     vm.suspend()
@@ -47,7 +47,7 @@ def test_life(imaginary: Host) -> None:
     assert vm.state == "running"
 
 
-def test_a_domain_of_somebody_else_is_not_taken_for_the_labs(imaginary: Host) -> None:
+def test_a_domain_of_somebody_else_is_refused(imaginary: Host) -> None:
     assert TestVM.find(imaginary, "test").is_lab is False
     with pytest.raises(Refused, match="not made by kvmlab") as caught:
         TestVM.ensure(imaginary, "test")
@@ -66,12 +66,12 @@ def test_a_refused_hotplug_shows_its_xml(imaginary: Host) -> None:
     assert "52:54:00:00:00:01" in caught.value.evidence
 
 
-def test_a_vm_without_a_process_is_said(imaginary: Host) -> None:
+def test_vm_without_a_process(imaginary: Host) -> None:
     with pytest.raises(DomainError, match="No QEMU process"):
         TestVM.find(imaginary, "test").threads()
 
 
-def test_what_is_not_there_needs_no_detaching(imaginary: Host) -> None:
+def test_detach_of_a_missing_device(imaginary: Host) -> None:
     vm = TestVM.find(imaginary, "test")
     vm.start()
     assert vm.detach("52:54:00:00:00:01") is False

@@ -1,4 +1,4 @@
-"""Judging a QEMU by its answers: recorded ones of Debian 12's and Debian 13's."""
+"""Tests of the judgement on a QEMU, by recorded answers of Debian 12's and Debian 13's."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def recorded(data: Path, version: str) -> str:
 
 
 def test_debian_13_is_fit(data: Path) -> None:
-    told = parse_answers(recorded(data, "10.0.13"))
-    assert told.version == (10, 0, 13)
-    assert told.package == "(Debian 1:10.0.13+ds-0+deb13u1)"
-    assert told.unfit == ()
+    abilities = parse_answers(recorded(data, "10.0.13"))
+    assert abilities.version == (10, 0, 13)
+    assert abilities.package == "(Debian 1:10.0.13+ds-0+deb13u1)"
+    assert abilities.unfit == ()
 
 
 def test_debian_12_lacks_the_82576(data: Path) -> None:
-    told = parse_answers(recorded(data, "7.2"))
-    assert told.version == (7, 2, 22)
-    assert "it lacks the device igb" in told.unfit
+    abilities = parse_answers(recorded(data, "7.2"))
+    assert abilities.version == (7, 2, 22)
+    assert "it lacks the device igb" in abilities.unfit
 
 
 def test_a_version_with_dead_vfs_is_unfit_though_it_has_everything(data: Path) -> None:
@@ -37,8 +37,8 @@ def test_a_version_with_dead_vfs_is_unfit_though_it_has_everything(data: Path) -
 
 def test_each_missing_answer_is_named(data: Path) -> None:
     lines = recorded(data, "10.0.13").splitlines()
-    kept = [line for line in lines if json.loads(line).get("id") != "a user network"]
-    assert parse_answers("\n".join(kept)).unfit == ("it lacks a user network (slirp)",)
+    remaining = [line for line in lines if json.loads(line).get("id") != "a user network"]
+    assert parse_answers("\n".join(remaining)).unfit == ("it lacks a user network (slirp)",)
 
 
 @pytest.mark.parametrize("text", ["", "qemu: error", "[]", '{"QMP": {}}'])

@@ -20,11 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kvmlab import embedded, process, waiting
+from kvmlab import deadline, embedded, process
 from kvmlab.clock import Clock
 from kvmlab.embedded import Lease, Preparation, Settings, client
-from kvmlab.embedded.choosing import choose_machine
 from kvmlab.embedded.emulator import build_emulator
+from kvmlab.embedded.resolver import choose_machine
 from kvmlab.embedded.svm_probe import injects_once
 from kvmlab.errors import HostBusy, KvmlabError, MachineDied
 
@@ -34,7 +34,7 @@ MARK = "/run/kvmlab-test-was-here"
 
 
 def prepare(lease: Lease) -> None:
-    """Something in the host's memory that a restore must bring back."""
+    """Leave a file in the host's memory that a restore must bring back."""
     ssh(lease, "touch", "/run/prepared")
 
 
@@ -45,7 +45,7 @@ def ssh(lease: Lease, *command: str, check: bool = True) -> str:
     return process.run(lease.ssh_argv(*command), timeout_sec=60, check=check).stdout
 
 
-def said() -> tuple[list[str], Callable[[str], None]]:
+def collect_progress() -> tuple[list[str], Callable[[str], None]]:
     lines: list[str] = []
     return lines, lines.append
 
@@ -70,26 +70,26 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def nothing_left(home: Path) -> Iterator[None]:
     """Whatever a test does, no host, process or run directory outlives it."""
     yield
-    left = leftovers(home)
+    remaining = leftovers(home)
     embedded.down(everything=True)
-    assert left == []
+    assert remaining == []
 
 
 def leftovers(home: Path) -> list[str]:
-    """Processes and directories of hosts of these tests, after the time that ending takes."""
+    """Return processes and directories of these tests' hosts, after the time that ending takes."""
 
-    def found() -> list[str]:
+    def remaining() -> list[str]:
         names = [path.name for path in home.iterdir() if path.name.startswith(("own-", "shared"))]
-        for one in psutil.process_iter(["cmdline"]):
-            words = one.info["cmdline"] or []
-            if any(str(home) in word for word in words) and one.pid != os.getpid():
-                names.append(f"process {one.pid}: {' '.join(words)[:80]}")
+        for running in psutil.process_iter(["cmdline"]):
+            words = running.info["cmdline"] or []
+            if any(str(home) in word for word in words) and running.pid != os.getpid():
+                names.append(f"process {running.pid}: {' '.join(words)[:80]}")
         return names
 
     try:
-        waiting.until(lambda: not found(), timeout_sec=15, what="Ending")
+        deadline.until(lambda: not remaining(), timeout_sec=15, what="Ending")
     except KvmlabError:
-        return found()
+        return remaining()
     return []
 
 
@@ -107,10 +107,11 @@ def qemu_pid(lease: Lease) -> int:
 
 
 def child(code: str) -> subprocess.Popen[str]:
-    """A client in a process of its own, that tells what it does line by line."""
+    """Start a client in a process of its own, which prints what it does line by line."""
     start = """
-        import sys, time
+        import signal, sys, time
         from kvmlab import embedded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         def prepare(lease): raise SystemExit("a saved state was expected")
         PREPARATION = embedded.Preparation("tests of the embedded host", prepare)
     """
@@ -133,16 +134,16 @@ def line_of(running: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("clock", [Clock.WALL, Clock.VIRTUAL])
 def test_a_cold_boot_is_said_and_saved_and_the_next_start_is_a_restore(clock: Clock) -> None:
     settings = Settings(clock=clock)
-    lines, say = said()
-    with embedded.acquire(settings, preparation=PREPARATION, progress=say) as lease:
+    lines, progress = collect_progress()
+    with embedded.acquire(settings, preparation=PREPARATION, progress=progress) as lease:
         assert lease.how.startswith("cold boot: there is no saved state")
         assert lease.how.endswith("now saved")
         assert "preparing the host" in lines
         assert f"kvmlab.clock={clock}" in ssh(lease, "cat", "/proc/cmdline")
         cold_sec = lease.up_sec
         assert ssh(lease, "ls", "/run/prepared")
-    lines, say = said()
-    with embedded.acquire(settings, preparation=PREPARATION, progress=say) as lease:
+    lines, progress = collect_progress()
+    with embedded.acquire(settings, preparation=PREPARATION, progress=progress) as lease:
         assert lease.how.startswith("restored")
         assert lease.clock is clock
         assert lines == []
@@ -232,7 +233,7 @@ def test_killing_the_client_ends_its_host(home: Path) -> None:
         assert psutil.pid_exists(pid)
         running.kill()
         running.wait()
-        waiting.until(lambda: not psutil.pid_exists(pid), timeout_sec=10, what="QEMU's end")
+        deadline.until(lambda: not psutil.pid_exists(pid), timeout_sec=10, what="QEMU's end")
     assert leftovers(home) == []
 
 
@@ -257,13 +258,13 @@ def test_a_client_stopped_at_any_moment_leaves_nothing(
     assert leftovers(home) == []
 
 
-def test_a_killed_keeper_takes_qemu_with_it(home: Path) -> None:
+def test_a_killed_supervisor_takes_qemu_with_it(home: Path) -> None:
     lease = acquire()
     pid = qemu_pid(lease)
-    keeper = int(embedded.status()[0]["keeper_pid"])
-    os.kill(keeper, signal.SIGKILL)
-    waiting.until(lambda: not psutil.pid_exists(pid), timeout_sec=10, what="QEMU's end")
-    with pytest.raises(MachineDied, match="keeper is gone"):
+    supervisor = int(embedded.status()[0]["supervisor_pid"])
+    os.kill(supervisor, signal.SIGKILL)
+    deadline.until(lambda: not psutil.pid_exists(pid), timeout_sec=10, what="QEMU's end")
+    with pytest.raises(MachineDied, match="supervisor is gone"):
         lease.check()
     lease.release()
     assert embedded.status() == []
@@ -278,24 +279,24 @@ def test_a_killed_qemu_is_reported_with_its_console(home: Path) -> None:
         with pytest.raises(KvmlabError):
             ssh(lease, "sleep 100")
         with pytest.raises(MachineDied, match="was killed by SIGKILL") as caught:
-            waiting.until(lambda: died(lease), timeout_sec=10, what="The report")
+            deadline.until(lambda: died(lease), timeout_sec=10, what="The report")
         assert "the last words" in caught.value.evidence
         assert time.monotonic() - started < 15
         assert "died" in str(embedded.status())
 
 
 def test_two_hosts_side_by_side(home: Path) -> None:
-    with acquire() as one, acquire() as other:
-        assert one.port != other.port
-        assert one.run_dir != other.run_dir
-        ssh(one, "touch", MARK)
-        assert ssh(other, f"ls {MARK} 2>&1; true").startswith("ls: cannot access")
-        assert ssh(one, "ls", MARK)
+    with acquire() as first, acquire() as second:
+        assert first.port != second.port
+        assert first.run_dir != second.run_dir
+        ssh(first, "touch", MARK)
+        assert ssh(second, f"ls {MARK} 2>&1; true").startswith("ls: cannot access")
+        assert ssh(first, "ls", MARK)
         assert len(embedded.status()) == 2
 
 
 def newest_state(home: Path) -> Path:
-    """The state of the default settings: they were saved last."""
+    """Return the state of the default settings: they were saved last."""
     return max(home.glob("states/*/state.json"), key=lambda path: path.stat().st_mtime).parent
 
 
@@ -323,8 +324,8 @@ def test_a_damaged_state_means_a_cold_boot_and_is_replaced(home: Path, name: str
         (state / "state.json").write_text(text[:start] + seal + text[end:])
     else:
         os.truncate(state / name, 4096)
-    lines, say = said()
-    with embedded.acquire(preparation=PREPARATION, progress=say) as lease:
+    lines, progress = collect_progress()
+    with embedded.acquire(preparation=PREPARATION, progress=progress) as lease:
         assert lease.how.startswith("cold boot: the saved state was no good and is removed")
         assert lines[0].startswith("cold boot: ")
         assert "\n" not in lines[0]
@@ -350,8 +351,8 @@ def test_a_shared_host_serves_one_client_at_a_time_and_each_finds_it_clean(home:
         assert "host down" in caught.value.todo
         holder.kill()
         holder.wait()
-    waiting.until(
-        lambda: not embedded.status()[0]["holder"], timeout_sec=5, what="The end of the lease"
+    deadline.until(
+        lambda: not embedded.status()[0]["leaseholder"], timeout_sec=5, what="The end of the lease"
     )
     with acquire() as lease:
         assert lease.shared
@@ -367,7 +368,7 @@ def test_a_shared_host_serves_one_client_at_a_time_and_each_finds_it_clean(home:
         assert ssh(lease, "ls /run/kvmlab* 2>/dev/null; true") == ""
     # It outlives its clients, also when QEMU does not.
     os.kill(int(embedded.status()[0]["qemu_pid"]), signal.SIGKILL)
-    waiting.until(lambda: embedded.status()[0]["died"], timeout_sec=5, what="Noticing the end")
+    deadline.until(lambda: embedded.status()[0]["died"], timeout_sec=5, what="Noticing the end")
     with acquire() as lease:
         assert ssh(lease, "ls", "/run/prepared")
     assert embedded.down() == [str(home / "shared")]
@@ -376,7 +377,7 @@ def test_a_shared_host_serves_one_client_at_a_time_and_each_finds_it_clean(home:
 
 def test_a_shared_host_ends_when_nobody_uses_it(home: Path) -> None:
     embedded.up(Settings(idle_sec=1.0), preparation=PREPARATION)
-    waiting.until(lambda: not embedded.status(), timeout_sec=10, what="The end of an idle host")
+    deadline.until(lambda: not embedded.status(), timeout_sec=10, what="The end of an idle host")
 
 
 def test_children_of_a_run_share_its_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,13 +414,13 @@ def test_children_of_a_run_share_its_host(home: Path, monkeypatch: pytest.Monkey
         acquire()
 
 
-def test_a_hung_keeper_does_not_hang_its_client(home: Path) -> None:
+def test_a_hung_supervisor_does_not_hang_its_client(home: Path) -> None:
     lease = acquire()
-    keeper = int(embedded.status()[0]["keeper_pid"])
-    os.kill(keeper, signal.SIGSTOP)
+    supervisor = int(embedded.status()[0]["supervisor_pid"])
+    os.kill(supervisor, signal.SIGSTOP)
     connection = client.Connection(lease.run_dir)
     with pytest.raises(KvmlabError, match="did not answer `status` within 1 s"):
-        connection.ask("status", timeout_sec=1)
+        connection.request("status", timeout_sec=1)
     connection.close()
-    os.kill(keeper, signal.SIGCONT)
+    os.kill(supervisor, signal.SIGCONT)
     lease.release()

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from kvmlab import errors
+from kvmlab import directories, errors
 from kvmlab.clock import Clock
-from kvmlab.embedded import client, messages, paths
-from kvmlab.embedded.accel import Accel
-from kvmlab.embedded.locks import FileLock, held
+from kvmlab.embedded import client, messages
+from kvmlab.embedded.accelerator import Accel
+from kvmlab.embedded.host_config import HostConfig
 from kvmlab.embedded.machine import console_tail
 from kvmlab.embedded.qemu import Qemu
+from kvmlab.embedded.resolver import check_architecture
 from kvmlab.embedded.settings import Settings
-from kvmlab.embedded.spec import Spec
+from kvmlab.file_locks import FileLock, is_locked
 
 QEMU = Qemu(("/q",), (), Path("/q"), (10, 0, 13), "10.0.13", "image", "abc")
 
@@ -27,11 +28,11 @@ QEMU = Qemu(("/q",), (), Path("/q"), (10, 0, 13), "10.0.13", "image", "abc")
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return paths.runtime_dir()
+    return directories.runtime_dir()
 
 
-def spec(run_dir: Path, **settings: object) -> Spec:
-    return Spec(
+def config(run_dir: Path, **settings: object) -> HostConfig:
+    return HostConfig(
         run_dir=run_dir,
         states=Path("/states"),
         images=Path("/images"),
@@ -62,38 +63,43 @@ def test_bad_settings_say_what_was_found(wrong: dict[str, object], word: str) ->
     assert caught.value.todo
 
 
+def test_other_architectures_are_refused() -> None:
+    check_architecture("x86_64")
+    with pytest.raises(errors.Unavailable, match="this one is aarch64") as caught:
+        check_architecture("aarch64")
+    assert caught.value.rule == "embedded-architecture"
+
+
 def test_the_virtual_clock_has_one_cpu() -> None:
     assert Settings(clock=Clock.VIRTUAL, cpus=4).cpus_used == 1
 
 
-def test_a_spec_survives_its_file(tmp_path: Path) -> None:
-    written = spec(tmp_path, clock=Clock.VIRTUAL, qemu=Path("/my/qemu"), idle_sec=5.0)
+def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
+    written = config(tmp_path, clock=Clock.VIRTUAL, qemu=Path("/my/qemu"), idle_sec=5.0)
     written.write()
-    assert Spec.read(tmp_path) == written
+    assert HostConfig.read(tmp_path) == written
     assert written.label == "QEMU 10.0.13, TCG, 1 CPU, virtual clock"
 
 
 def test_the_state_key_does_not_depend_on_where_or_how_long(tmp_path: Path) -> None:
-    one = spec(tmp_path / "a", ssh_port=2000, idle_sec=1.0).facts()
-    assert one == spec(tmp_path / "b").facts()
-    assert one != spec(tmp_path / "a", memory_mib=2048).facts()
+    facts = config(tmp_path / "a", ssh_port=2000, idle_sec=1.0).facts()
+    assert facts == config(tmp_path / "b").facts()
+    assert facts != config(tmp_path / "a", memory_mib=2048).facts()
 
 
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
-        "import sys, time; from pathlib import Path; from kvmlab.embedded.locks import FileLock;"
-        f"lock = FileLock.take(Path({str(path)!r})); print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from kvmlab.file_locks import FileLock;"
+        f"lock = FileLock.take(Path({str(path)!r})); print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+        assert holder.stdout.readline() == b"locked\n"
         assert FileLock.take(path) is None
-        with (
-            pytest.raises(errors.EmbeddedError, match="the lock for a test"),
-            held(path, timeout_sec=0.2, what="a test"),
-        ):
-            pass
+        assert is_locked(path)
+        with pytest.raises(errors.EmbeddedError, match="the lock for a test"):
+            FileLock.wait_for(path, timeout_sec=0.2, what="a test", error=errors.EmbeddedError)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     lock = FileLock.take(path)
@@ -107,9 +113,9 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
 def test_errors_travel_whole(kind: type[errors.KvmlabError]) -> None:
     sent = kind("what", todo="do", evidence="line\n")
     body = messages.decode(messages.encode(messages.error_message(sent)))["error"]
-    got = messages.to_error(body)
-    assert type(got) is kind
-    assert (got.message, got.todo, got.evidence) == ("what", "do", "line\n")
+    received = messages.to_error(body)
+    assert type(received) is kind
+    assert (received.message, received.todo, received.evidence) == ("what", "do", "line\n")
 
 
 def test_a_kind_that_does_not_travel_arrives_as_its_nearest_parent() -> None:
@@ -135,50 +141,55 @@ def test_only_dead_hosts_are_swept(runtime: Path) -> None:
     (runtime / "ssh-abc").mkdir()
     dead = runtime / "own-dead"
     dead.mkdir()
-    spec(dead).write()
+    config(dead).write()
     living = runtime / "own-living"
     living.mkdir()
-    spec(living).write()
+    config(living).write()
     lock = FileLock.take(living / "lock")
     assert lock is not None
-    assert [kept.run_dir for kept in client.running_hosts()] == [living]
+    assert [running.run_dir for running in client.running_hosts()] == [living]
     assert not dead.exists()
     assert (runtime / "ssh-abc").exists()
     lock.close()
     assert client.running_hosts() == ()
 
 
-def test_a_keeper_that_is_gone_is_unreachable(tmp_path: Path) -> None:
+def test_a_supervisor_that_has_ended_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(errors.HostUnreachable, match="does not answer"):
         client.Connection(tmp_path)
 
 
-def test_a_keeper_that_cannot_start_leaves_its_log_to_the_error(runtime: Path) -> None:
-    # No image and no QEMU are there: the keeper starts, and the lease fails with a sentence.
-    owned = client.start_keeper(spec(Path()), shared=False)
-    connection = owned.kept.connect()
+def test_a_supervisor_whose_host_cannot_start_leaves_no_run_directory(runtime: Path) -> None:
+    # No image and no QEMU are there: the supervisor starts, and the lease fails with a sentence.
+    owned = client.start_supervisor(config(Path()), shared=False)
+    connection = owned.host.connect()
     with pytest.raises(errors.KvmlabError):
-        connection.ask("lease", command="test")
+        connection.request("lease", command="test")
     connection.close()
     owned.close()
     assert [entry.name for entry in runtime.iterdir()] == ["lock"]
 
 
-def test_a_keeper_that_crashes_is_quoted(runtime: Path) -> None:
-    owned = client.start_keeper(spec(Path(), idle_sec=1.0), shared=False)
-    os.kill(owned.kept.ask("status")["keeper_pid"], signal.SIGABRT)
-    with pytest.raises((errors.HostUnreachable, errors.MachineDied)):
-        owned.kept.ask("status")
-    # Python's own words on such an end, if its fault handler is on; else there are none.
-    assert "Error:" not in owned.last_words()
+def test_a_supervisor_that_crashes_is_quoted(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+    owned = client.start_supervisor(config(Path(), idle_sec=1.0), shared=False)
+    assert owned.log_tail() == ""
+    os.kill(owned.host.request("status")["supervisor_pid"], signal.SIGABRT)
+    assert owned.log_tail().startswith("Fatal Python error: Aborted")
+    with pytest.raises(errors.HostUnreachable, match="does not answer"):
+        owned.host.request("status")
     owned.close()
+    assert client.running_hosts() == ()
+    assert [entry.name for entry in runtime.iterdir()] == ["lock"]
 
 
 def test_a_directory_of_somebody_else_is_refused() -> None:
     if os.geteuid() == 0:
         pytest.skip("root owns everything here")
     with pytest.raises(errors.UsageError):
-        paths.private_dir(Path("/proc"))
+        directories.private_dir(Path("/proc"))
 
 
 def test_a_console_is_shown_without_its_escapes(tmp_path: Path) -> None:

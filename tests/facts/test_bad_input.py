@@ -1,4 +1,4 @@
-"""What tools print may be cut short, in another language or plain nonsense: never a traceback."""
+"""Output that is cut short, in another language or plain nonsense: never a traceback."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from kvmlab.errors import KvmlabError, OutputError
 from kvmlab.facts import HostFacts, inspect
 from kvmlab.facts.connections import parse_connections
-from kvmlab.hosts import RecordedRunner, Reply, Wire
-from kvmlab.schemes.catalogue import CATALOGUE, attempt
-from tests.facts.record import load, recorded_host
+from kvmlab.hosts import Cable, RecordedRunner, Reply, parse_output
+from kvmlab.schemes.feasibility import attempt
+from kvmlab.schemes.registry import CATALOGUE
+from tests.facts.recorded_host import load, recorded_host
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 #: What a tool may print in the place of what is expected.
@@ -38,20 +39,20 @@ def replies(data: Path) -> tuple[Reply, ...]:
 
 
 def looked_at(replies: tuple[Reply, ...]) -> HostFacts | None:
-    """The inspection of a host that answers so, or none where kvmlab says why not."""
+    """Return the inspection of a host that answers so, or none where kvmlab says why not."""
     try:
         return inspect(recorded_host(RecordedRunner(replies)), prove_kvm=False)
     except KvmlabError as error:
-        said = error.message
-    assert said.endswith("."), said
+        texts = error.message
+    assert texts.endswith("."), texts
     return None
 
 
 def planned(facts: HostFacts) -> None:
     """Every scheme is planned, or refused with a rule."""
     for scheme in CATALOGUE:
-        tried = attempt(scheme, facts)
-        assert tried.possible or (tried.rule and tried.message.endswith("."))
+        attempted = attempt(scheme, facts)
+        assert attempted.possible or (attempted.rule and attempted.message.endswith("."))
 
 
 @FEW
@@ -59,7 +60,7 @@ def planned(facts: HostFacts) -> None:
 def test_an_answer_that_was_cut_short(replies: tuple[Reply, ...], share: float) -> None:
     first = max(replies, key=lambda reply: len(reply.stdout))
     cut = replace(first, stdout=first.stdout[: int(len(first.stdout) * share)])
-    facts = looked_at(tuple(cut if one is first else one for one in replies))
+    facts = looked_at(tuple(cut if item is first else item for item in replies))
     if facts is not None:
         planned(facts)
 
@@ -70,12 +71,14 @@ def test_a_section_with_something_else_in_it(
     replies: tuple[Reply, ...], body: str, number: int
 ) -> None:
     first = max(replies, key=lambda reply: len(reply.stdout))
-    begins = [line for line in first.stdout.split("\n") if line.startswith("@@ begin ")]
-    name = begins[number % len(begins)].removeprefix("@@ begin ")
-    head, _, rest = first.stdout.partition(f"@@ begin {name}\n")
-    _, end, tail = rest.partition(f"\n@@ end {name} ")
-    text = f"{head}@@ begin {name}\n{body}{end}{tail}"
-    facts = looked_at(tuple(replace(one, stdout=text) if one is first else one for one in replies))
+    names = [section.name for section in parse_output(first.stdout).sections]
+    name = names[number % len(names)]
+    head, mark, rest = first.stdout.partition(f"=== {name}\n")
+    _, end, tail = rest.partition("\n=== exit ")
+    text = f"{head}{mark}{body}{end}{tail}"
+    facts = looked_at(
+        tuple(replace(item, stdout=text) if item is first else item for item in replies)
+    )
     if facts is not None:
         str(facts)
         json.dumps(facts.to_dict())
@@ -90,7 +93,7 @@ def test_connections_of_any_text(text: str) -> None:
 
 
 def without(facts: HostFacts, *what: str) -> HostFacts:
-    """The same host without an IOMMU, SR-IOV, vhost or macvtap."""
+    """Return the same host without an IOMMU, SR-IOV, vhost or macvtap."""
     changes: dict[str, object] = {}
     if "iommu" in what:
         changes["iommu"] = replace(facts.iommu, units=(), groups=())
@@ -99,7 +102,7 @@ def without(facts: HostFacts, *what: str) -> HostFacts:
             replace(port, sriov_totalvfs=None, sriov_numvfs=None) for port in facts.ports
         )
     names = {"vhost": "vhost_net", "macvtap": "macvtap", "vfio": "vfio_pci"}
-    missing = {names[one] for one in what if one in names}
+    missing = {names[item] for item in what if item in names}
     if missing:
         state = type(next(iter(facts.modules.values())))("missing")
         changes["modules"] = {**facts.modules, **dict.fromkeys(missing, state)}
@@ -119,8 +122,8 @@ def without(facts: HostFacts, *what: str) -> HostFacts:
 def test_a_host_without(data: Path, what: str, scheme: str, rule: str) -> None:
     facts = inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
     lacking = without(facts, what)
-    wire = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24")
-    tried = next(attempt(one, lacking, wire) for one in CATALOGUE if one.id == scheme)
-    assert (tried.possible, tried.rule) == (False, rule)
-    assert tried.todo
+    cable = Cable("p2p1", "192.0.2.10/24", "192.0.2.1/24")
+    attempted = next(attempt(item, lacking, cable) for item in CATALOGUE if item.id == scheme)
+    assert (attempted.possible, attempted.rule) == (False, rule)
+    assert attempted.todo
     planned(lacking)

@@ -8,8 +8,7 @@ import pytest
 
 from kvmlab.errors import OutputError
 from kvmlab.facts.connections import Connections, parse_connections
-from kvmlab.facts.sections import parse_sections
-from kvmlab.hosts import LocalRunner, run_script
+from kvmlab.hosts import LocalRunner, parse_output, run_script
 
 
 def test_addresses_of_both_families() -> None:
@@ -34,7 +33,7 @@ def test_those_of_this_machine_are_read() -> None:
         server.accept()[0],
     ):
         answer = run_script(LocalRunner(), "kvmlab.facts", "read_host.sh", "x", timeout_sec=30)
-    text = parse_sections(answer.stdout).text("connections")
+    text = parse_output(answer.stdout).text("connections")
     assert "0100007F" in text
     parse_connections(text)
 

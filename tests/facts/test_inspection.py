@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from kvmlab.facts import (
     inspect,
 )
 from kvmlab.facts.display import Cell, Section, Sheet, as_html, as_text
-from kvmlab.hosts import Host, HostKind, RecordedRunner, Reply, Wire
-from kvmlab.schemes.catalogue import CATALOGUE, attempt
-from tests.facts.record import load, recorded_host
+from kvmlab.hosts import Cable, Host, HostKind, RecordedRunner, Reply
+from kvmlab.schemes.feasibility import attempt
+from kvmlab.schemes.registry import CATALOGUE
+from tests.facts.recorded_host import load, recorded_host
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +216,8 @@ def test_an_older_host_is_read_as_a_newer_one(data: Path) -> None:
     assert {port.name for port in facts.ports} == {"mgmt0", "p1p1", "p1p2", "p2p1", "p2p2", "p3p1"}
     assert facts.port("p2p1").sriov_totalvfs == 7
     assert len(facts.iommu.groups) == 20
-    wire = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
-    assert [one.id for one in CATALOGUE if not attempt(one, facts, wire).possible] == []
+    cable = Cable("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
+    assert [item.id for item in CATALOGUE if not attempt(item, facts, cable).possible] == []
 
 
 def test_an_ordinary_user_is_told_what_was_not_read(data: Path) -> None:
@@ -230,7 +232,9 @@ def test_an_ordinary_user_is_told_what_was_not_read(data: Path) -> None:
 def test_a_host_without_ip(data: Path) -> None:
     recording = json.loads((data / "facts" / "paravirtual.json").read_text())
     (reply,) = recording["replies"]
-    answer = "".join(reply["stdout"]).replace("@@ end addresses 0", "@@ end addresses 127")
+    answer = re.sub(
+        r"(=== addresses\n.*?\n=== exit )0", r"\g<1>127", "".join(reply["stdout"]), flags=re.S
+    )
     replies = [Reply(tuple(reply["argv"]), stdout=answer, input_line=reply["input"])]
     with pytest.raises(Unavailable, match="no `ip` command") as caught:
         inspect(recorded_host(RecordedRunner(replies)))

@@ -31,7 +31,7 @@ def test_the_articles_inventory(host: Host) -> None:
     assert facts.port("p2p1").sriov_totalvfs == 7
     assert facts.port("p1p1").handover.in_the_way == ("0000:04:00.1",)
     assert facts.management == "mgmt0"
-    assert facts.wire == host.wire
+    assert facts.cable == host.cable
     for module in ("vhost_net", "macvtap", "tun", "bridge", "vfio_pci"):
         assert facts.modules[module] != "missing"
 
@@ -49,14 +49,14 @@ def test_libvirt_and_qemu(host: Host) -> None:
 @pytest.mark.usefixtures("vm")
 def test_a_running_vm_proves_kvm_and_few_commands_do(host: Host) -> None:
     recorder = Recorder(host.runner)
-    seen = Host(
+    facts = Host(
         spec=host.spec,
         kind=HostKind.EMBEDDED,
         label=host.label,
         runner=recorder,
         libvirt_uri=host.libvirt_uri,
     )
-    assert inspect(seen).kvm.proof is KvmProof.GUEST
+    assert inspect(facts).kvm.proof is KvmProof.GUEST
     assert recorder.count <= MOST_COMMANDS
 
 

@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from kvmlab.errors import OutputError
 from kvmlab.facts import KvmProof
 from kvmlab.facts.kvm import parse_boot, parse_parameters
-from kvmlab.facts.parse_host import (
+from kvmlab.facts.libvirt import (
+    parse_domain_capabilities,
+    parse_domain_type,
+    version_text,
+)
+from kvmlab.facts.machine import (
     parse_cpu,
     parse_hugepages,
     parse_identity,
@@ -24,13 +29,8 @@ from kvmlab.facts.parse_host import (
     parse_range,
     parse_release,
 )
-from kvmlab.facts.parse_libvirt import (
-    parse_domain_capabilities,
-    parse_domain_type,
-    version_text,
-)
-from kvmlab.facts.parse_net import parse_links, parse_routes, parse_speeds
-from kvmlab.facts.parse_pci import (
+from kvmlab.facts.network import parse_links, parse_routes, parse_speeds
+from kvmlab.facts.pci import (
     parse_classes,
     parse_descriptions,
     parse_groups,
@@ -38,9 +38,7 @@ from kvmlab.facts.parse_pci import (
     parse_pci_tree,
     parse_virtio,
 )
-from kvmlab.facts.sections import parse_sections
-from kvmlab.hosts.reading import parse_links as parse_symlinks
-from kvmlab.hosts.reading import parse_tree
+from kvmlab.hosts import parse_files, parse_output
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "facts"
 RECORDED = [
@@ -49,7 +47,7 @@ RECORDED = [
     for reply in json.loads(path.read_text())["replies"]
 ]
 SAID = [("".join(reply["stdout"]), reply["input"]) for reply in RECORDED]
-ANSWERS = [text for text, _ in SAID if text.startswith("@@")]
+ANSWERS = [text for text, _ in SAID if text.startswith("=== ")]
 BOOTS = [text for text, script in SAID if script.startswith("# Boot a real guest")]
 CAPABILITIES = (DATA / "domain_capabilities_11.3.xml").read_text()
 OLD_CAPABILITIES = (DATA / "domain_capabilities_9.0.xml").read_text()
@@ -61,8 +59,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "identity": parse_identity,
     "cpu": lambda text: parse_cpu(text, files=FILES, architecture="x86_64"),
     "nodes": parse_nodes,
-    "files": lambda text: _read_files(parse_tree(text)),
-    "links": parse_symlinks,
+    "files": lambda text: _read_files(parse_files(text)),
+    "links": parse_files,
     "groups": parse_groups,
     "names": parse_names,
     "virtio": parse_virtio,
@@ -70,13 +68,13 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "addresses": parse_links,
     "default_routes": parse_routes,
     "route_to_peer": parse_routes,
-    "speeds": lambda text: parse_speeds(parse_tree(text)),
+    "speeds": lambda text: parse_speeds(parse_files(text)),
 }
 TEXTS = [
-    (name.partition(" ")[0], text)
+    (section.name.partition(" ")[0], section.text)
     for answer in ANSWERS
-    for name, text in parse_sections(answer).texts.items()
-    if name.partition(" ")[0] in PARSERS and text
+    for section in parse_output(answer).sections
+    if section.name.partition(" ")[0] in PARSERS and section.text
 ]
 
 
@@ -119,36 +117,8 @@ def test_cut_or_damaged_output_is_refused_or_understood(data: st.DataObject) -> 
 def test_a_cut_answer_is_refused(data: st.DataObject) -> None:
     answer = data.draw(st.sampled_from(ANSWERS))
     cut = answer[: data.draw(st.integers(0, len(answer) - 2))]
-    whole = parse_sections(answer)
-    try:
-        found = parse_sections(cut)
-    except OutputError:
-        return
-    # Cut between two sections: what is missing is missed as soon as it is asked for.
-    for name in whole.texts.keys() - found.texts.keys():
-        with pytest.raises(OutputError, match="has no section"):
-            found.text(name)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "hello\n",
-        "@@ begin a\nx\n\n@@ end b 0\n",
-        "@@ begin a\nx\n",
-        "@@ end a 0\n",
-        "@@ begin a\n\n@@ end a 0\nmore\n",
-    ],
-)
-def test_frames(text: str) -> None:
     with pytest.raises(OutputError):
-        parse_sections(text)
-
-
-def test_sections_keep_texts_and_codes() -> None:
-    found = parse_sections("@@ begin a\none\n\ntwo\n\n@@ end a 0\n@@ begin b\n\n@@ end b 127\n")
-    assert found.text("a") == "one\n\ntwo\n"
-    assert (found.text("b"), found.code("b")) == ("", 127)
+        parse_output(cut)
 
 
 @pytest.mark.parametrize(("text", "count"), [("0", 1), ("0-1", 2), ("0-3,8", 5), ("0-3,8-9\n", 6)])
@@ -222,19 +192,19 @@ def test_attributes_that_are_no_numbers() -> None:
 
 
 def test_domain_capabilities() -> None:
-    found = parse_domain_capabilities(CAPABILITIES)
-    assert (found.virt_type, found.architecture) == ("kvm", "x86_64")
-    assert found.emulator.endswith("qemu-system-x86_64")
-    assert found.vcpus_max == 255
-    assert "host-passthrough" in found.cpu_modes
-    assert found.pci_hostdev
-    assert "default" in found.interface_backends
+    parsed = parse_domain_capabilities(CAPABILITIES)
+    assert (parsed.virt_type, parsed.architecture) == ("kvm", "x86_64")
+    assert parsed.emulator.endswith("qemu-system-x86_64")
+    assert parsed.vcpus_max == 255
+    assert "host-passthrough" in parsed.cpu_modes
+    assert parsed.pci_hostdev
+    assert "default" in parsed.interface_backends
 
 
 def test_domain_capabilities_of_an_older_libvirt() -> None:
-    found = parse_domain_capabilities(OLD_CAPABILITIES)
-    assert (found.virt_type, found.pci_hostdev) == ("kvm", True)
-    assert found.interface_backends == ()
+    parsed = parse_domain_capabilities(OLD_CAPABILITIES)
+    assert (parsed.virt_type, parsed.pci_hostdev) == ("kvm", True)
+    assert parsed.interface_backends == ()
 
 
 @given(st.integers(0, len(CAPABILITIES) - 20))

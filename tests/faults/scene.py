@@ -13,8 +13,8 @@ from kvmlab.errors import KvmlabError
 from kvmlab.facts import inspect
 from kvmlab.hosts import Host
 from kvmlab.schemes import Scheme, Virtio
-from tests.faults.photograph import photograph
-from tests.faults.stranger import WIRES, Stranger
+from tests.faults.host_state import read_state
+from tests.faults.stranger import CABLES, Stranger
 
 VIRTIO: Final = Virtio(backend="vhost")
 ASK_SEC: Final = 60.0
@@ -35,18 +35,18 @@ class Scene:
     def on(cls, stranger: Stranger, folder: Path, repository: Path) -> Scene:
         host = stranger.open()
         vm = TestVM.ensure(host)
-        return cls(stranger, host, folder, repository, vm, photograph(host, vm))
+        return cls(stranger, host, folder, repository, vm, read_state(host, vm))
 
-    def plan(self, scheme: Scheme = VIRTIO, *, patience_sec: int | None = None) -> Plan:
-        made = scheme.plan(inspect(self.host, prove_kvm=False), wire=WIRES["p2p1"], vm=self.vm)
-        if patience_sec is None:
-            return made
-        last = made.steps[-1]
+    def plan(self, scheme: Scheme = VIRTIO, *, wall_timeout_sec: int | None = None) -> Plan:
+        plan = scheme.plan(inspect(self.host, prove_kvm=False), cable=CABLES["p2p1"], vm=self.vm)
+        if wall_timeout_sec is None:
+            return plan
+        last = plan.steps[-1]
         assert isinstance(last, ConfigureGuest)
-        return replace(made, steps=(*made.steps[:-1], replace(last, timeout_sec=patience_sec)))
+        return replace(plan, steps=(*plan.steps[:-1], replace(last, timeout_sec=wall_timeout_sec)))
 
     def reopen(self) -> None:
-        """A new door, and the VM as libvirt has it now."""
+        """Open the host anew, and find the VM as libvirt has it now."""
         self.host.close()
         self.host = self.stranger.open()
         self.vm = TestVM.ensure(self.host)
@@ -61,11 +61,11 @@ class Scene:
 
 
 Fault = Callable[[Scene], str]
-"""Makes the fault while a scheme is applied, mends what is not kvmlab's; what kvmlab said."""
+"""Causes the fault while a scheme is applied, mends what is not kvmlab's; returns its error."""
 
 
 def applied(scene: Scene, plan: Plan, fault: Callable[[], object], vm: TestVM | None = None) -> str:
-    """Apply, break, revert; the error's text, or nothing where there was none."""
+    """Apply, cause the fault, revert; return the error's text, "" without one."""
     try:
         with plan.applied(vm or scene.vm):
             fault()
@@ -75,7 +75,7 @@ def applied(scene: Scene, plan: Plan, fault: Callable[[], object], vm: TestVM | 
 
 
 class BreakingVM(TestVM):
-    """A VM with which something happens at a moment that was agreed on."""
+    """A VM with which a fault happens at an agreed moment."""
 
     def arm(self, moment: str, fault: Callable[[], object]) -> None:
         self._moment, self._fault = moment, fault
@@ -90,9 +90,9 @@ class BreakingVM(TestVM):
         self._now("attached")
         return alias
 
-    def detach(self, mac_or_alias: str, *, timeout_sec: float = 60) -> bool:
+    def detach(self, mac_or_alias: str, **options: Any) -> bool:
         self._now("detach")
-        return super().detach(mac_or_alias, timeout_sec=timeout_sec)
+        return super().detach(mac_or_alias, **options)
 
 
 def breaking(scene: Scene, moment: str, fault: Callable[[], object]) -> BreakingVM:

@@ -15,31 +15,31 @@ from pathlib import Path
 
 from kvmlab.clock import Clock
 from kvmlab.embedded import Settings, acquire
-from kvmlab.hosts import Host, Wire, open_host
-from kvmlab.lab import EMBEDDED_WIRE, preparation
-from kvmlab.lab.embedding import EMBEDDED_CARD_WIRE
+from kvmlab.hosts import Cable, Host, open_host
+from kvmlab.lab import EMBEDDED_CABLE, preparation
+from kvmlab.lab.embedded_host import EMBEDDED_NIC_CABLE
 
 NAME = "strangers-host"
 SPEC = f"qemu+ssh://{NAME}/system"
-WIRES: dict[str, Wire] = {"p2p1": EMBEDDED_WIRE, "p1p1": EMBEDDED_CARD_WIRE}
+CABLES: dict[str, Cable] = {"p2p1": EMBEDDED_CABLE, "p1p1": EMBEDDED_NIC_CABLE}
 CABLE = "p2p1,192.0.2.10/24,192.0.2.1/24,netns:peer/p2p2"
 
 
 @dataclass(frozen=True)
 class Stranger:
-    """How to reach it: ``environment`` is what another process needs."""
+    """Its address; ``environment`` is what another process needs to reach it."""
 
     environment: dict[str, str]
     plain_uri: str
 
-    def open(self, *, allows_changes: bool = True, wire: str = "p2p1") -> Host:
-        """The door to it, as `open_lab(SPEC)` would open it."""
-        return open_host(SPEC, wire=WIRES[wire], allows_changes=allows_changes, deadline_sec=60)
+    def open(self, *, allows_changes: bool = True, cable: str = "p2p1") -> Host:
+        """Open it as `open_lab(SPEC)` would."""
+        return open_host(SPEC, cable=CABLES[cable], allows_changes=allows_changes, deadline_sec=60)
 
 
 @contextmanager
 def stranger(folder: Path, *, clock: Clock = Clock.VIRTUAL) -> Iterator[Stranger]:
-    """Lease an embedded host for the length of the block, and forget whose it is."""
+    """Lease an embedded host for the length of the block, reached only by ssh."""
     with acquire(Settings(clock=clock), preparation=preparation()) as lease:
         config = folder / "config"
         config.write_text(
@@ -67,7 +67,7 @@ def stranger(folder: Path, *, clock: Clock = Clock.VIRTUAL) -> Iterator[Stranger
 
 @contextmanager
 def environ(values: Mapping[str, str]) -> Iterator[None]:
-    """These environment variables for the length of the block, and then what they were."""
+    """Set these environment variables for the length of the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -81,5 +81,5 @@ def environ(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def alias_of(known_hosts: Path) -> str:
-    """The name under which the host's key is known."""
+    """Return the name under which the host's key is known."""
     return known_hosts.read_text().split()[0]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from kvmlab.deadline import until
 from kvmlab.hosts import SshTarget
-from kvmlab.waiting import until
 
 # sshd insists on being started by its whole path.
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -40,7 +40,7 @@ class Server:
 
 
 def make_key(path: Path) -> str:
-    """A new key pair at ``path``; the public half is the answer."""
+    """Make a key pair at ``path``; return the public half."""
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True
     )
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real sshd: what kvmlab says to it is what is tested."""
+    """Start a real sshd for the session."""
     if SSHD is None:
         pytest.skip("there is no sshd here; openssh-server brings it")
     directory = tmp_path_factory.mktemp("sshd")
@@ -92,7 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A runtime directory of the test's own, with a path as short as sockets want it."""
+    """Return a runtime directory of the test's own, short enough for sockets."""
     path = tmp_path_factory.mktemp("r")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
     return path / "kvmlab"

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvmlab.errors import UsageError
-from kvmlab.hosts import LocalRunner, SshTarget, Wire, parse_uri, run_script
+from kvmlab.hosts import Cable, LocalRunner, SshTarget, parse_uri, run_script
+from kvmlab.hosts.cable import check_interface_name
 from kvmlab.hosts.uri import libvirt_ssh_uri
-from kvmlab.hosts.wire import check_interface_name
 
 ODD_NAMES = (
     "a;reboot", "$(reboot)", "`reboot`", "a&b", "a|b", "a'b", 'a"b', "a\\b", "a*b", "-x", "--help",
@@ -53,15 +53,15 @@ def test_any_text_as_a_host(text: str) -> None:
 @example("eth1,192.0.2.10/24,192.0.2.1/24,ssh://x/eth2")
 def test_any_text_as_a_cable(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Wire.parse(text)
+        Cable.parse(text)
     assert caught.value.todo
 
 
-def test_a_cable_is_read() -> None:
-    wire = Wire.parse("eth1, 2001:db8::10/64, 2001:db8::1/64, netns:far-end/eth2")
-    assert wire == Wire("eth1", "2001:db8::10/64", "2001:db8::1/64", "far-end", "eth2")
-    assert Wire.parse("eth1,192.0.2.10/24,192.0.2.1/24").peer_netns is None
-    far = Wire.parse("eth1,192.0.2.10/24,192.0.2.1/24, ssh://me@far:2222")
+def test_parse_cable() -> None:
+    cable = Cable.parse("eth1, 2001:db8::10/64, 2001:db8::1/64, netns:far-end/eth2")
+    assert cable == Cable("eth1", "2001:db8::10/64", "2001:db8::1/64", "far-end", "eth2")
+    assert Cable.parse("eth1,192.0.2.10/24,192.0.2.1/24").peer_netns is None
+    far = Cable.parse("eth1,192.0.2.10/24,192.0.2.1/24, ssh://me@far:2222")
     assert far.peer_ssh == SshTarget("far", port=2222, user="me")
 
 
@@ -75,7 +75,7 @@ def test_a_cable_is_read() -> None:
 @example("a b")
 @example("a\u00a0b")
 @example("ä" * 8)
-def test_names_are_those_that_the_kernel_takes(name: str) -> None:
+def test_accepted_names_are_those_of_the_kernel(name: str) -> None:
     fits = (
         0 < len(name.encode()) <= 15
         and name not in (".", "..")
@@ -91,11 +91,11 @@ def test_names_are_those_that_the_kernel_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_travel_as_they_are(name: str) -> None:
-    """The kernel takes them all; no shell may make anything else of them."""
+def test_odd_names_reach_the_host_unchanged(name: str) -> None:
+    """The kernel accepts them all; no shell may change them."""
     check_interface_name(name)
-    told = LocalRunner().run(("printf", "[%s]", name), timeout_sec=10)
-    assert told.stdout == f"[{name}]"
+    printed = LocalRunner().run(("printf", "[%s]", name), timeout_sec=10)
+    assert printed.stdout == f"[{name}]"
     script = run_script(
         LocalRunner(),
         "kvmlab.changes",
@@ -103,4 +103,4 @@ def test_odd_names_travel_as_they_are(name: str) -> None:
         f"/sys/class/net/{name}/address",
         timeout_sec=10,
     )
-    assert script.stdout == "-\n"
+    assert script.stdout == "=== settings\n=== end\n"

@@ -10,7 +10,7 @@ from kvmlab.errors import CommandFailed, HostError, UsageError
 from kvmlab.hosts import LocalRunner, RecordedRunner, Recorder, Runner
 
 
-def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
+def test_record_and_replay(tmp_path: Path) -> None:
     counter = tmp_path / "n"
     count = ("sh", "-c", f"echo x >> {counter}; wc -l < {counter}")
     recorder = Recorder(LocalRunner())
@@ -34,7 +34,7 @@ def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"host": "x", "replies": [{}]}', "[]"])
-def test_a_file_that_is_no_recording(tmp_path: Path, text: str) -> None:
+def test_load_refuses_other_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "host.json").write_text(text)
     with pytest.raises(UsageError, match="cannot be read as a recorded host"):
         RecordedRunner.load(tmp_path / "host.json")

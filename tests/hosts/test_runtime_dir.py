@@ -11,7 +11,7 @@ import pytest
 from kvmlab.hosts.runtime_dir import RuntimeDir
 
 
-def test_is_private_and_goes_away(runtime: Path) -> None:
+def test_is_private_and_is_removed(runtime: Path) -> None:
     directory = RuntimeDir()
     assert directory.path.parent == runtime
     assert directory.path.stat().st_mode & 0o777 == 0o700
@@ -21,7 +21,7 @@ def test_is_private_and_goes_away(runtime: Path) -> None:
     assert list(runtime.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_swept(runtime: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(runtime: Path) -> None:
     living = RuntimeDir()
     left = runtime / "ssh-left"
     left.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from kvmlab.deadline import until
 from kvmlab.errors import CommandFailed, CommandTimeout, HostRefused, HostUnreachable
 from kvmlab.hosts import SshRunner, SshTarget, open_host, read_tree
 from kvmlab.hosts.runner import TOOL_PATH
-from kvmlab.waiting import until
+from kvmlab.hosts.ssh import INSECURE_HOST_KEYS
 from tests.hosts.conftest import Server, free_port, make_key
 
 SOON_SEC = 5.0
@@ -26,33 +28,33 @@ SOON_SEC = 5.0
 
 @pytest.fixture(scope="module")
 def runner(server: Server) -> Iterator[SshRunner]:
-    """One connection for all tests that only use it."""
+    """Open one connection for all tests that only use it."""
     opened = SshRunner(server.target)
     yield opened
     opened.close()
 
 
-def test_runs_a_command_and_says_where(runner: SshRunner, server: Server) -> None:
+def test_run_names_the_host(runner: SshRunner, server: Server) -> None:
     done = runner.run(("uname", "-s"), timeout_sec=SOON_SEC)
     assert done.stdout == "Linux\n"
     assert done.argv == ("uname", "-s")
     assert done.host == runner.name == server.target.shown
 
 
-def test_words_arrive_as_they_are(runner: SshRunner) -> None:
+def test_arguments_arrive_unchanged(runner: SshRunner) -> None:
     words = ("a b", "it's", '"', "$HOME", "`id`", "a\nb", "*", "", "ü→", "\\", "-n", "a;b", "~")
     done = runner.run(("printf", "%s|", *words), timeout_sec=SOON_SEC)
     assert done.stdout == "".join(f"{word}|" for word in words)
 
 
-def test_speaks_c_and_finds_tools_of_sbin(runner: SshRunner) -> None:
+def test_locale_is_c_and_sbin_is_on_the_path(runner: SshRunner) -> None:
     done = runner.run(("env",), timeout_sec=SOON_SEC)
     lines = done.stdout.splitlines()
     assert "LC_ALL=C" in lines
     assert f"PATH={TOOL_PATH}" in lines
 
 
-def test_hands_input_over(runner: SshRunner) -> None:
+def test_input_is_passed(runner: SshRunner) -> None:
     assert runner.run(("cat",), timeout_sec=SOON_SEC, input_text="a\nb").stdout == "a\nb"
 
 
@@ -69,11 +71,18 @@ def test_a_failing_command_is_no_lost_connection(runner: SshRunner, code: int) -
     assert runner.run(argv, timeout_sec=SOON_SEC, check=False).returncode == code
 
 
-def test_deadline(runner: SshRunner) -> None:
+def test_deadline(runner: SshRunner, tmp_path: Path) -> None:
+    """The host ends the command as well: what comes after a deadline has no effect any more."""
     started = time.monotonic()
-    with pytest.raises(CommandTimeout, match="did not end within"):
-        runner.run(("sleep", "30"), timeout_sec=0.5)
+    late = tmp_path / "late"
+    # Without a trap the shell would be replaced by sleep, and with it SIGTERM is not enough.
+    script = f"trap '' TERM; sleep 4; echo moved >{late}"
+    with pytest.raises(CommandTimeout, match="did not end within") as caught:
+        runner.run(("sh", "-c", script), timeout_sec=0.5)
+    assert not caught.value.may_still_run
     assert time.monotonic() - started < SOON_SEC
+    time.sleep(max(0.0, started + 5 - time.monotonic()))  # how long nothing happens is the point
+    assert not late.exists()
     assert runner.run(("echo", "alive"), timeout_sec=SOON_SEC).stdout == "alive\n"
 
 
@@ -82,7 +91,7 @@ def test_all_commands_share_one_connection(runner: SshRunner) -> None:
     assert len({runner.run(command, timeout_sec=SOON_SEC).stdout for _ in range(3)}) == 1
 
 
-def test_close_ends_the_connection_and_leaves_nothing(server: Server, runtime: Path) -> None:
+def test_close_leaves_nothing(server: Server, runtime: Path) -> None:
     before = _children("ssh")
     runner = SshRunner(server.target)
     (master,) = _children("ssh") - before
@@ -96,7 +105,7 @@ def test_close_ends_the_connection_and_leaves_nothing(server: Server, runtime: P
         runner.run(("true",), timeout_sec=SOON_SEC)
 
 
-def test_a_lost_connection_is_said_at_once(server: Server, runtime: Path) -> None:
+def test_a_lost_connection_is_reported_at_once(server: Server, runtime: Path) -> None:
     before = _children("ssh")
     runner = SshRunner(server.target)
     (master,) = _children("ssh") - before
@@ -124,7 +133,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_python_leaves_no_master(
+def test_a_killed_process_leaves_no_master(
     server: Server, runtime: Path, sign: signal.Signals
 ) -> None:
     holder = subprocess.Popen(
@@ -156,7 +165,7 @@ def test_an_interpreter_that_ends_without_close_leaves_nothing(
     assert list(runtime.iterdir()) == []
 
 
-def test_nobody_listens(server: Server, runtime: Path) -> None:
+def test_connection_refused(server: Server, runtime: Path) -> None:
     with pytest.raises(HostUnreachable, match="nothing listens on its ssh port"):
         SshRunner(replace(server.target, port=free_port()))
     assert list(runtime.iterdir()) == []
@@ -202,7 +211,28 @@ def test_an_unknown_host_key(server: Server, runtime: Path, tmp_path: Path) -> N
         SshRunner(replace(server.target, known_hosts=tmp_path / "known"))
 
 
-def test_a_name_that_nobody_knows(runtime: Path) -> None:
+def test_host_keys_are_checked_whatever_the_user_says(
+    server: Server, runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration that switches the check off, for this host and for localhost."""
+    config = tmp_path / "config"
+    config.write_text(
+        "Host *\n    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n"
+        f"    NoHostAuthenticationForLocalhost yes\n    IdentityFile {server.target.key_path}\n"
+    )
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{config}" "$@"\n')
+    (tools / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    target = replace(server.target, known_hosts=None, key_path=None)
+    with pytest.raises(HostRefused, match="is not known on this machine"):
+        SshRunner(target)
+    monkeypatch.setenv(INSECURE_HOST_KEYS, "yes")
+    SshRunner(target).close()
+
+
+def test_unknown_name(runtime: Path) -> None:
     with pytest.raises(HostUnreachable, match="cannot be resolved"):
         SshRunner(SshTarget("no-such-host.invalid"))
 
@@ -225,7 +255,7 @@ def _children(name: str, parent: int | None = None) -> set[int]:
 
 
 def _holder(server: Server) -> list[str]:
-    """A Python that opens a connection and keeps it until its standard input ends."""
+    """Return a Python that opens a connection and keeps it until its standard input ends."""
     target = server.target
     words = (target.port, target.user, target.key_path, target.known_hosts)
     return [sys.executable, "-c", HOLDER, *map(str, words)]

@@ -1,4 +1,4 @@
-"""Every sentence of ssh that has a rule, as ssh printed it."""
+"""Messages of ssh for every rule, as ssh printed them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TARGET = SshTarget("kvm1", user="root")
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "word"),
+    ("stderr", "kind", "word"),
     [
         ("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @", HostRefused, "known"),
         ("Host key verification failed.", HostRefused, "not known"),
@@ -37,7 +37,7 @@ TARGET = SshTarget("kvm1", user="root")
         ("ssh: connect to host kvm1 port 22: Connection timed out", HostUnreachable, "not answer"),
         ("Timeout, server kvm1 not responding.", HostUnreachable, "not answer"),
         (
-            "Unable to negotiate with 192.0.2.1 port 22: no matching key exchange method found. "
+            "Unable to negotiate with 192.0.2.1 port 22: no matching key exchange method error. "
             "Their offer: diffie-hellman-group1-sha1",
             HostUnreachable,
             "algorithm",
@@ -56,27 +56,27 @@ TARGET = SshTarget("kvm1", user="root")
         ("something new", HostUnreachable, "could not open"),
     ],
 )
-def test_the_map(said: str, error: type[HostError], word: str) -> None:
-    found = ssh_error(said, host="kvm1", target=TARGET)
-    assert type(found) is error
-    assert word in found.message
-    assert found.todo
-    assert found.evidence == said
+def test_rules(stderr: str, kind: type[HostError], word: str) -> None:
+    error = ssh_error(stderr, host="kvm1", target=TARGET)
+    assert type(error) is kind
+    assert word in error.message
+    assert error.todo
+    assert error.evidence == stderr
 
 
-def test_a_deadline_is_said_as_such() -> None:
-    found = ssh_error("", host="kvm1", target=TARGET, waited_sec=10.0)
-    assert "did not answer on port 22 within 10 s" in found.message
+def test_deadline() -> None:
+    error = ssh_error("", host="kvm1", target=TARGET, waited_sec=10.0)
+    assert "did not answer on port 22 within 10 s" in error.message
 
 
-def test_what_to_type_names_port_and_user() -> None:
-    found = ssh_error(
+def test_todo_names_port_and_user() -> None:
+    error = ssh_error(
         "Host key verification failed.", host="x", target=SshTarget("kvm1", 22022, "me")
     )
-    assert "`ssh -p 22022 me@kvm1 true`" in found.todo
+    assert "`ssh -p 22022 me@kvm1 true`" in error.todo
 
 
 def test_a_key_is_copied_to_the_right_port() -> None:
-    said = "me@kvm1: Permission denied (publickey)."
-    found = ssh_error(said, host="x", target=SshTarget("kvm1", 22022, "me"))
-    assert "`ssh-copy-id -p 22022 me@kvm1`" in found.todo
+    stderr = "me@kvm1: Permission denied (publickey)."
+    error = ssh_error(stderr, host="x", target=SshTarget("kvm1", 22022, "me"))
+    assert "`ssh-copy-id -p 22022 me@kvm1`" in error.todo

@@ -55,7 +55,7 @@ def test_another_machine(spec: str, target: SshTarget) -> None:
         "qemu+ssh://a b/system",
     ],
 )
-def test_anything_else_lists_what_there_is(spec: str) -> None:
+def test_other_names_are_refused_with_the_kinds_of_host(spec: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_host(spec)
     assert caught.value.todo == KINDS_SENTENCE
@@ -65,12 +65,12 @@ def test_anything_else_lists_what_there_is(spec: str) -> None:
 @given(
     st.one_of(st.text(), st.text().map("qemu://{}".format), st.text().map("qemu+ssh://{}".format))
 )
-def test_no_text_does_anything_else(spec: str) -> None:
+def test_any_text_is_parsed_or_refused(spec: str) -> None:
     with suppress(UsageError):
         parse_uri(spec)
 
 
-def test_libvirt_is_led_through_our_ssh() -> None:
+def test_libvirt_uses_our_ssh() -> None:
     uri = libvirt_ssh_uri(SshTarget("2001:db8::1", 2222, "a b"), "/system", "/run/x y/ssh")
     assert uri == ("qemu+ssh://a%20b@[2001:db8::1]:2222/system?command=/run/x%20y/ssh&no_tty=1")
 
@@ -83,5 +83,5 @@ def test_libvirt_is_led_through_our_ssh() -> None:
         (SshTarget("2001:db8::1"), "[2001:db8::1]"),
     ],
 )
-def test_a_target_as_people_write_it(target: SshTarget, shown: str) -> None:
+def test_target_in_messages(target: SshTarget, shown: str) -> None:
     assert target.shown == shown

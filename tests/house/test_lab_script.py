@@ -59,11 +59,11 @@ class Clone:
         )
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """The argv of ./lab."""
+        """Return the argv of ./lab."""
         return [str(self.programs / "bash"), str(self.directory / "lab"), *words]
 
     def environment(self, more: dict[str, str]) -> dict[str, str]:
-        """An environment that names nothing of this machine but the chosen programs."""
+        """Return an environment that names nothing of this machine but the chosen programs."""
         plain = {"PATH": str(self.programs), "HOME": str(self.directory.parent)}
         plain |= {"CALLS": str(self.calls), "KVMLAB_PYTHON": str(self.programs / "python-whole")}
         return plain | more
@@ -71,23 +71,23 @@ class Clone:
 
 @pytest.fixture
 def clone(tmp_path: Path, repository: Path) -> Clone:
-    """A clone on a machine that has everything and an ordinary user."""
+    """Return a clone on a machine that has everything and an ordinary user."""
     directory, programs = tmp_path / "clone", tmp_path / "programs"
     directory.mkdir()
     programs.mkdir()
     for name in ("lab", "pyproject.toml", "requirements.lock", "requirements-test.lock"):
         shutil.copy(repository / name, directory / name)
     for name in LINKED:
-        found = shutil.which(name)
-        assert found, f"{name} is not on this machine"
-        (programs / name).symlink_to(found)
-    made = Clone(directory, programs, tmp_path / "calls")
-    made.program("id", '#!/bin/sh\necho "${USER_ID:-1000}"\n')
-    made.program("df", '#!/bin/sh\nprintf "h\\n/dev/x 1 1 ${FREE_KIB:-99999999} 1%% /\\n"\n')
-    made.program("python-whole", PYTHON)
+        program = shutil.which(name)
+        assert program, f"{name} is not on this machine"
+        (programs / name).symlink_to(program)
+    clone = Clone(directory, programs, tmp_path / "calls")
+    clone.program("id", '#!/bin/sh\necho "${USER_ID:-1000}"\n')
+    clone.program("df", '#!/bin/sh\nprintf "h\\n/dev/x 1 1 ${FREE_KIB:-99999999} 1%% /\\n"\n')
+    clone.program("python-whole", PYTHON)
     for name in ("gcc", "pkg-config", "ssh", "apt-get", "sudo"):
-        made.program(name)
-    return made
+        clone.program(name)
+    return clone
 
 
 def pip_calls(clone: Clone) -> int:
@@ -221,6 +221,61 @@ def test_python_that_was_named_must_be_whole(clone: Clone) -> None:
     assert "KVMLAB_PYTHON=/nonexistent/python" in done.stderr
 
 
+def test_embedded_host_is_built_while_pip_goes_on(clone: Clone) -> None:
+    """And the build ends with a set-up that fails."""
+    build = (
+        'case "$*" in\n'
+        '    -c*build_all*) echo "$$ $PYTHONPATH" >"$HOME/builder"; exec sleep 60 ;;\n'
+        '    *"-m pip"*.build.lock*) ;;\n'
+        '    *"-m pip"*) for i in 1 2 3 4 5 6 7 8 9; do\n'
+        '        [ -s "$HOME/builder" ] || sleep 0.5; done; exit 1 ;;\n'
+        "esac\n"
+    )
+    clone.program("python-whole", PYTHON.replace("#!/bin/sh\n", f"#!/bin/sh\n{build}"))
+    for name in ("mmdebstrap", "mksquashfs", "xz", "gpg"):
+        clone.program(name)
+    (clone.programs / "sleep").symlink_to(str(shutil.which("sleep")))
+    done = clone.lab("run", "00")
+    assert (done.returncode, "could not be installed" in done.stderr) == (1, True), done.stderr
+    first = (clone.directory / ".venv" / ".build.lock").read_text()
+    names = {line.partition("==")[0] for line in first.splitlines() if "==" in line}
+    assert names == {"setuptools", "platformdirs", "qemu-qmp"}
+    builder, path = (clone.directory.parent / "builder").read_text().split()
+    assert path == str(clone.directory)
+    assert not Path(f"/proc/{builder}").exists()
+
+
+def test_bundle_is_set_up_from_without_an_index(clone: Clone) -> None:
+    # Stands in for Python where it unpacks; tests/embedded/test_bundle_archive.py has the real one.
+    unpack = (
+        'case "$1 $2" in "-I "*bundle_archive.py) echo "$*" >>"$CALLS"\n'
+        '    mkdir -p "$HOME/wheels"; cp "$5" "$HOME/wheels/"; echo "$HOME/wheels"; exit ;; esac\n'
+    )
+    clone.program("python-whole", PYTHON.replace("#!/bin/sh\n", f"#!/bin/sh\n{unpack}"))
+    clone.program("ldconfig", "#!/bin/sh\necho libvirt.so.0\n")
+    bundle = clone.directory.parent / "b.kvmlab"
+    bundle.write_text("")
+    done = clone.lab("--bundle", str(bundle), "run", "00")
+    assert (done.returncode, done.stdout) == (0, "kvmlab: run 00\n"), done.stderr
+    first, *pip = clone.calls.read_text().splitlines()
+    assert str(bundle) in first
+    wheels = clone.directory.parent / "wheels"
+    assert [f"--no-index --find-links {wheels}" in line for line in pip] == [True, True, False]
+    assert f"-r {wheels}/requirements.lock" in pip[1]
+    assert not wheels.exists(), "they are needed once"
+    again = clone.lab("--bundle", str(bundle), "run", "00")
+    assert (again.stderr, len(clone.calls.read_text().splitlines())) == ("", 4), "nothing twice"
+
+
+def test_bundle_that_is_not_there_or_does_not_help(clone: Clone) -> None:
+    done = clone.lab("--bundle", "nowhere.kvmlab", "run")
+    assert done.returncode == 2
+    assert "--bundle needs a file that can be read" in done.stderr
+    (clone.directory / "b.kvmlab").write_text("")
+    done = clone.lab("--bundle", "b.kvmlab", "test")
+    assert (done.returncode, "brings no test tools" in done.stderr) == (2, True)
+
+
 def test_second_set_up_waits_for_the_first(clone: Clone) -> None:
     with (clone.directory / "lab").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -244,9 +299,10 @@ def test_embedded_host_is_built_only_where_it_is_used(clone: Clone) -> None:
     for name in ("mmdebstrap", "mksquashfs"):
         assert not (clone.programs / name).exists()
     clone.program("sudo", "#!/bin/sh\nexit 1\n")
-    asked = clone.lab("run")
-    assert asked.returncode == 2
-    assert "mmdebstrap" in asked.stderr
+    for command in ("run", "measure", "doctor"):
+        refused = clone.lab(command)
+        assert refused.returncode == 2
+        assert "mmdebstrap" in refused.stderr
     for words in (
         ["run", "--host", "qemu:///system"],
         ["run", "--host=qemu:///system"],
@@ -256,13 +312,20 @@ def test_embedded_host_is_built_only_where_it_is_used(clone: Clone) -> None:
     assert clone.lab("run", "--help").returncode == 0
 
 
-def test_jupyterlab_is_opened_in_a_language(clone: Clone) -> None:
+def test_options_of_lab_work_without_its_name(clone: Clone) -> None:
     manifest = clone.directory.parent / ".cache" / "kvmlab" / "images" / "any" / "manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{}")
-    for words in ([], ["--language", "zh-CN"], ["--language=zh-CN"]):
+    for words in ([], ["--language", "zh-CN"], ["--language=zh-CN"], ["--port", "9000"]):
         opened = clone.lab(*words)
         assert opened.returncode == 0, opened.stderr
         assert opened.stdout == " ".join(["kvmlab: lab", *words, "--no-browser"]) + "\n"
         assert "no display" in opened.stderr
         assert clone.lab(*words, DISPLAY=":0").stdout.rstrip() == " ".join(["kvmlab: lab", *words])
+    quiet = clone.lab("--no-browser")
+    assert (quiet.stdout, quiet.stderr) == ("kvmlab: lab --no-browser\n", "")
+
+
+def test_options_of_the_command_itself_open_nothing(clone: Clone) -> None:
+    for word in ("--help", "--version"):
+        assert clone.lab(word).stdout == f"kvmlab: {word}\n"

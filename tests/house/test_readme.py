@@ -1,13 +1,15 @@
-"""The two READMEs: linked both ways, and telling the same things in the same order."""
+"""Pages in two languages: linked both ways, and telling the same things in the same order."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 from markdown_it import MarkdownIt
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
+PAGES = ("README", "docs/trainer", "docs/primer")
 
 
 def outline(path: Path) -> list[str]:
@@ -16,7 +18,7 @@ def outline(path: Path) -> list[str]:
 
 
 def commands(path: Path) -> list[str]:
-    """The lines to type and the layout, without what is said about them."""
+    """Return the lines to type and the layout, without what is said about them."""
     blocks = [t.content for t in MarkdownIt().parse(path.read_text()) if t.type == "code_block"]
     return [re.split(r"\s{2,}", line.strip())[0] for text in blocks for line in text.splitlines()]
 
@@ -26,22 +28,29 @@ def spans(path: Path) -> list[str]:
     return sorted({child.content for child in children if child.type == "code_inline"})
 
 
-def test_each_leads_to_the_other(repository: Path) -> None:
-    assert f"]({CHINESE})" in (repository / ENGLISH).read_text()
-    assert f"]({ENGLISH})" in (repository / CHINESE).read_text()
+@pytest.fixture(params=PAGES)
+def pair(request: pytest.FixtureRequest, repository: Path) -> tuple[Path, Path]:
+    """Return a page in English and in Chinese."""
+    return repository / f"{request.param}.md", repository / f"{request.param}.zh-CN.md"
 
 
-def test_they_have_the_same_parts_commands_and_names(repository: Path) -> None:
-    english, chinese = repository / ENGLISH, repository / CHINESE
+def test_each_leads_to_the_other(pair: tuple[Path, Path]) -> None:
+    english, chinese = pair
+    assert f"]({chinese.name})" in english.read_text()
+    assert f"]({english.name})" in chinese.read_text()
+
+
+def test_they_have_the_same_parts_commands_and_names(pair: tuple[Path, Path]) -> None:
+    english, chinese = pair
     assert outline(chinese) == outline(english)
     assert commands(chinese) == commands(english)
     assert spans(chinese) == spans(english)
 
 
-def test_links_lead_to_files(repository: Path) -> None:
-    for name in (ENGLISH, CHINESE):
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", (repository / name).read_text()):
-            assert (repository / target).exists(), target
+def test_links_lead_to_files(pair: tuple[Path, Path]) -> None:
+    for page in pair:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), target
 
 
 def test_every_notebook_is_listed_and_no_other(repository: Path) -> None:

@@ -15,7 +15,7 @@ LOCKS = ("requirements.lock", "requirements-test.lock")
 
 
 def project(repository: Path) -> dict[str, list[Requirement]]:
-    """Requirements by extra; the run-time ones under ""."""
+    """Return requirements by extra; the run-time ones under ""."""
     table = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = {"": table["dependencies"], **table["optional-dependencies"]}
     return {extra: [Requirement(text) for text in texts] for extra, texts in groups.items()}

@@ -45,14 +45,16 @@ class Module:
                     yield node, source
 
 
-@functools.cache
 def modules() -> list[Module]:
-    """Every Python file of the package, parsed once."""
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        found.append(Module(path, text, ast.parse(text)))
-    return found
+    """Return every Python file of the package, parsed once."""
+    return modules_of("kvmlab")
+
+
+@functools.cache
+def modules_of(folder: str) -> list[Module]:
+    """Return every Python file below ``folder`` of the repository, parsed once."""
+    texts = {path: path.read_text("utf-8") for path in sorted((ROOT / folder).rglob("*.py"))}
+    return [Module(path, text, ast.parse(text)) for path, text in texts.items()]
 
 
 def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -1,7 +1,8 @@
-"""One line of what a tool printed is something else: a figure, or a sentence; never a traceback."""
+"""One line of a tool's output is something else: a figure, or a sentence; never a traceback."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,17 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvmlab.changes.channels import parse_channels
+from kvmlab.clock import Clock
+from kvmlab.domain import VmThreads
+from kvmlab.domain.threads import parse_threads
 from kvmlab.errors import KvmlabError
-from kvmlab.measure.baseline import parse_run
+from kvmlab.hosts import parse_output
+from kvmlab.incidents.health import parse_health
+from kvmlab.measure.counters import SnapshotPair, conditions, costs, parse_snapshots
+from kvmlab.measure.counters.packets import window as packets
+from kvmlab.measure.guest_counters import parse_queues
 from kvmlab.measure.metadata import parse_metadata
-from kvmlab.measure.queues import parse_queues
-from kvmlab.measure.snapshot import Roles, costs, parse_snapshots
-from kvmlab.measure.tools import iperf3_tcp, iperf3_udp, ping_times, sockperf_ping_pong
+from kvmlab.measure.timeline import parse_events
+from kvmlab.measure.tool_output import iperf3_tcp, iperf3_udp, ping_times, sockperf_ping_pong
 from kvmlab.measure.trace_events import Ends, build_path, parse_trace
+from kvmlab.migration.probe import parse_recording
+from kvmlab.results.migration import TRAFFICS
+from tests.facts.mutations import mutated
+from tests.migration.recordings import recording
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "measure"
 ENDS = Ends("eth0", "p2p1", "p2p2", "vnet0", pid=1, vcpus=frozenset({2}), vhost=frozenset())
-RUN = "=== before\n  p2p2: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n=== client\nx\n=== after\n  p2p2: 9 9\n"
+VM = VmThreads(1, (2,), (), ())
 #: What may stand in a line's place: nothing, a message in some language, a table, numbers.
 ODD = st.one_of(
     st.just(""),
@@ -40,10 +52,11 @@ ODD = st.one_of(
 
 
 def window(text: str) -> object:
-    found = parse_snapshots(text)
-    return [
-        costs(one, other, Roles(1, frozenset({2})), ("p2p1",)) for one, other in pairwise(found)
+    pairs = [
+        SnapshotPair(begin, end, Clock.VIRTUAL, ("p2p1",))
+        for begin, end in pairwise(parse_snapshots(text, VM))
     ]
+    return [(costs(one), conditions(one), packets(one, "p2p2", "")) for one in pairs]
 
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -80,8 +93,43 @@ def test_a_line_that_is_something_else(
         READERS[name]("\n".join(lines))
 
 
-@given(text=st.text(max_size=200))
-def test_a_run_without_a_vm(text: str) -> None:
-    for whole in (text, RUN + text):
-        with suppress(KvmlabError):
-            parse_run(whole, "tcp_up", at_peer=True)
+#: More that a host, a VM or a peer prints, each with a text that one has printed.
+TEXTS: dict[str, tuple[str, Callable[[str], object]]] = {
+    **{name: ((DATA / name).read_text(), read) for name, read in READERS.items()},
+    "timeline-virtio-vhost.txt": (
+        (DATA / "timeline-virtio-vhost.txt").read_text(),
+        lambda text: parse_events(parse_output(text).text("trace")),
+    ),
+    "threads": (
+        "process 812\ntask 812 qemu\ntask 816 CPU 0/KVM\nkernel 9 vhost-812\n",
+        parse_threads,
+    ),
+    "channels": ("maximums:\nCombined:\t4\nsettings:\nCombined:\t1\n", parse_channels),
+    "health": (
+        "ping 20 packets transmitted, 0% packet loss\nping min/avg/max = 0.1/0.2/0.3 ms\n"
+        "download 141.32 141.44\nupload 126000000\n",
+        parse_health,
+    ),
+    **{
+        f"migration, {traffic}": (
+            recording(traffic),
+            partial(parse_recording, traffic=traffic),
+        )
+        for traffic in TRAFFICS
+    },
+}
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_outputs(name: str, count: int) -> None:
+    """Cut, bits flipped, lines moved, other values, sizes and depths: an error of kvmlab's own."""
+    text, read = TEXTS[name]
+    for seed in range(count):
+        hostile = mutated(text, random.Random(seed))
+        try:
+            read(hostile)
+        except KvmlabError:
+            continue
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {error!r}") from error

@@ -1,4 +1,4 @@
-"""What a trial met with on its machine, and which trials stand out."""
+"""The load of the machine beneath a trial, and trials that stand out."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 
 from kvmlab.clock import Clock
 from kvmlab.hosts import Host, HostKind, LocalRunner
-from kvmlab.measure.flagging import flagged
 from kvmlab.measure.machine_load import (
     BENEATH,
     HOST,
+    MachineLoad,
     Reading,
-    Surroundings,
+    conditions_between,
     explaining,
-    met,
     reading,
     waited_ns,
 )
+from kvmlab.measure.outliers import flagged
 from kvmlab.results import Condition, Cost, Metric, Trial, Window
 
 # As an Intel laptop prints them: rates in kHz, heat in thousandths of a degree.
@@ -34,9 +34,8 @@ FILES = {
 }
 
 
-def test_a_machine_that_tells_all() -> None:
-    found = reading(FILES, at_sec=5.0, waited_ns=11)
-    assert found == Reading(
+def test_a_machine_that_reports_everything() -> None:
+    assert reading(FILES, at_sec=5.0, waited_ns=11) == Reading(
         at_sec=5.0,
         steal_us=70_000.0,
         waited_ns=11,
@@ -47,23 +46,23 @@ def test_a_machine_that_tells_all() -> None:
     )
 
 
-def test_a_machine_that_tells_nothing_has_no_conditions() -> None:
+def test_a_machine_that_reports_nothing_has_no_conditions() -> None:
     nothing = reading({}, at_sec=5.0, waited_ns=None)
-    assert list(met(nothing, replace(nothing, at_sec=6.0), HOST)) == []
+    assert list(conditions_between(nothing, replace(nothing, at_sec=6.0), HOST)) == []
 
 
 def test_conditions_are_of_the_time_between() -> None:
     begin = reading(FILES, at_sec=5.0, waited_ns=1_000_000_000)
     end = replace(begin, at_sec=7.0, waited_ns=2_500_000_000, throttled=9, lowest_mhz=790.0)
-    found = {one.name: (one.value, one.unit) for one in met(begin, end, BENEATH)}
-    assert found == {
+    conditions = conditions_between(begin, end, BENEATH)
+    assert {one.name: (one.value, one.unit) for one in conditions} == {
         "load_count": (1.62, ""),
         "emulator_wait_percent": (75.0, "%"),
         "cpu_frequency_mhz": (790.0, "MHz"),
         "temperature_celsius": (71.0, "°C"),
         "throttled_count": (3.0, ""),
     }
-    flags = list(explaining(met(begin, end, BENEATH), (), 2.0))
+    flags = list(explaining(conditions_between(begin, end, BENEATH), (), 2.0))
     assert flags == [
         "the emulator waited for a CPU of the machine beneath 75 % of the time",
         "the machine beneath throttled its CPUs for heat, 3 times",
@@ -103,12 +102,12 @@ def test_this_machine_is_read(
         clock=clock,
         emulated=emulated,
     )
-    around = Surroundings(host)
-    around.ended()
-    assert {one.where for one in around.conditions} == {where}
-    assert bool(around.costs) == (matters and emulated is not None)
+    load = MachineLoad(host)
+    load.end()
+    assert {one.where for one in load.conditions} == {where}
+    assert bool(load.costs) == (matters and emulated is not None)
     if not matters:
-        assert around.flags == ()
+        assert load.flags == ()
 
 
 def trial(number: int, mbps: float, *, waited_us: float = 50_000, mhz: float = 2000) -> Trial:
@@ -125,10 +124,10 @@ def trial(number: int, mbps: float, *, waited_us: float = 50_000, mhz: float = 2
 
 def test_a_trial_far_from_the_others_is_flagged_and_kept() -> None:
     trials = [trial(n, mbps) for n, mbps in enumerate((100, 101, 99, 60, 100.5), start=1)]
-    found = flagged(trials)
-    assert [one.metrics for one in found] == [one.metrics for one in trials]
-    assert [bool(one.flags) for one in found] == [False, False, False, True, False]
-    assert found[3].flags == ("outlier: 60 Mbit/s, the others about 100.2",)
+    marked = flagged(trials)
+    assert [one.metrics for one in marked] == [one.metrics for one in trials]
+    assert [bool(one.flags) for one in marked] == [False, False, False, True, False]
+    assert marked[3].flags == ("outlier: 60 Mbit/s, the others about 100.2",)
 
 
 def test_noise_is_no_outlier() -> None:

@@ -35,12 +35,12 @@ def path_of(recording: str, known: Ends) -> PacketPath:
 
 @pytest.mark.parametrize("scheme", list(TAPS))
 def test_there_and_back_over_tap_bridge_and_port(scheme: str) -> None:
-    found = path(scheme)
-    assert found.devices() == ("eth0", TAPS[scheme], "kvmlab-br", "p2p1", "p2p2")
-    assert found.devices(leg="reply") == ("p2p2", "p2p1", "kvmlab-br", TAPS[scheme], "eth0")
-    assert [hop.side for hop in found.leg("request")] == ["guest", "host", "host", "host", "peer"]
-    assert [hop.kind for hop in found.leg("request")][1:4] == ["tap", "bridge", "port"]
-    times = [hop.at_us for hop in found.hops]
+    traced = path(scheme)
+    assert traced.devices() == ("eth0", TAPS[scheme], "kvmlab-br", "p2p1", "p2p2")
+    assert traced.devices(leg="reply") == ("p2p2", "p2p1", "kvmlab-br", TAPS[scheme], "eth0")
+    assert [hop.side for hop in traced.leg("request")] == ["guest", "host", "host", "host", "peer"]
+    assert [hop.kind for hop in traced.leg("request")][1:4] == ["tap", "bridge", "port"]
+    times = [hop.at_us for hop in traced.hops]
     assert times == sorted(times)
 
 
@@ -70,15 +70,15 @@ def test_the_bridge_is_seen_by_its_probe() -> None:
 
 def test_without_the_probe_the_bridge_is_inferred_and_says_from_what() -> None:
     blind = re.sub(r"^.*bridge_forward:.*\n", "", text("virtio-qemu"), flags=re.MULTILINE)
-    found = build_path(parse_trace(blind), ends("virtio-qemu"))
-    assert found.devices() == path("virtio-qemu").devices()
-    bridge = [hop for hop in found.hops if hop.kind == "bridge"]
+    traced = build_path(parse_trace(blind), ends("virtio-qemu"))
+    assert traced.devices() == path("virtio-qemu").devices()
+    bridge = [hop for hop in traced.hops if hop.kind == "bridge"]
     assert all(hop.inferred and "port of kvmlab-br" in hop.note for hop in bridge)
 
 
 def test_the_guests_own_interface_is_inferred() -> None:
-    found = path("e1000e")
-    assert [hop.inferred for hop in found.hops if hop.side == "guest"] == [True, True]
+    traced = path("e1000e")
+    assert [hop.inferred for hop in traced.hops if hop.side == "guest"] == [True, True]
 
 
 def test_only_the_last_echo_counts() -> None:
@@ -90,19 +90,19 @@ def test_only_the_last_echo_counts() -> None:
 def test_a_function_handed_over_leaves_no_hop_on_the_host() -> None:
     trace = parse_trace(text("virtio-vhost"))
     peer_only = Trace(tuple(e for e in trace.events if e.device == "p2p2"), trace.links)
-    found = build_path(peer_only, ends("virtio-vhost"))
-    assert found.host_hops == ()
-    assert found.devices() == ("eth0", "p2p2")
-    assert found.notes == ("No device of the host saw the packet.",)
+    traced = build_path(peer_only, ends("virtio-vhost"))
+    assert traced.host_hops == ()
+    assert traced.devices() == ("eth0", "p2p2")
+    assert traced.notes == ("No device of the host saw the packet.",)
 
 
 def test_a_peer_elsewhere_turns_the_packet_behind_the_port() -> None:
     away = Ends("eth0", "p2p1", None, "vnet7", 290, frozenset(), frozenset())
     trace = parse_trace(text("virtio-qemu"))
     here = Trace(tuple(e for e in trace.events if e.device != "p2p2"), trace.links)
-    found = build_path(here, away)
-    assert found.devices() == ("eth0", "vnet7", "kvmlab-br", "p2p1")
-    assert found.devices(leg="reply") == ("p2p1", "kvmlab-br", "vnet7", "eth0")
+    traced = build_path(here, away)
+    assert traced.devices() == ("eth0", "vnet7", "kvmlab-br", "p2p1")
+    assert traced.devices(leg="reply") == ("p2p1", "kvmlab-br", "vnet7", "eth0")
 
 
 def test_no_event_no_path() -> None:
@@ -112,29 +112,29 @@ def test_no_event_no_path() -> None:
 
 def test_a_kernel_that_names_no_devices() -> None:
     """Recorded on Debian 12, Linux 6.1.192, which prints no names beside plain addresses."""
-    found = path_of(
+    traced = path_of(
         "debian12", Ends("eth0", "p2p1", "p2p2", "vnet0", 290, frozenset(), frozenset())
     )
-    assert found.devices() == ("eth0",)
-    assert found.round_trip_us is None
-    assert "recorded no names of devices" in found.notes[0]
+    assert traced.devices() == ("eth0",)
+    assert traced.round_trip_us is None
+    assert "recorded no names of devices" in traced.notes[0]
 
 
 def test_a_kernel_that_names_devices_only_beside_hashed_addresses() -> None:
     """The same host, asked for its trace once more."""
     known = Ends("eth0", "p2p1", "p2p2", "vnet0", 218, frozenset({223}), frozenset())
-    found = path_of("debian12-names", known)
-    assert found.devices() == ("eth0", "vnet0", "kvmlab0", "p2p1", "p2p2")
-    assert found.devices(leg="reply") == ("p2p2", "p2p1", "kvmlab0", "vnet0", "eth0")
-    assert found.host_hops[0].carrier == "vhost worker"
-    assert found.notes == ()
+    traced = path_of("debian12-names", known)
+    assert traced.devices() == ("eth0", "vnet0", "kvmlab0", "p2p1", "p2p2")
+    assert traced.devices(leg="reply") == ("p2p2", "p2p1", "kvmlab0", "vnet0", "eth0")
+    assert traced.host_hops[0].carrier == "vhost worker"
+    assert traced.notes == ()
 
 
 def test_a_packet_that_passes_the_host_by_to_another_machine() -> None:
     away = Ends("eth0", "p2p1", None, None, 290, frozenset(), frozenset())
-    found = build_path(Trace((), {}), away)
-    assert found.devices() == ("eth0",)
-    assert "the peer is another machine" in found.notes[0]
+    traced = build_path(Trace((), {}), away)
+    assert traced.devices() == ("eth0",)
+    assert "the peer is another machine" in traced.notes[0]
 
 
 @settings(max_examples=60)

@@ -1,4 +1,4 @@
-"""The article's ranking, measured: what it says of schemes in words has to come out in figures.
+"""The article's ranking of the schemes, measured.
 
 One trial of each suffices under the virtual clock, where trials differ by a few percent.
 """
@@ -30,31 +30,27 @@ SLOWEST_FIRST = (
 def ranked(lab: Lab) -> tuple[Result, ...]:
     trials = Trials(count=1, workloads=("tcp_up", "latency"), trace_path=False)
     lab.inspect()
-    found = []
+    results = []
     for scheme in SLOWEST_FIRST:
         with lab.plan(scheme).applied(lab.vm) as nic:
-            found.append(lab.measure(nic, trials))
-    return tuple(found)
+            results.append(lab.measure(nic, trials))
+    return tuple(results)
 
 
 @pytest.mark.parametrize(
     ("metric", "workload", "better"),
     [("tcp_up_mbps", "tcp_up", "higher"), ("cpu_us_per_packet", "tcp_up", "lower")],
 )
-def test_each_layer_taken_away_pays(
+def test_each_layer_removed_is_a_gain(
     ranked: tuple[Result, ...], metric: str, workload: str, better: str
 ) -> None:
     medians = _medians(ranked, metric, workload)
     assert all(gain > 1.03 for gain in _gains(medians, better)), f"{metric}: {medians}"
 
 
-def test_fewer_layers_are_a_shorter_way(ranked: tuple[Result, ...]) -> None:
+def test_each_step_shortens_the_round_trip(ranked: tuple[Result, ...]) -> None:
     medians = _medians(ranked, "rtt_p50_us", "latency")
-    from_e1000, *others = _gains(medians, "lower")
-    # A single echo has nothing to share a doorbell with. Virtio saves its exits to QEMU and waits
-    # for QEMU's main loop to wake up instead: about as long, where every instruction counts alike.
-    assert from_e1000 > 0.9, medians
-    assert all(gain > 1.3 for gain in others), medians
+    assert all(gain > 1.3 for gain in _gains(medians, "lower")), medians
 
 
 def _medians(ranked: tuple[Result, ...], metric: str, workload: str) -> list[float]:

@@ -11,11 +11,12 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from kvmlab.language import LANGUAGES
 from kvmlab.runbook import translation
-from kvmlab.runbook.notebooks import Notebook, folder, languages, read
+from kvmlab.runbook.notebooks import Notebook, notebook_folder, read
 
 LANGUAGE = "zh-CN"
-PATHS = sorted(folder().glob("*.ipynb"))
+PATHS = sorted(notebook_folder().glob("*.ipynb"))
 # Around Chinese characters: full-width marks, and a blank between them and Latin words.
 HAN = "\u3400-\u9fff"
 HALF_WIDTH = re.compile(rf"[{HAN}][,;:?!()]|[,;:?!()][{HAN}]")
@@ -25,14 +26,14 @@ ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z][a-z']+\b[ ,]+){4,}\b[A-Za-z][a-z']
 
 @pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
 def path(request: pytest.FixtureRequest) -> Path:
-    found: Path = request.param
-    return found
+    notebook: Path = request.param
+    return notebook
 
 
 @pytest.fixture(scope="module")
 def english(path: Path) -> nbformat.NotebookNode:
-    found: nbformat.NotebookNode = nbformat.read(path, as_version=4)
-    return found
+    node: nbformat.NotebookNode = nbformat.read(path, as_version=4)
+    return node
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def markdown(node: nbformat.NotebookNode) -> dict[str, str]:
 
 
 def inline(source: str) -> Iterator[Token]:
-    """The words of a cell, without code, links and titles of books."""
+    """Yield the words of a cell, without code, links and titles of books."""
     for token in MarkdownIt().enable("table").parse(source):
         hidden = ""
         for child in token.children or ():
@@ -62,13 +63,13 @@ def words(source: str) -> list[str]:
 
 
 def outline(source: str) -> list[str]:
-    """Headings, paragraphs, lists and tables of a cell, in order."""
+    """Return the headings, paragraphs, lists and tables of a cell, in order."""
     tokens = MarkdownIt().enable("table").parse(source)
     return [token.tag for token in tokens if token.type.endswith("_open")]
 
 
 def spans(source: str) -> set[str]:
-    """Code and addresses: what must be the same in every language."""
+    """Return code and addresses: what must be the same in every language."""
     tokens = [c for t in MarkdownIt().enable("table").parse(source) for c in t.children or ()]
     code = {token.content for token in tokens if token.type == "code_inline"}
     links = {str(token.attrs["href"]) for token in tokens if token.type == "link_open"}
@@ -77,11 +78,11 @@ def spans(source: str) -> set[str]:
 
 
 def test_the_lab_is_kept_in_chinese() -> None:
-    assert languages() == ("en", LANGUAGE)
+    assert LANGUAGES == ("en", LANGUAGE)
 
 
 def test_every_translation_has_its_notebook() -> None:
-    texts = {path.stem for path in (folder() / LANGUAGE).iterdir()}
+    texts = {path.stem for path in (notebook_folder() / LANGUAGE).iterdir()}
     assert texts <= {path.stem for path in PATHS}
 
 
@@ -138,13 +139,13 @@ def test_the_markup_is_markup(book: Notebook) -> None:
 
 
 def test_slanted_letters_are_latin(book: Notebook) -> None:
-    """Titles of books; Chinese is not slanted, and is stressed by ``**``."""
+    """Slant titles of books only; Chinese is stressed by ``**``."""
     for cell, source in markdown(book.node).items():
         assert not re.search(rf"(?<!\*)\*[^*\n]*[{HAN}][^*\n]*\*(?!\*)", bare(source)), cell
 
 
 def bare(source: str) -> str:
-    """The source without strong words and code, in which a star is no mark."""
+    """Return the source without strong words and code, in which a star is no mark."""
     return re.sub(r"\*\*.+?\*\*|`[^`]*`", "", source)
 
 

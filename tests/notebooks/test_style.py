@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kvmlab.runbook.notebooks import folder, read
+from kvmlab.runbook.notebooks import notebook_folder, read
 
-PATHS = sorted(folder().glob("*.ipynb"))
+PATHS = sorted(notebook_folder().glob("*.ipynb"))
 LONGEST_CELL = 10
 OPENING = ("## What you will do", "## What you will learn", "## What you need")
 CLOSING = ("Exercises", "In practice", "Further reading")
@@ -20,8 +20,8 @@ FORBIDDEN = (ast.FunctionDef, ast.ClassDef, ast.Try, ast.Lambda, ast.AsyncFuncti
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
 def node(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
-    found: nbformat.NotebookNode = nbformat.read(request.param, as_version=4)
-    return found
+    notebook: nbformat.NotebookNode = nbformat.read(request.param, as_version=4)
+    return notebook
 
 
 def code(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -68,11 +68,11 @@ def test_cells_are_short_and_plain(node: nbformat.NotebookNode) -> None:
         assert len(cell.source.splitlines()) < LONGEST_CELL, cell.id
         assert not re.search(r"^\s*[!%]", cell.source, re.M), f"{cell.id}: a magic"
         tree = ast.parse(cell.source)
-        assert not [one for one in ast.walk(tree) if isinstance(one, FORBIDDEN)], cell.id
+        assert not [part for part in ast.walk(tree) if isinstance(part, FORBIDDEN)], cell.id
 
 
 def test_prose_comes_before_code(node: nbformat.NotebookNode) -> None:
-    """No more than two cells of code in a row: a reader is told what they are for."""
+    """No more than two cells of code in a row: prose says what they are for."""
     kinds = "".join("c" if cell.cell_type == "code" else "m" for cell in node.cells)
     assert "cccc" not in kinds
     assert kinds.startswith("m")
@@ -90,7 +90,7 @@ def test_cells_have_names_of_their_own(node: nbformat.NotebookNode) -> None:
     """A translation of the prose finds its place by them."""
     ids = [cell.id for cell in node.cells]
     assert len(ids) == len(set(ids))
-    assert all(re.fullmatch(r"[a-z][a-z-]+", one) for one in ids)
+    assert all(re.fullmatch(r"[a-z][a-z-]+", cell_id) for cell_id in ids)
 
 
 def test_lines_of_prose_and_code_fit(node: nbformat.NotebookNode) -> None:

@@ -14,37 +14,37 @@ from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.report import figures
 from kvmlab.results import Metric, Result, Trial, Window
-from tests.report import made
+from tests.report import builders
 
 
 def swept(
     scheme: str, figures_of: Mapping[str, Sequence[float]], metric: str = "tcp_up_mbps"
 ) -> Result:
-    """A result with these workloads, and a trial for each figure."""
+    """Return a result with these workloads, and a trial for each figure."""
     trials = [
         Trial(
             workload=name,
             number=number,
             block=number,
             metrics=(Metric(metric, value, "Mbit/s", "higher"),),
-            costs=made.costs(38, number),
+            costs=builders.costs(38, number),
             window=Window(2.0, 1000, 1_500_000, "p2p2 in namespace peer"),
         )
         for name, values in figures_of.items()
         for number, value in enumerate(values, start=1)
     ]
-    plain = made.result(scheme, f"the {scheme}", (), (), 1)
+    plain = builders.result(scheme, f"the {scheme}", (), (), 1)
     return replace(plain, trials=tuple(trials))
 
 
 def sizes(scheme: str = "virtio-qemu", times: float = 1.0) -> Result:
     # The largest first: a figure puts them in order.
-    found = {"tcp_up@65536": (800, 820), "tcp_up@64": (10, 12), "tcp_up@1024": (150, 170)}
-    return swept(scheme, {name: [times * v for v in values] for name, values in found.items()})
+    values = {"tcp_up@65536": (800, 820), "tcp_up@64": (10, 12), "tcp_up@1024": (150, 170)}
+    return swept(scheme, {name: [times * v for v in sample] for name, sample in values.items()})
 
 
 def loaded(scheme: str = "virtio-qemu") -> Result:
-    plain = made.result(scheme, f"the {scheme}", (), (80, 84), 1)
+    plain = builders.result(scheme, f"the {scheme}", (), (80, 84), 1)
     more = [
         replace(
             trial,
@@ -60,7 +60,7 @@ def named(figure: go.Figure, name: str, axis: str = "x") -> list[Any]:
     return [t for t in figure.data if t.name == name and (t.xaxis or "x") == axis]
 
 
-def said(figure: go.Figure) -> str:
+def texts(figure: go.Figure) -> str:
     return " ".join(str(note.text) for note in figure.layout.annotations)
 
 
@@ -72,7 +72,7 @@ def test_a_sweep_has_a_line_for_each_scheme_over_a_logarithmic_axis() -> None:
     # Four doublings from 64 to 1,024, six more to 65,536.
     assert (third - second) / (second - first) == pytest.approx(6 / 4)
     assert list(figure.layout.xaxis.ticktext) == ["64", "1 Ki", "64 Ki"]
-    assert "hands over" in figure.layout.xaxis.title.text
+    assert figure.layout.xaxis.title.text == "bytes written at once"
     assert [list(t.y) for t in named(figure, "the virtio-vhost")] == [[22, 320, 1620]]
     assert line.line.color != named(figure, "the virtio-vhost")[0].line.color
 
@@ -92,8 +92,8 @@ def test_every_trial_of_a_sweep_is_a_dot_and_has_its_interval() -> None:
 
 def test_a_stream_shows_its_cost_beside_its_speed() -> None:
     figure = figures.sweep(sizes())
-    assert "TCP from the VM" in said(figure)
-    assert "CPU time a megabyte" in said(figure)
+    assert "TCP from the VM" in texts(figure)
+    assert "CPU time a megabyte" in texts(figure)
     assert len(named(figure, "the virtio-qemu", "x2")) == 1
 
 
@@ -109,7 +109,7 @@ def test_a_span_of_many_times_is_drawn_on_a_logarithmic_axis() -> None:
 
 def test_flows_alone_are_the_axis_and_beside_sizes_a_line_each() -> None:
     many = figures.sweep(swept("e1000", {"tcp_up@x1": (3,), "tcp_up@x4": (9,)}))
-    assert many.layout.xaxis.title.text == "flows at once"
+    assert many.layout.xaxis.title.text == "concurrent flows"
     assert list(many.layout.xaxis.ticktext) == ["1", "4"]
     both = swept("e1000", {"tcp_up@64x1": (3,), "tcp_up@64x4": (9,), "tcp_up@128x1": (4,)})
     figure = figures.sweep(both)
@@ -120,8 +120,8 @@ def test_flows_alone_are_the_axis_and_beside_sizes_a_line_each() -> None:
 
 
 def test_a_sweep_says_that_its_host_is_emulated() -> None:
-    assert made.EMULATED[:60] in figures.sweep(sizes()).layout.meta["notice"]
-    assert made.EMULATED[:60] in figures.under_load(loaded()).layout.meta["notice"]
+    assert builders.EMULATED[:60] in figures.sweep(sizes()).layout.meta["notice"]
+    assert builders.EMULATED[:60] in figures.under_load(loaded()).layout.meta["notice"]
 
 
 def test_a_flagged_trial_of_a_sweep_is_marked() -> None:
@@ -133,7 +133,7 @@ def test_a_flagged_trial_of_a_sweep_is_marked() -> None:
     assert "A trial with a flag" in figure.layout.meta["notice"]
 
 
-def test_hosts_are_told_apart_in_a_sweep_and_their_clocks_are_not_mixed() -> None:
+def test_hosts_are_distinguished_in_a_sweep_and_their_clocks_are_not_mixed() -> None:
     there = replace(sizes(times=3), host="kvm1")
     figure = figures.sweep(sizes(), there, metrics=("tcp_up_mbps",))
     here, other = (t for t in figure.data if t.mode == "lines")
@@ -148,7 +148,7 @@ def test_hosts_are_told_apart_in_a_sweep_and_their_clocks_are_not_mixed() -> Non
 
 def test_what_was_not_swept_has_no_figure() -> None:
     with pytest.raises(UsageError, match="swept"):
-        figures.sweep(made.virtio())
+        figures.sweep(builders.virtio())
     both = swept("e1000", {"tcp_up@64": (3,), "tcp_down@64": (9,)})
     with pytest.raises(UsageError, match="tcp_down, tcp_up"):
         figures.sweep(both)
@@ -161,6 +161,6 @@ def test_round_trips_under_load_stand_beside_those_without() -> None:
     assert list(line.y) == [0.082, 2.0015]
     assert list(figure.layout.xaxis.ticktext) == ["nothing", "TCP from the VM"]
     assert figure.layout.yaxis.type == "log"
-    assert "ms, less is better, logarithmic" in said(figure)
+    assert "ms, less is better, logarithmic" in texts(figure)
     with pytest.raises(UsageError, match="under load"):
-        figures.under_load(made.virtio())
+        figures.under_load(builders.virtio())

@@ -1,4 +1,4 @@
-"""What is measured is on disk as it comes, whatever becomes of the process."""
+"""The journal: every trial is on disk at once, whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 
 from kvmlab.errors import OutputError, UsageError
-from kvmlab.results import About, Journal, find_runs, load, load_run
+from kvmlab.results import RunInfo, RunJournal, find_runs, load, load_run
 from kvmlab.results.journal import JOURNAL, recovered
-from tests.results.build import result
+from tests.results.builders import result
 
 WHOLE = result(values=(100.0, 110.0, 90.0, 95.0))
-ABOUT = About("embedded host", "wall", None, ("the virtio-qemu",), {"seed": 7})
+ABOUT = RunInfo("embedded host", "wall", None, ("the virtio-qemu",), {"seed": 7})
 
 # A measurement that is killed: it has two trials when it says so, and is in the third.
 MEASURING = """
 import sys
 from pathlib import Path
-from tests.results.test_journal import ABOUT, begun
-journal = begun(Path(sys.argv[1]), trials=2)
+from tests.results.test_journal import ABOUT, started
+journal = started(Path(sys.argv[1]), trials=2)
 print(journal.folder, flush=True)
 journal._lines.write('{"number": 0, "trial": {"workload": "tcp')
 journal._lines.flush()
@@ -33,9 +33,9 @@ sys.stdin.read()
 """
 
 
-def begun(out: Path, trials: int) -> Journal:
-    """A measurement that got as far as so many trials."""
-    journal = Journal(out, ABOUT)
+def started(out: Path, trials: int) -> RunJournal:
+    """Return the journal of a measurement that has so many trials."""
+    journal = RunJournal(out, ABOUT)
     trace, *outputs = reversed(WHOLE.raw)
     journal.begin(0, replace(WHOLE, raw=(trace,)))
     for number, trial in enumerate(WHOLE.trials[:trials]):
@@ -43,7 +43,7 @@ def begun(out: Path, trials: int) -> Journal:
     return journal
 
 
-def test_a_killed_measurement_leaves_what_it_had(tmp_path: Path, repository: Path) -> None:
+def test_a_killed_measurement_leaves_its_trials(tmp_path: Path, repository: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", MEASURING, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -60,7 +60,7 @@ def test_a_killed_measurement_leaves_what_it_had(tmp_path: Path, repository: Pat
         child.wait(timeout=30)
     (run,) = find_runs([tmp_path])
     assert (run.status, run.trials, run.schemes) == ("unfinished", 2, ("the virtio-qemu",))
-    assert run.said == "The process that measured it ended without a word."
+    assert run.detail == "The process that measured it ended without a word."
     (part,) = load_run(run, unfinished=True)
     assert part.result.trials == WHOLE.trials[:2]
     assert part.result.path == WHOLE.path
@@ -71,7 +71,7 @@ def test_a_killed_measurement_leaves_what_it_had(tmp_path: Path, repository: Pat
 
 
 def test_a_finished_measurement_is_a_run_with_its_metadata(tmp_path: Path) -> None:
-    journal = begun(tmp_path, trials=4)
+    journal = started(tmp_path, trials=4)
     folder = journal.finish([WHOLE])
     assert load(folder) == (WHOLE,)
     (run,) = find_runs([tmp_path])
@@ -82,21 +82,21 @@ def test_a_finished_measurement_is_a_run_with_its_metadata(tmp_path: Path) -> No
     assert about["ended"] >= about["started"]
 
 
-def test_a_failure_is_told_with_the_run(tmp_path: Path) -> None:
-    begun(tmp_path, trials=1).fail("The client failed.\nevidence")
+def test_a_failure_is_part_of_the_run(tmp_path: Path) -> None:
+    started(tmp_path, trials=1).fail("The client failed.\nevidence")
     (run,) = find_runs([tmp_path])
-    assert (run.status, run.trials, run.said) == ("unfinished", 1, "The client failed.")
+    assert (run.status, run.trials, run.detail) == ("unfinished", 1, "The client failed.")
 
 
 def test_two_measurements_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    first, second = begun(tmp_path, 1), begun(tmp_path, 1)
+    first, second = started(tmp_path, 1), started(tmp_path, 1)
     assert first.folder != second.folder
     first.finish([WHOLE])
     second.finish([WHOLE])
 
 
-def test_a_journal_that_is_damaged_inside_is_said_to_be(tmp_path: Path) -> None:
-    journal = begun(tmp_path, trials=2)
+def test_a_journal_damaged_in_the_middle_is_reported(tmp_path: Path) -> None:
+    journal = started(tmp_path, trials=2)
     journal.fail("x")
     path = journal.folder / JOURNAL
     path.write_text("garbage\n" + path.read_text())
@@ -106,17 +106,17 @@ def test_a_journal_that_is_damaged_inside_is_said_to_be(tmp_path: Path) -> None:
     assert run.status == "damaged"
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be kept in"):
-        Journal(tmp_path / "file", ABOUT)
+    with pytest.raises(UsageError, match="cannot be written to"):
+        RunJournal(tmp_path / "file", ABOUT)
 
 
-def test_a_place_that_cannot_be_written_any_more_is_named(tmp_path: Path) -> None:
-    journal = begun(tmp_path, trials=1)
+def test_a_folder_that_became_unwritable_is_named(tmp_path: Path) -> None:
+    journal = started(tmp_path, trials=1)
     shutil.rmtree(journal.folder / "raw")
     (journal.folder / "raw").write_text("")
-    with pytest.raises(UsageError, match="cannot be kept in"):
+    with pytest.raises(UsageError, match="cannot be written to"):
         journal.add(0, WHOLE.scheme, WHOLE.trials[1], WHOLE.raw)
     journal.fail("No space.")
     (run,) = find_runs([tmp_path])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from kvmlab.errors import MeasureError, UsageError
 from kvmlab.results import Metric
-from tests.results.build import PATH, result, trial
+from tests.results.builders import PATH, result, trial
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from tests.results.build import PATH, result, trial
         ("retransmits_count", ""),
     ],
 )
-def test_a_name_says_its_unit(name: str, unit: str) -> None:
+def test_a_name_ends_in_its_unit(name: str, unit: str) -> None:
     assert Metric(name, 1.0, unit, "higher").unit == unit
 
 
@@ -31,7 +32,7 @@ def test_a_name_says_its_unit(name: str, unit: str) -> None:
     ("name", "unit"),
     [("tcp_up_mbps", "Gbit/s"), ("tcp_up", "Mbit/s"), ("vm_exits_per_packet", "exits")],
 )
-def test_a_unit_that_the_name_does_not_say_is_refused(name: str, unit: str) -> None:
+def test_a_unit_other_than_that_of_the_name_is_refused(name: str, unit: str) -> None:
     with pytest.raises(UsageError, match=name):
         Metric(name, 1.0, unit, "higher")
 
@@ -45,15 +46,15 @@ def test_a_metric_is_a_finite_number(value: float) -> None:
 def test_unlike_units_do_not_mix() -> None:
     speed = Metric("tcp_up_mbps", 10.0, "Mbit/s", "higher")
     assert Metric("tcp_down_mbps", 20.0, "Mbit/s", "higher").ratio_to(speed) == 2
-    with pytest.raises(UsageError, match="do not compare"):
+    with pytest.raises(UsageError, match="cannot be compared"):
         Metric("rtt_p50_us", 20.0, "µs", "lower").ratio_to(speed)
 
 
 def test_costs_per_packet_and_per_megabyte() -> None:
-    found = {metric.name: metric for metric in trial(1, 100.0).cost_metrics}
-    assert found["vm_exits_per_packet"].value == pytest.approx(0.6)
-    assert found["vm_exits_per_mb"].value == pytest.approx(400)
-    assert found["cpu_us_per_packet"].unit == "µs/packet"
+    costs = {metric.name: metric for metric in trial(1, 100.0).cost_metrics}
+    assert costs["vm_exits_per_packet"].value == pytest.approx(0.6)
+    assert costs["vm_exits_per_mb"].value == pytest.approx(400)
+    assert costs["cpu_us_per_packet"].unit == "µs/packet"
     assert trial(1, 100.0).cost("vm_exits", "hlt") == 10
     assert trial(1, 100.0).cost("nothing") is None
 
@@ -64,7 +65,7 @@ def test_a_trial_without_packets_has_no_cost_per_packet() -> None:
     assert "vm_exits_per_mb" in names
 
 
-def test_costs_of_a_result_are_medians_with_the_costliest_part_first() -> None:
+def test_costs_of_a_result_are_medians_with_the_largest_part_first() -> None:
     parts = result(exits=[50, 70, 60]).costs("tcp_up", name="vm_exits")
     assert [(c.part, c.summary.median, c.unit) for c in parts] == [
         ("npf", 0.6, "exits/packet"),
@@ -74,7 +75,7 @@ def test_costs_of_a_result_are_medians_with_the_costliest_part_first() -> None:
     assert (whole.summary.median, whole.unit) == (70, "exits")
 
 
-def test_an_unknown_metric_or_workload_names_those_there_are() -> None:
+def test_an_error_about_an_unknown_metric_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="tcp_up_mbps"):
         result().summary("rtt_p50_us")
     with pytest.raises(UsageError, match="tcp_up"):
@@ -82,17 +83,21 @@ def test_an_unknown_metric_or_workload_names_those_there_are() -> None:
 
 
 def test_a_metric_of_several_workloads_needs_the_workload() -> None:
-    from dataclasses import replace
-
     both = replace(result(), trials=(trial(1, 1.0), trial(1, 2.0, workload="pps")))
     with pytest.raises(UsageError, match="several workloads"):
         both.summary("vm_exits_per_packet")
     assert both.summary("vm_exits_per_packet", "pps").median == pytest.approx(0.6)
 
 
-def test_a_path_tells_its_devices_by_leg_and_side() -> None:
+def test_a_path_lists_its_devices_by_leg_and_side() -> None:
     assert PATH.devices() == ("eth0", "vnet0", "br0", "p2p2")
     assert PATH.devices("host") == ("vnet0", "br0")
     assert PATH.devices("host", "reply") == ("vnet0",)
     assert len(PATH.host_hops) == 3
     assert "(inferred)" in str(PATH)
+
+
+def test_one_part_of_a_cost_is_a_metric_of_its_own() -> None:
+    both = result(exits=[50, 70, 60])
+    assert both.summary("vm_exits_per_packet", "tcp_up", ("npf",)).values == (0.5, 0.7, 0.6)
+    assert both.summary("vm_exits_per_packet", "tcp_up", ("io",)).values == (0, 0, 0)

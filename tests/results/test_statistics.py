@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.results import compare, require_one_clock, summarise
 from kvmlab.results.statistics import median_interval, ratio_interval
-from tests.results.build import result
+from tests.results.builders import result
 
 positive = st.floats(min_value=0.01, max_value=1e6)
 
@@ -51,9 +54,6 @@ def test_welch_of_two_small_samples() -> None:
 
 
 def test_many_trials_get_the_bootstrap() -> None:
-    import numpy as np
-    from scipy import stats
-
     generator = random.Random(7)
     sample = [generator.gauss(100, 10) for _ in range(40)]
     theirs = stats.bootstrap(
@@ -67,9 +67,9 @@ def test_many_trials_get_the_bootstrap() -> None:
 @settings(max_examples=30)
 @given(st.lists(positive, min_size=2, max_size=12))
 def test_the_median_lies_in_its_interval(values: list[float]) -> None:
-    found = summarise(values, name="x_us", unit="µs")
-    assert found.low <= found.median * (1 + 1e-9)
-    assert found.high >= found.median * (1 - 1e-9)
+    summary = summarise(values, name="x_us", unit="µs")
+    assert summary.low <= summary.median * (1 + 1e-9)
+    assert summary.high >= summary.median * (1 - 1e-9)
 
 
 @settings(max_examples=30)
@@ -84,7 +84,7 @@ def test_the_same_trials_give_the_same_interval() -> None:
     assert median_interval(sample) == median_interval(sample)
 
 
-def test_of_like_schemes_few_are_told_apart() -> None:
+def test_few_differences_are_claimed_between_like_schemes() -> None:
     generator = random.Random(11)
     rounds = 150
     claims = 0
@@ -100,13 +100,13 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says(count: int) -> No
     # 95 of 100; with 150 pairs, 90 is more than two standard deviations away from that.
     generator = random.Random(count)
     rounds = 150
-    held = 0
+    hits = 0
     for _ in range(rounds):
         first = [generator.lognormvariate(5, 0.2) for _ in range(count)]
         second = [1.3 * generator.lognormvariate(5, 0.2) for _ in range(count)]
         low, high = ratio_interval(first, second)
-        held += low <= 1.3 <= high
-    assert held / rounds > 0.9
+        hits += low <= 1.3 <= high
+    assert hits / rounds > 0.9
 
 
 def test_figures_of_few_digits_spread_by_what_rounding_hides() -> None:
@@ -128,12 +128,12 @@ def test_many_trials_do_not_take_away_what_rounding_hides() -> None:
 
 
 def test_a_clear_difference_is_claimed_from_three_trials() -> None:
-    found = compare(
+    comparison = compare(
         result(values=[100, 104, 97]), result("b", values=[310, 290, 305]), "tcp_up_mbps"
     )
-    assert found.verdict == "better"
-    assert found.ratio == pytest.approx(3.05)
-    assert 2.5 < found.low < found.ratio < found.high < 3.6
+    assert comparison.verdict == "better"
+    assert comparison.ratio == pytest.approx(3.05)
+    assert 2.5 < comparison.low < comparison.ratio < comparison.high < 3.6
 
 
 def test_the_verdict_respects_the_direction() -> None:
@@ -143,11 +143,11 @@ def test_the_verdict_respects_the_direction() -> None:
 
 
 def test_no_difference_is_claimed_of_noise() -> None:
-    found = compare(
+    comparison = compare(
         result(values=[50, 100, 200]), result("b", values=[80, 150, 100]), "tcp_up_mbps"
     )
-    assert found.verdict == "no difference shown"
-    assert "no difference shown" in str(found)
+    assert comparison.verdict == "no difference shown"
+    assert "no difference shown" in str(comparison)
 
 
 def test_a_counter_of_zero() -> None:
@@ -165,3 +165,69 @@ def test_different_clocks_never_compare() -> None:
     assert require_one_clock([virtual, virtual]) is Clock.VIRTUAL
     with pytest.raises(UsageError):
         require_one_clock([])
+
+
+def test_a_comparison_of_one_part_leaves_the_others_out() -> None:
+    few, many = result(exits=[10, 11, 12]), result("b", exits=[300, 310, 305])
+    whole = compare(many, few, "vm_exits_per_packet")
+    part = compare(many, few, "vm_exits_per_packet", parts=("npf", "ept_misconfig"))
+    assert (whole.ratio, part.ratio) == pytest.approx((21 / 315, 11 / 305))
+    assert "(npf)" in str(part)
+    with pytest.raises(UsageError, match="part `io`"):
+        compare(many, few, "vm_exits_per_packet", parts=("io",))
+
+
+LIKE = (
+    [100.0123, 101.1, 99.2],
+    [104.0123, 103.1, 105.2],
+    [51.0123, 50.1, 49.2],
+    [200.0123, 196.1, 204.2],
+)
+
+
+def test_like_spreads_are_pooled() -> None:
+    # Four samples of three: 8 degrees of freedom, t = 2.306.
+    logs = [[math.log(value) for value in sample] for sample in LIKE]
+    spread = math.sqrt(sum(statistics.variance(sample) for sample in logs) / 4)
+    centre = statistics.mean(logs[1]) - statistics.mean(logs[0])
+    half = 2.306 * spread * math.sqrt(2 / 3)
+    pooled = ratio_interval(*LIKE[:2], LIKE[2:])
+    ends = (centre - half, centre + half)
+    assert [math.log(end) for end in pooled] == pytest.approx(ends, abs=0.0001)
+    # The other way round, the pair varies more than the other two do: it gains by pooling.
+    alone, pooled = ratio_interval(*LIKE[2:]), ratio_interval(*LIKE[2:], LIKE[:2])
+    assert alone[0] < pooled[0] < pooled[1] < alone[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [[50.0, 90.0, 330.0], [50.0, 51.0], [0.0, 50.0, 51.0], [50.0, 50.0, 50.0], []],
+    ids=["wide", "two trials", "zero", "no spread", "empty"],
+)
+def test_a_sample_of_another_spread_or_of_too_few_trials_is_not_pooled(other: list[float]) -> None:
+    first, second, *_ = LIKE
+    assert ratio_interval(first, second, [other]) == ratio_interval(first, second)
+
+
+def test_two_samples_of_unlike_spread_get_welchs_interval() -> None:
+    first, second = [100.0123, 100.1, 99.9], [150.0123, 180.0, 120.0]
+    welch = stats.ttest_ind(np.log(second), np.log(first), equal_var=False)
+    ends = [math.exp(end) for end in welch.confidence_interval(0.95)]
+    assert list(ratio_interval(first, second)) == pytest.approx(ends)
+
+
+def test_the_results_of_one_measurement_share_their_spread() -> None:
+    results = [result(str(number), values=values) for number, values in enumerate(LIKE)]
+    first, second, *_ = results
+    shared = compare(first, second, "tcp_up_mbps", among=results)
+    assert (shared.low, shared.high) == ratio_interval(*LIKE[:2], LIKE[2:])
+
+
+def test_pooling_claims_no_more_differences_than_one_in_twenty() -> None:
+    generator = random.Random(13)
+    rounds, claims = 200, 0
+    for _ in range(rounds):
+        samples = [[generator.lognormvariate(5, 0.03) for _ in range(3)] for _ in range(4)]
+        low, high = ratio_interval(samples[0], samples[1], samples[2:])
+        claims += low > 1 or high < 1
+    assert claims / rounds <= 0.05

@@ -11,15 +11,15 @@ import pytest
 from kvmlab.clock import Clock
 from kvmlab.errors import OutputError, UsageError
 from kvmlab.results import load, save, tidy
-from tests.results.build import result
+from tests.results.builders import result
 
 
-def test_what_is_loaded_equals_what_was_saved(tmp_path: Path) -> None:
+def test_loaded_results_equal_the_saved_ones(tmp_path: Path) -> None:
     both = (result(), result("e1000e", clock=Clock.VIRTUAL))
     assert load(save(both, tmp_path / "run")) == both
 
 
-def test_raw_output_lies_beside_it_word_for_word(tmp_path: Path) -> None:
+def test_raw_output_is_stored_unchanged(tmp_path: Path) -> None:
     folder = save([result()], tmp_path)
     assert (folder / "raw/00-virtio-qemu/path-trace.txt").read_bytes() == b"a\r\nb\n"
     assert json.loads((folder / "results.json").read_text())["results"][0]["clock"] == "wall"
@@ -53,13 +53,13 @@ def test_results_are_not_overwritten(tmp_path: Path) -> None:
         save([result()], tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         save([result()], tmp_path / "file" / "below")
 
 
-def test_no_folder_no_results(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_results(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no results"):
         load(tmp_path)
 

@@ -1,4 +1,4 @@
-"""The service of docs/real-host.md: systemd takes the unit, kvmlab takes its commands."""
+"""The service of docs/real-host.md: systemd accepts the unit, kvmlab its commands."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ Out = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def units(repository: Path) -> dict[str, str]:
-    """The files of the document, by name."""
-    found: dict[str, str] = {}
+    """Return the files of the document, by name."""
+    files: dict[str, str] = {}
     name = ""
     for line in (repository / "docs" / "real-host.md").read_text().splitlines():
         text = line.removeprefix("    ")
         if begin := re.match(r"# /etc/systemd/system/(\S+)$", text):
             name = begin[1]
-            found[name] = ""
+            files[name] = ""
         elif name and (line.startswith("    ") or not line):
-            found[name] += f"{text}\n"
+            files[name] += f"{text}\n"
         else:
             name = ""
-    assert set(found) == {"kvmlab-nightly.service", "kvmlab-nightly.timer"}
-    return found
+    assert set(files) == {"kvmlab-nightly.service", "kvmlab-nightly.timer"}
+    return files
 
 
 def command(unit: str, key: str) -> list[str]:
-    """The words of one command, its variables filled in."""
+    """Return the words of one command, its variables filled in."""
     whole = unit.replace("\\\n", " ")
     values = dict(re.findall(r"^Environment=(\w+)=(.*)$", whole, re.MULTILINE))
-    line = next(one for one in whole.splitlines() if one.startswith(f"{key}="))
+    line = next(text for text in whole.splitlines() if text.startswith(f"{key}="))
     words = shlex.split(line.partition("=")[2])
-    return [re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], word) for word in words]
+    return [re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], word) for word in words]
 
 
 def test_its_commands_are_those_of_kvmlab(units: dict[str, str], capsys: Out) -> None:
@@ -49,7 +49,7 @@ def test_its_commands_are_those_of_kvmlab(units: dict[str, str], capsys: Out) ->
     assert answer([*words, "--dry-run"]) == 0
     assert "CABLE" in capsys.readouterr().out
     program, *words = command(unit, "ExecStartPre")
-    # There is no such host: what was typed is understood, and the name is not.
+    # The words are understood; there is no such host.
     assert answer(words) == 1
     assert "kvm1" in capsys.readouterr().err
 

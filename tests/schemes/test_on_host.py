@@ -1,4 +1,4 @@
-"""Every scheme on the embedded host: it works, it is what it says, and it leaves nothing."""
+"""Every scheme on the embedded host: it works as described, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PF = "/sys/bus/pci/devices/0000:0b:00.0"
 
 @dataclass(frozen=True)
 class Expected:
-    """What a scheme makes of the host and the VM while it is applied."""
+    """The state of the host and the VM that a scheme gives while it is applied."""
 
     scheme: Scheme
     guest_driver: str
@@ -65,8 +65,8 @@ SCHEMES = [
 ]
 
 
-def picture(host: Host) -> tuple[object, ...]:
-    """Everything that a scheme could leave changed, except links that take a second to come up."""
+def host_state(host: Host) -> tuple[object, ...]:
+    """Return everything that a scheme could leave changed, except the carrier of links."""
     facts = inspect(host, prove_kvm=False)
     links = sorted(
         (link.netns or "", link.name, link.up, link.mtu, link.mac, link.master, link.addresses)
@@ -100,15 +100,15 @@ def facts(host: Host) -> HostFacts:
 
 @pytest.fixture(autouse=True)
 def nothing_left(host: Host) -> Iterator[None]:
-    """Whatever a test does, the host is afterwards as it was."""
-    before = picture(host)
+    """Check that the host is afterwards as it was."""
+    before = host_state(host)
     yield
-    assert picture(host) == before
+    assert host_state(host) == before
     assert leftovers(host) == ()
 
 
 @pytest.mark.parametrize("expected", SCHEMES, ids=str)
-def test_a_scheme_is_what_it_says(
+def test_a_scheme_works_as_described(
     expected: Expected, facts: HostFacts, host: Host, vm: TestVM
 ) -> None:
     workers = len(vm.threads().vhost)
@@ -132,26 +132,29 @@ def test_a_group_is_not_taken_unasked(facts: HostFacts, vm: TestVM) -> None:
     assert caught.value.rule == "group-not-viable"
 
 
-def test_the_card_is_gone_and_comes_back_with_its_address(host: Host, vm: TestVM) -> None:
+def test_the_card_is_gone_and_comes_back_as_it_was(host: Host, vm: TestVM) -> None:
     address = ("192.0.2.129/25", "dev", "p1p1")
     host.run(("ip", "address", "add", *address), timeout_sec=60, root=True)
     host.run(("ip", "link", "set", "dev", "p1p2", "down", "mtu", "1400"), timeout_sec=60, root=True)
     try:
-        before = picture(host)
+        with pytest.raises(Unavailable, match=r"p1p1 .*is in use: 192\.0\.2\.129/25"):
+            PciPassthrough(group="take").plan(inspect(host, prove_kvm=False), vm=vm)
+        host.run(("ip", "address", "delete", *address), timeout_sec=60, root=True)
+        before = host_state(host)
         plan = PciPassthrough(group="take").plan(inspect(host, prove_kvm=False), vm=vm)
         with plan.applied(vm):
             during = inspect(host, prove_kvm=False)
             assert during.link("p1p1") is None
             assert during.link("p1p2") is None
             assert during.port("0000:04:00.0").driver == "vfio-pci"
-        assert picture(host) == before
+        assert host_state(host) == before
     finally:
-        host.run(("ip", "address", "delete", *address), timeout_sec=60, root=True)
+        host.run(("ip", "address", "delete", *address), timeout_sec=60, root=True, check=False)
         back = ("ip", "link", "set", "dev", "p1p2", "up", "mtu", "1500")
         host.run(back, timeout_sec=60, root=True)
 
 
-def test_vhost_is_never_taken_on_trust(facts: HostFacts, host: Host, vm: TestVM) -> None:
+def test_vhost_is_verified_after_attaching(facts: HostFacts, host: Host, vm: TestVM) -> None:
     """The module is loaded, its node is gone: QEMU would move the packets."""
     plan = Virtio(backend="vhost").plan(facts, vm=vm)
     host.run(("mv", "/dev/vhost-net", "/dev/hidden"), timeout_sec=60, root=True)
@@ -209,15 +212,15 @@ def test_queue_pairs_step_by_step(facts: HostFacts, vm: TestVM) -> None:
 def test_what_the_pf_decides_about_a_vf(facts: HostFacts, host: Host, vm: TestVM) -> None:
     scheme = SriovVf(vfs=2, vf=1, mac="52:54:00:00:00:07", spoofchk=False, trust=True, vlan=7)
     with scheme.plan(facts, vm=vm).applied(vm) as nic:
-        told = json.loads(host.run(("ip", "-j", "link", "show", "p2p1"), timeout_sec=60).stdout)
-        vf = told[0]["vfinfo_list"][1]
+        links = json.loads(host.run(("ip", "-j", "link", "show", "p2p1"), timeout_sec=60).stdout)
+        vf = links[0]["vfinfo_list"][1]
         assert (vf["address"], vf["spoofchk"], vf["trust"]) == ("52:54:00:00:00:07", False, True)
         assert vf["vlan_list"][0]["vlan"] == 7
         assert not pings(vm, nic.peer_ip), "the peer is in no VLAN"
 
 
 def with_count(plan: Plan, count: int) -> Plan:
-    """The plan with another number of VFs than its scheme would let through."""
+    """Return the plan with a number of VFs that its scheme would refuse."""
 
     def changed(step: HostStep) -> HostStep:
         write = replace(step.do[0], input_text=f"{count}\n")

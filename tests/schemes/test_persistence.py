@@ -10,19 +10,19 @@ import pytest
 from kvmlab.changes import ConfigFile
 from kvmlab.errors import Unavailable
 from kvmlab.facts import HostFacts, inspect
-from kvmlab.schemes import VfKnobs
+from kvmlab.schemes import VfOptions
 from kvmlab.schemes.persistence import by_modprobe, by_modules_load, by_networkmanager, by_systemd
-from tests.facts.record import load
+from tests.facts.recorded_host import load
 
-KNOBS = {
-    0: VfKnobs(mac="52:54:00:00:00:01", vlan=5, spoofchk=True, trust=False, link_state="auto"),
-    3: VfKnobs(spoofchk=False, trust=True, max_tx_rate=100, link_state="disable"),
+OPTIONS = {
+    0: VfOptions(mac="52:54:00:00:00:01", vlan=5, spoofchk=True, trust=False, link_state="auto"),
+    3: VfOptions(spoofchk=False, trust=True, max_tx_rate=100, link_state="disable"),
 }
 
 
 @pytest.fixture(scope="module")
 def facts(data: Path) -> HostFacts:
-    """The embedded host at rest."""
+    """Return the facts of the embedded host at rest."""
     return inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
 
 
@@ -30,8 +30,8 @@ def facts(data: Path) -> HostFacts:
     ("name", "make"),
     [
         ("modprobe.conf", lambda facts: by_modprobe(facts, "p2p1", vfs=7)),
-        ("systemd.link", lambda facts: by_systemd(facts, "p2p1", vfs=7, vf=KNOBS)),
-        ("networkmanager", lambda facts: by_networkmanager(facts, "p2p1", vfs=7, vf=KNOBS)),
+        ("systemd.link", lambda facts: by_systemd(facts, "p2p1", vfs=7, vf=OPTIONS)),
+        ("networkmanager", lambda facts: by_networkmanager(facts, "p2p1", vfs=7, vf=OPTIONS)),
         ("modules-load.conf", lambda facts: by_modules_load("vhost_net", "vfio-pci")),
     ],
 )
@@ -46,7 +46,7 @@ def test_golden(
 
 
 def test_a_port_without_vfs(facts: HostFacts) -> None:
-    for way in (by_modprobe, by_systemd, by_networkmanager):
+    for make in (by_modprobe, by_systemd, by_networkmanager):
         with pytest.raises(Unavailable) as caught:
-            way(facts, "p1p1", vfs=7)
+            make(facts, "p1p1", vfs=7)
         assert caught.value.rule == "sriov-missing"

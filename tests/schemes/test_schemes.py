@@ -18,19 +18,19 @@ from kvmlab.changes import (
     common_steps,
 )
 from kvmlab.domain import Domain, HostDevice, Interface, diff_of_attaching, validate
-from kvmlab.domain.declared import Element
+from kvmlab.domain.declared_xml import Element
 from kvmlab.errors import Refused, Unavailable, UsageError
 from kvmlab.facts import HostFacts, LinkState, ModuleState, Rule, inspect
-from kvmlab.hosts import Wire
+from kvmlab.hosts import Cable
 from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.base import mac_for
 from kvmlab.schemes.bridge import BRIDGE_MAC
 from kvmlab.schemes.port import BRIDGE
-from kvmlab.schemes.vfs import VfKnobs, vf_address
-from tests.facts.record import load
+from kvmlab.schemes.vfs import VfOptions, vf_address
+from tests.facts.recorded_host import load
 
-CARD = Wire("p1p1", "198.51.100.10/24", "198.51.100.1/24", "peer", "p3p1")
-WIRE = Wire("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
+CARD = Cable("p1p1", "198.51.100.10/24", "198.51.100.1/24", "peer", "p3p1")
+CABLE = Cable("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
 ON_THE_BRIDGE: list[Scheme] = [
     FullEmulation("e1000"),
     FullEmulation("e1000e"),
@@ -58,7 +58,7 @@ SCHEMES = [*ON_THE_BRIDGE, *MACVTAPS, *VFS, *WHOLE_CARDS]
 
 @pytest.fixture(scope="module")
 def facts(data: Path) -> HostFacts:
-    """The embedded host at rest."""
+    """Return the facts of the embedded host at rest."""
     return inspect(load(data / "facts" / "embedded.json"), prove_kvm=False)
 
 
@@ -70,8 +70,8 @@ def changed_link(facts: HostFacts, which: str, /, **values: object) -> HostFacts
     return replace(facts, links=links)
 
 
-def cable(scheme: Scheme) -> Wire:
-    return CARD if isinstance(scheme, PciPassthrough) else WIRE
+def cable_for(scheme: Scheme) -> Cable:
+    return CARD if isinstance(scheme, PciPassthrough) else CABLE
 
 
 def device(plan: Plan) -> Element:
@@ -91,7 +91,7 @@ def test_golden(
 ) -> None:
     """in: the lab's own VM; out: the same with its interface, valid by libvirt's own schema."""
     before = (data / "domain" / "lab-vm.xml").read_text()
-    plan = scheme.plan(facts, wire=cable(scheme))
+    plan = scheme.plan(facts, cable=cable_for(scheme))
     folder = data / "schemes" / scheme.id
     golden(folder / "domain.xml", attached(before, plan))
     golden(folder / "interface.xml", plan.interface_xml)
@@ -104,7 +104,7 @@ def test_golden_with_a_users_domain(
     scheme: Scheme, facts: HostFacts, data: Path, golden: Callable[[Path, str], None]
 ) -> None:
     text = (data / "domain" / "users-own.xml").read_text()
-    plan = scheme.plan(facts, wire=cable(scheme))
+    plan = scheme.plan(facts, cable=cable_for(scheme))
     golden(
         data / "schemes" / scheme.id / "users-own.diff",
         diff_of_attaching(text, device(plan)),
@@ -125,7 +125,7 @@ def test_schemes_have_names_of_their_own() -> None:
 
 
 def test_schemes_over_the_bridge_share_it(facts: HostFacts) -> None:
-    plans = [scheme.plan(facts, wire=WIRE) for scheme in ON_THE_BRIDGE]
+    plans = [scheme.plan(facts, cable=CABLE) for scheme in ON_THE_BRIDGE]
     shared = common_steps(*plans)
     assert [step.what.split()[0] for step in shared] == ["Make", "Put"]
     assert all(isinstance(step, HostStep) for step in shared)
@@ -135,7 +135,7 @@ def test_schemes_over_the_bridge_share_it(facts: HostFacts) -> None:
 
 def test_only_what_is_missing_is_changed(facts: HostFacts) -> None:
     down = changed_link(facts, "p2p1", up=False)
-    steps = Virtio().plan(down, wire=WIRE).steps
+    steps = Virtio().plan(down, cable=CABLE).steps
     assert [step.after for step in steps[:3]] == [BRIDGE_MAC, BRIDGE, "up"]
     assert "ip link set dev p2p1 down" in steps[2].undo_text
     port = facts.link("p2p1")
@@ -143,7 +143,10 @@ def test_only_what_is_missing_is_changed(facts: HostFacts) -> None:
     bridge = replace(port, name=BRIDGE, kind="bridge", mac=BRIDGE_MAC)
     there = replace(facts, links=(*facts.links, bridge))
     there = changed_link(there, "p2p1", master=BRIDGE)
-    assert [step.kind for step in Virtio().plan(there, wire=WIRE).steps] == ["attach", "configure"]
+    assert [step.kind for step in Virtio().plan(there, cable=CABLE).steps] == [
+        "attach",
+        "configure",
+    ]
 
 
 def test_a_port_with_vfs_is_refused(facts: HostFacts) -> None:
@@ -151,7 +154,7 @@ def test_a_port_with_vfs_is_refused(facts: HostFacts) -> None:
         replace(port, sriov_numvfs=7) if "p2p1" in port.names else port for port in facts.ports
     )
     with pytest.raises(Unavailable, match="p2p1 has 7 VFs") as caught:
-        Virtio().plan(replace(facts, ports=ports), wire=WIRE)
+        Virtio().plan(replace(facts, ports=ports), cable=CABLE)
     assert caught.value.rule == "bridge-on-port-with-vfs"
     assert caught.value.exit_code == 3
 
@@ -168,14 +171,14 @@ def test_what_is_in_the_way_is_said(
     change: Callable[[HostFacts], HostFacts], rule: str, facts: HostFacts
 ) -> None:
     with pytest.raises(Unavailable) as caught:
-        Virtio().plan(change(facts), wire=WIRE)
+        Virtio().plan(change(facts), cable=CABLE)
     assert caught.value.rule == rule
     assert caught.value.todo
 
 
 @pytest.mark.parametrize("scheme", [*ON_THE_BRIDGE, *MACVTAPS], ids=lambda scheme: scheme.id)
 def test_the_management_port_is_refused_before_anything(scheme: Scheme, facts: HostFacts) -> None:
-    plan = scheme.plan(facts, wire=replace(WIRE, port="mgmt0"))
+    plan = scheme.plan(facts, cable=replace(CABLE, port="mgmt0"))
     assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
     assert "mgmt0" in str(plan)
     with pytest.raises(Refused, match="mgmt0"):
@@ -184,15 +187,18 @@ def test_the_management_port_is_refused_before_anything(scheme: Scheme, facts: H
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
 def test_the_port_that_manages_the_host_is_refused(scheme: Scheme, facts: HostFacts) -> None:
-    wire = cable(scheme)
-    facts = replace(facts, management=wire.port, carriers=(wire.port,))
-    plan = scheme.plan(facts, wire=wire)
+    cable = cable_for(scheme)
+    facts = replace(facts, management=cable.port, carriers=(cable.port,))
+    plan = scheme.plan(facts, cable=cable)
     assert {refusal.rule for refusal in plan.refusals} == {"management-interface"}
 
 
-def test_addresses_of_the_port_are_noted(facts: HostFacts) -> None:
-    plan = Virtio().plan(changed_link(facts, "p2p1", addresses=("198.51.100.7/24",)), wire=WIRE)
-    assert any("198.51.100.7/24" in note for note in plan.notes)
+def test_a_port_with_an_address_is_in_use(facts: HostFacts) -> None:
+    addressed = changed_link(facts, "p2p1", addresses=("198.51.100.7/24", "fe80::1/64"))
+    with pytest.raises(Unavailable, match=r"198\.51\.100\.7/24 \(address of the host\)") as caught:
+        Virtio().plan(addressed, cable=CABLE)
+    assert caught.value.rule == "port-in-use"
+    assert "fe80" not in caught.value.message
 
 
 def test_without_a_cable_there_is_no_plan(facts: HostFacts) -> None:
@@ -201,7 +207,7 @@ def test_without_a_cable_there_is_no_plan(facts: HostFacts) -> None:
 
 
 def test_a_plan_shows_itself_escaped(facts: HostFacts) -> None:
-    plan = Virtio().plan(facts, wire=WIRE)
+    plan = Virtio().plan(facts, cable=CABLE)
     html = plan._repr_html_()
     assert "&lt;interface" in html
     assert "<interface" not in html
@@ -214,14 +220,14 @@ def test_a_plan_shows_itself_escaped(facts: HostFacts) -> None:
 def test_a_plan_is_fit_for_json(facts: HostFacts) -> None:
     import json
 
-    plan = Virtio().plan(facts, wire=WIRE)
+    plan = Virtio().plan(facts, cable=CABLE)
     read = json.loads(json.dumps(plan.to_dict()))
     assert read["scheme"] == "virtio-qemu"
     assert read["steps"][0]["undo"] == ["ip link delete dev kvmlab0"]
 
 
 def test_commands_of_the_bridge_fit_one_batch(facts: HostFacts) -> None:
-    steps = [s for s in Virtio().plan(facts, wire=WIRE).steps if isinstance(s, HostStep)]
+    steps = [s for s in Virtio().plan(facts, cable=CABLE).steps if isinstance(s, HostStep)]
     commands: list[Command] = [command for step in steps for command in step.do]
     assert {command.argv[0] for command in commands if command.only_when is None} == {"ip"}
 
@@ -233,34 +239,34 @@ def with_modules(facts: HostFacts, **states: ModuleState) -> HostFacts:
 @pytest.mark.parametrize("scheme", [Virtio(backend="vhost"), Macvtap()], ids=lambda s: s.id)
 def test_vhost_is_loaded_where_it_can_be(scheme: Scheme, facts: HostFacts) -> None:
     asleep = with_modules(facts, vhost_net=ModuleState.AVAILABLE)
-    steps = scheme.plan(asleep, wire=WIRE).steps
+    steps = scheme.plan(asleep, cable=CABLE).steps
     load = next(step for step in steps if "vhost_net" in step.what)
     assert load.do_text == ("modprobe vhost_net",)
     assert load.undo_text == ("modprobe -r vhost_net",)
     with pytest.raises(Unavailable) as caught:
-        scheme.plan(with_modules(facts, vhost_net=ModuleState.MISSING), wire=WIRE)
+        scheme.plan(with_modules(facts, vhost_net=ModuleState.MISSING), cable=CABLE)
     assert caught.value.rule == "vhost-net-missing"
 
 
 def test_only_vhost_needs_vhost(facts: HostFacts) -> None:
     without = with_modules(facts, vhost_net=ModuleState.MISSING)
     for scheme in (Virtio(), Macvtap(backend="qemu"), Macvtap(model="e1000")):
-        steps = scheme.plan(without, wire=WIRE).steps
+        steps = scheme.plan(without, cable=CABLE).steps
         assert [s.vhost_workers for s in steps if isinstance(s, AttachInterface)] == [0]
 
 
 def test_as_many_workers_as_queues_are_expected(facts: HostFacts) -> None:
     for scheme in (Virtio(backend="vhost", queues=4), Macvtap(queues=4)):
-        steps = scheme.plan(facts, wire=WIRE).steps
+        steps = scheme.plan(facts, cable=CABLE).steps
         assert [s.vhost_workers for s in steps if isinstance(s, AttachInterface)] == [4]
 
 
-def test_macvtap_wants_a_port_of_its_own(facts: HostFacts) -> None:
+def test_macvtap_needs_a_port_of_its_own(facts: HostFacts) -> None:
     in_bridge = changed_link(facts, "p2p1", master=BRIDGE)
     with pytest.raises(Unavailable, match="kvmlab0") as caught:
-        Macvtap().plan(in_bridge, wire=WIRE)
+        Macvtap().plan(in_bridge, cable=CABLE)
     assert caught.value.rule == "port-in-use"
-    down = Macvtap().plan(changed_link(facts, "p2p1", up=False), wire=WIRE)
+    down = Macvtap().plan(changed_link(facts, "p2p1", up=False), cable=CABLE)
     assert down.steps[0].do_text == ("ip link set dev p2p1 up",)
     assert any("cannot reach each other" in note for note in down.notes)
 
@@ -280,11 +286,11 @@ def test_macvtap_wants_a_port_of_its_own(facts: HostFacts) -> None:
         lambda: SriovVf(how="network", vf=0),
         lambda: SriovVf(how="network", trust=True),
         lambda: PciPassthrough(group="ask"),  # type: ignore[arg-type]
-        lambda: VfKnobs(vlan=4095),
-        lambda: VfKnobs(max_tx_rate=-1),
+        lambda: VfOptions(vlan=4095),
+        lambda: VfOptions(max_tx_rate=-1),
     ],
 )
-def test_what_makes_no_sense_is_said(make: Callable[[], object]) -> None:
+def test_options_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(UsageError) as caught:
         make()
     assert caught.value.todo
@@ -320,7 +326,7 @@ def test_vfs_appear_where_the_article_saw_them(facts: HostFacts) -> None:
 
 def test_vfs_that_there_are_stay(facts: HostFacts) -> None:
     there = changed_port(facts, PF, sriov_numvfs=2, vfs=("0000:0b:10.0", "0000:0b:10.2"))
-    plan = SriovVf(vfs=7, vf=1).plan(there, wire=WIRE)
+    plan = SriovVf(vfs=7, vf=1).plan(there, cable=CABLE)
     assert [step.kind for step in plan.steps] == ["attach", "configure"]
     source = Interface.parse(plan.interface_xml).source_pci
     assert str(source) == "0000:0b:10.2"
@@ -334,7 +340,7 @@ def test_vfs_that_there_are_stay(facts: HostFacts) -> None:
         (SriovVf(), {"sriov_totalvfs": None}, "sriov-missing"),
         (SriovVf(trust=True), {"sriov_numvfs": 2}, "port-in-use"),
         (SriovVf(how="hostdev"), {"sriov_numvfs": 2}, "port-in-use"),
-        (SriovVf(link_state="enable"), {}, "sriov-missing"),
+        (SriovVf(link_state="enable"), {}, "vf-option-unsupported"),
         (SriovVf(max_tx_rate=100), {"link": LinkState.NO_CARRIER}, "pf-down"),
         (SriovVf(), {"sriov_offset": None}, "numvfs-refused"),
     ],
@@ -343,14 +349,14 @@ def test_vfs_that_cannot_be_had(
     scheme: Scheme, values: dict[str, object], rule: str, facts: HostFacts
 ) -> None:
     with pytest.raises(Unavailable) as caught:
-        scheme.plan(changed_port(facts, PF, **values), wire=WIRE)
+        scheme.plan(changed_port(facts, PF, **values), cable=CABLE)
     assert caught.value.rule == rule
     assert caught.value.todo
 
 
 def awaited(facts: HostFacts, scheme: Scheme) -> list[str]:
-    """What the plan says that it waits for."""
-    steps = scheme.plan(facts, wire=WIRE).steps
+    """Return the waits in the commands of the scheme's plan."""
+    steps = scheme.plan(facts, cable=CABLE).steps
     return [line for step in steps for line in (*step.do_text, *step.undo_text) if "wait" in line]
 
 
@@ -369,36 +375,36 @@ def test_vfs_that_vms_have_are_left_to_them(facts: HostFacts) -> None:
     held = replace(port, address="0000:0b:10.0", names=(), driver="vfio-pci", vf_of=PF)
     there = changed_port(facts, PF, sriov_numvfs=2, vfs=("0000:0b:10.0", "0000:0b:10.2"))
     there = replace(there, ports=(*there.ports, held))
-    source = Interface.parse(SriovVf().plan(there, wire=WIRE).interface_xml).source_pci
+    source = Interface.parse(SriovVf().plan(there, cable=CABLE).interface_xml).source_pci
     assert str(source) == "0000:0b:10.2"
-    with pytest.raises(Unavailable, match="held by vfio-pci"):
-        SriovVf(vf=0).plan(there, wire=WIRE)
+    with pytest.raises(Unavailable, match=r"VF 0: 0000:0b:10\.0 is in use: vfio-pci"):
+        SriovVf(vf=0).plan(there, cable=CABLE)
 
 
 def test_without_iommu_or_vfio_there_is_no_vf(facts: HostFacts) -> None:
     with pytest.raises(Unavailable) as caught:
-        SriovVf().plan(replace(facts, iommu=replace(facts.iommu, groups=())), wire=WIRE)
+        SriovVf().plan(replace(facts, iommu=replace(facts.iommu, groups=())), cable=CABLE)
     assert caught.value.rule == "iommu-off"
     with pytest.raises(Unavailable) as caught:
-        SriovVf().plan(with_modules(facts, vfio_pci=ModuleState.MISSING), wire=WIRE)
+        SriovVf().plan(with_modules(facts, vfio_pci=ModuleState.MISSING), cable=CABLE)
     assert caught.value.rule == "module-missing"
 
 
 def test_the_hosts_drivers_are_kept_away_from_vfs(facts: HostFacts) -> None:
-    first = SriovVf().plan(facts, wire=WIRE).steps[0]
+    first = SriovVf().plan(facts, cable=CABLE).steps[0]
     assert first.do_text == ("echo 0 > /sys/bus/pci/devices/0000:0b:00.0/sriov_drivers_autoprobe",)
     off = changed_port(facts, PF, sriov_drivers_autoprobe=False)
-    assert "sriov_numvfs" in SriovVf().plan(off, wire=WIRE).steps[0].do_text[0]
+    assert "sriov_numvfs" in SriovVf().plan(off, cable=CABLE).steps[0].do_text[0]
 
 
 def test_a_card_finds_its_own_cable(facts: HostFacts) -> None:
-    both = replace(facts, wire=WIRE, wires=(WIRE, CARD))
+    both = replace(facts, cable=CABLE, cables=(CABLE, CARD))
     assert PciPassthrough(group="take").plan(both).peer_address == CARD.peer_address
     named = PciPassthrough(port="0000:04:00.0", group="take")
     assert named.plan(both).peer_address == CARD.peer_address
-    one = replace(facts, wire=WIRE, wires=(WIRE,))
+    one = replace(facts, cable=CABLE, cables=(CABLE,))
     plan = PciPassthrough().plan(one)
-    assert plan.peer_address == WIRE.peer_address
+    assert plan.peer_address == CABLE.peer_address
     assert 'bus="0x0b"' in plan.interface_xml
     with pytest.raises(UsageError, match="no cable"):
         PciPassthrough(port="p1p2", group="take").plan(both)
@@ -406,7 +412,7 @@ def test_a_card_finds_its_own_cable(facts: HostFacts) -> None:
 
 def test_a_group_is_not_taken_unasked(facts: HostFacts) -> None:
     with pytest.raises(Unavailable, match="group is not viable") as caught:
-        PciPassthrough().plan(facts, wire=CARD)
+        PciPassthrough().plan(facts, cable=CARD)
     assert caught.value.rule == "group-not-viable"
     assert "0000:04:00.1" in caught.value.message
     assert "take" in caught.value.todo
@@ -435,19 +441,19 @@ def test_cards_that_cannot_be_given_away(
     change: Callable[[HostFacts], HostFacts], rule: str, facts: HostFacts
 ) -> None:
     with pytest.raises(Unavailable) as caught:
-        PciPassthrough(port="0000:04:00.0", group="take").plan(change(facts), wire=CARD)
+        PciPassthrough(port="0000:04:00.0", group="take").plan(change(facts), cable=CARD)
     assert caught.value.rule == rule
     assert caught.value.todo
 
 
 def test_vfio_is_loaded_where_it_sleeps(facts: HostFacts) -> None:
     asleep = with_modules(facts, vfio_pci=ModuleState.AVAILABLE)
-    texts = [step.do_text for step in PciPassthrough(group="take").plan(asleep, wire=CARD).steps]
+    texts = [step.do_text for step in PciPassthrough(group="take").plan(asleep, cable=CARD).steps]
     assert [text for text in texts if "modprobe vfio-pci" in text]
 
 
-def test_the_articles_way_remembers_every_port_of_the_driver(facts: HostFacts) -> None:
-    plan = SriovVf(way="max_vfs").plan(facts, wire=WIRE)
+def test_max_vfs_remembers_every_port_of_the_driver(facts: HostFacts) -> None:
+    plan = SriovVf(way="max_vfs").plan(facts, cable=CABLE)
     texts = [step.what for step in plan.steps]
     assert "p2p1 (0000:0b:00.0)" in texts[0]
     assert "p2p2 (0000:0b:00.1)" in texts[1]
@@ -457,24 +463,24 @@ def test_the_articles_way_remembers_every_port_of_the_driver(facts: HostFacts) -
     assert "netns peer" in reload.do_text[3]
     assert {"p2p1", "p2p2"} <= set(reload.touches)
     managed = replace(facts, management="p2p1", carriers=("p2p1",))
-    other = replace(WIRE, port="p2p1")
-    assert SriovVf(way="max_vfs").plan(managed, wire=other).refusals
+    other = replace(CABLE, port="p2p1")
+    assert SriovVf(way="max_vfs").plan(managed, cable=other).refusals
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        (lambda f: changed_port(f, PF, driver="i40e"), "sriov-missing"),
-        (lambda f: with_modules(f, igb=ModuleState.BUILTIN), "sriov-missing"),
+        (lambda f: changed_port(f, PF, driver="i40e"), "vf-option-unsupported"),
+        (lambda f: with_modules(f, igb=ModuleState.BUILTIN), "vf-option-unsupported"),
         (lambda f: changed_port(f, "0000:0b:00.1", sriov_numvfs=1), "numvfs-refused"),
         (lambda f: changed_port(f, "0000:0b:00.1", sriov_totalvfs=3), "numvfs-refused"),
     ],
 )
-def test_where_the_articles_way_does_not_lead(
+def test_max_vfs_is_refused_where_it_cannot_work(
     change: Callable[[HostFacts], HostFacts], rule: str, facts: HostFacts
 ) -> None:
     with pytest.raises(Unavailable) as caught:
-        SriovVf(way="max_vfs").plan(change(facts), wire=WIRE)
+        SriovVf(way="max_vfs").plan(change(facts), cable=CABLE)
     assert caught.value.rule == rule
 
 
@@ -482,11 +488,11 @@ def test_the_trap_is_set_on_purpose_only(facts: HostFacts) -> None:
     trap = Virtio(backend="vhost", with_vfs=7)
     cured = Virtio(backend="vhost", with_vfs=7, learning=False)
     assert [trap.id, cured.id] == ["virtio-vhost-on-vfs", "virtio-vhost-on-vfs-cured"]
-    plan = trap.plan(facts, wire=WIRE)
+    plan = trap.plan(facts, cable=CABLE)
     assert "sriov_numvfs" in " ".join(plan.steps[1].do_text)
-    configures = [p.steps[-1] for p in (plan, cured.plan(facts, wire=WIRE))]
+    configures = [p.steps[-1] for p in (plan, cured.plan(facts, cable=CABLE))]
     assert [c.must_answer for c in configures if isinstance(c, ConfigureGuest)] == [False, True]
-    assert "learning off" in str(cured.plan(facts, wire=WIRE))
-    assert any("dropped" in note for note in plan.notes)
+    assert "learning off" in str(cured.plan(facts, cable=CABLE))
+    assert any("drops answers" in note for note in plan.notes)
     there = changed_port(facts, PF, sriov_numvfs=2)
-    assert "sriov_numvfs" not in str(FullEmulation(with_vfs=2).plan(there, wire=WIRE))
+    assert "sriov_numvfs" not in str(FullEmulation(with_vfs=2).plan(there, cable=CABLE))

@@ -1,0 +1,32 @@
+"""A stranger's host puts itself back when nobody confirms a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.rollback import ROLLBACKS, roll_back
+from tests.faults.scene import Scene
+from tests.faults.stranger import stranger
+
+pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Scene]:
+    """One stranger's host for all tests of this file; each leaves it as it was."""
+    folder = tmp_path_factory.mktemp("stranger")
+    with stranger(folder) as host:
+        opened = Scene.on(host, folder, repository)
+        yield opened
+        opened.host.close()
+
+
+@pytest.mark.parametrize("name", ROLLBACKS)
+def test_the_host_puts_itself_back(name: str, scene: Scene) -> None:
+    rollback = roll_back(name, scene)
+    print(f"{name}: {rollback.seconds:.0f} s; {rollback.case.message}")
+    assert not rollback.case.lost, rollback.case
+    assert rollback.seconds < 400

@@ -1,0 +1,55 @@
+"""A terminal on the host beside the notebook, as a person opens it in JupyterLab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.notebooks.test_browser import (
+    executed,
+    jupyterlab,
+    offline_page,
+    open_jupyterlab,
+    run_all_cells,
+)
+from tests.notebooks.test_terminal import Terminals
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.host
+
+CELLS = {
+    "imports": "import kvmlab",
+    "open-lab": 'lab = kvmlab.open_lab("embedded")',
+    "vm": "lab.vm.name",
+    "terminal": "lab.terminal()",
+}
+
+
+@pytest.mark.timeout(400)
+def test_the_button_opens_a_shell_on_the_host(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    work, home = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("home")
+    with (
+        jupyterlab(work, home, cells=CELLS) as (address, log),
+        offline_page(browser, width=1500, height=900) as page,
+    ):
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        terminals = Terminals(page)
+        open_jupyterlab(page, address)
+        run_all_cells(page)
+        executed(page, work / "terminal.ipynb")
+        page.get_by_role("button", name="Open a terminal on the host").click()
+        terminals.wait_for(page, "root@")
+        terminals.wait_for(page, "kvmlab host ssh --run-dir")
+        page.locator(".jp-Terminal").click()
+        page.keyboard.type("virsh list --name | sed s/^/the-vm-is-/")
+        page.keyboard.press("Enter")
+        terminals.wait_for(page, "the-vm-is-kvmlab-vm")
+        page.screenshot(path=str(home / "terminal.png"))
+        assert errors == []
+        assert "WARNING" not in log.read_text()
