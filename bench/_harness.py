@@ -1,4 +1,4 @@
-"""What every benchmark needs: repeated samples, medians and ratios, the machine, and a file."""
+"""Harness of the benchmarks: samples, medians and ratios, the machine, and a result file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kvmlab.embedded.paths import cache_dir
+from kvmlab.directories import cache_dir
 from kvmlab.process import run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,11 +32,11 @@ class Series:
 
     @property
     def median(self) -> float:
-        """The middle sample."""
+        """Median of the samples."""
         return statistics.median(self.samples)
 
     def to_dict(self) -> dict[str, object]:
-        """A form for JSON."""
+        """Return the values for JSON."""
         return {
             "unit": self.unit,
             "median": self.median,
@@ -48,7 +48,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of one series over that of another; ``goal`` is what it should be."""
+    """Ratio of the medians of two series; ``goal`` says what it should be."""
 
     name: str
     over: Series
@@ -57,11 +57,11 @@ class Ratio:
 
     @property
     def value(self) -> float:
-        """How many times the first is the second."""
+        """Median of the first over that of the second."""
         return self.over.median / self.under.median
 
     def to_dict(self) -> dict[str, object]:
-        """A form for JSON."""
+        """Return the values for JSON."""
         return {
             "value": self.value,
             "over": self.over.name,
@@ -72,7 +72,7 @@ class Ratio:
 
 @dataclass
 class Bench:
-    """One benchmark while it runs: collects series and ratios, then prints and writes them."""
+    """One benchmark: collects series and ratios, then prints and writes them."""
 
     name: str
     what: str
@@ -85,24 +85,24 @@ class Bench:
     _load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, name: str, value: float, unit: str = "s") -> None:
-        """Keep one sample, and say it."""
+        """Add one sample, and print it."""
         self.series.setdefault(name, []).append(value)
         self.units[name] = unit
         print(f"  {name}: {value:.3g} {unit}", file=sys.stderr, flush=True)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Keep the wall seconds of the block; a block that fails leaves no sample."""
+        """Add the wall seconds of the block; a block that fails adds no sample."""
         begin = time.monotonic()
         yield
         self.add(name, time.monotonic() - begin)
 
     def ratio(self, name: str, over: str, under: str, goal: str = "") -> None:
-        """Compare two series by their medians when the benchmark ends."""
+        """Add a ratio of two series, computed when the benchmark ends."""
         self.ratios.append((name, over, under, goal))
 
     def finish(self) -> Path:
-        """Print the summary and write it; the file's path."""
+        """Print the summary, write it, and return the path of the file."""
         series = {
             name: Series(name, self.units[name], tuple(samples))
             for name, samples in self.series.items()
@@ -113,17 +113,17 @@ class Bench:
             if over in series and under in series
         ]
         print(f"\n{self.name}: {self.what}")
-        for one in series.values():
-            low, high = min(one.samples), max(one.samples)
+        for each in series.values():
+            low, high = min(each.samples), max(each.samples)
             print(
-                f"  {one.name:<48} median {one.median:9.3g} {one.unit}"
-                f"   ({low:.3g} to {high:.3g}, n={len(one.samples)})"
+                f"  {each.name:<48} median {each.median:9.3g} {each.unit}"
+                f"   ({low:.3g} to {high:.3g}, n={len(each.samples)})"
             )
         for ratio in ratios:
             goal = f"   (goal: {ratio.goal})" if ratio.goal else ""
             print(f"  {ratio.name:<48} {ratio.value:16.3g} times{goal}")
         machine = _machine()
-        # What else the machine did: before the benchmark, and behind its back.
+        # What else the machine did, before and during the benchmark.
         machine["load_at_start"] = f"{self._load:.1f}"
         machine["cpu_stolen_percent"] = f"{self._stolen_percent():.1f}"
         for name, text in {**machine, **self.notes}.items():
@@ -135,7 +135,7 @@ class Bench:
             "took_sec": round(time.time() - self._started, 1),
             "machine": machine,
             "notes": self.notes,
-            "series": {name: one.to_dict() for name, one in series.items()},
+            "series": {name: each.to_dict() for name, each in series.items()},
             "ratios": {ratio.name: ratio.to_dict() for ratio in ratios},
         }
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class Bench:
 
 
 def repeats(default: int, argv: Sequence[str] | None = None) -> int:
-    """The `--count N` of a benchmark's command line."""
+    """Return the `--count N` of a benchmark's command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=default, help="samples of each kind")
     count: int = parser.parse_args(argv).count
@@ -159,9 +159,9 @@ def repeats(default: int, argv: Sequence[str] | None = None) -> int:
 
 
 def alternate(count: int, *kinds: Callable[[int], None]) -> None:
-    """Run the kinds in turn, ``count`` times, each block in the other order than the last.
+    """Run the kinds in turn, ``count`` times, each block in the reverse order of the last.
 
-    A machine that gets slower in the middle then weighs on all kinds alike.
+    A machine that slows down then affects all kinds alike.
     """
     for block in range(count):
         for kind in kinds if block % 2 == 0 else tuple(reversed(kinds)):
@@ -169,9 +169,9 @@ def alternate(count: int, *kinds: Callable[[int], None]) -> None:
 
 
 def cache_without_states(scratch: Path) -> dict[str, str]:
-    """The environment of a cold boot: the real cache's images and probes by link, no states.
+    """Return the environment of a cold boot: the cache's images and probes by link, no states.
 
-    Its runtime directory is its own too.
+    Its runtime directory is separate too.
     """
     cache = scratch / "cache" / "kvmlab"
     cache.mkdir(parents=True)
@@ -205,7 +205,7 @@ def _first_field(path: str, name: str) -> str:
 
 
 def _stolen_and_all() -> tuple[int, int]:
-    """CPU time that the hypervisor gave to others, and all CPU time, in ticks (/proc/stat)."""
+    """Return stolen and total CPU time, in ticks (/proc/stat)."""
     first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
     ticks = [int(word) for word in first[1:9]]
     return ticks[7], sum(ticks)

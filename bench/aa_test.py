@@ -1,12 +1,14 @@
-"""A/A: a scheme against itself. How often is a difference claimed where there is none?
+"""A/A test: the share of comparisons of a scheme with itself that claim a difference.
 
-On the embedded host one scheme is applied and measured over and over, in turns with itself, under
-the virtual clock and under wall time: pools of real trials, which grow in `bench/results/aa-CLOCK`.
-From them many A/A comparisons are drawn, in two ways. In rounds: so many rounds running, and within
-each of them chance decides which of the two trials is called A; that keeps whatever drift the
-machine had, as a real comparison would meet it, but a small pool has few such comparisons that are
-unlike. Drawn freely: any trials of the pool. The last lines let the stopping rule decide on their
-number.
+On the embedded host one scheme alternates with itself, under the virtual clock and under wall time;
+the pools of trials grow in `bench/results/aa-CLOCK`. Comparisons are drawn from them in two ways.
+In rounds: consecutive rounds, with the two trials of a round assigned at random; that keeps the
+drift of the machine, as a real comparison meets it, but a small pool has few different ones.
+Freely: any trials of the pool. The last lines let the stopping rule decide on their number.
+
+With `--schemes` the pool holds the trials of six schemes that alternate. From it come A/A
+comparisons of a scheme with itself, whose spread is pooled with that of the others, and comparisons
+of two schemes, whose interval should contain the ratio of the pools' medians.
 
 The interval is one of 95 %: no more than 5 % of the comparisons may claim a difference.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import functools
 import random
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,8 +26,8 @@ import kvmlab
 from bench._harness import RESULTS, Bench
 from kvmlab.clock import Clock
 from kvmlab.measure import Trials, interleaved
-from kvmlab.measure.stopping import Stopping
-from kvmlab.results import About, Journal, Part, find_runs, load_run
+from kvmlab.measure.stopping_rule import StoppingRule
+from kvmlab.results import Part, RunInfo, RunJournal, find_runs, load_run
 from kvmlab.results.statistics import ratio_interval
 
 METRICS = (
@@ -33,45 +36,69 @@ METRICS = (
     ("vm_exits_per_packet", "tcp_up"),
     ("rtt_p50_us", "latency"),
 )
+SCHEME_METRICS = (
+    *METRICS,
+    ("context_switches_per_packet", "tcp_up"),
+    ("cpu_us_per_packet", "latency"),
+    ("vm_exits_per_packet", "latency"),
+    ("context_switches_per_packet", "latency"),
+)
+SCHEMES = (
+    kvmlab.FullEmulation("e1000"),
+    kvmlab.Virtio(backend="qemu"),
+    kvmlab.Virtio(backend="vhost"),
+    kvmlab.Macvtap(),
+    kvmlab.PciPassthrough(group="take"),
+    kvmlab.SriovVf(),
+)
 ROUNDS = (3, 5, 10)
+SCHEME_ROUNDS = (3, 4, 5)
 COMPARISONS = 1000
+SCHEME_COMPARISONS = 50
 UNTIL_PERCENT = 5.0
 
 Round = tuple[float, float]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` rounds more for each pool (0: none), then draw from all that the pools have."""
+    """Measure ``--count`` more rounds for each pool (0: none), then draw from the whole pools."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=15, help="rounds to add to each pool")
     parser.add_argument("--clock", choices=list(Clock), action="append", help="of this one only")
+    parser.add_argument("--schemes", action="store_true", help="the pool of six schemes instead")
     settings = parser.parse_args(argv)
-    count: int = settings.count
     bench = Bench("aa_test", "share of A/A comparisons that claim a difference, in percent")
-    for clock in map(Clock, settings.clock or list(Clock)):
-        out = RESULTS / f"aa-{clock.value}"
-        if count:
-            measure(clock, count, out)
-        # A measurement that was interrupted has the rounds that were whole.
-        runs = [load_run(run, unfinished=True) for run in find_runs([out]) if run.trials]
-        for metric, workload in METRICS if runs else ():
-            rounds = [pair for run in runs for pair in _rounds(run, metric, workload)]
-            spread = _spread([value for both in rounds for value in both])
-            bench.add(f"{clock.value}: {metric}, spread of the trials", spread, "%")
-            bench.notes[f"rounds, {clock.value} clock"] = str(len(rounds))
-            _draw(bench, clock, metric, rounds)
+    if settings.schemes:
+        _schemes(bench, settings.count)
+    else:
+        for clock in map(Clock, settings.clock or list(Clock)):
+            _one_scheme(bench, clock, settings.count)
     bench.notes["goal"] = "no more than 5 %"
     bench.finish()
 
 
+def _one_scheme(bench: Bench, clock: Clock, count: int) -> None:
+    out = RESULTS / f"aa-{clock.value}"
+    if count:
+        measure(clock, count, out)
+    # An interrupted measurement has its complete rounds.
+    runs = [load_run(run, unfinished=True) for run in find_runs([out]) if run.trials]
+    for metric, workload in METRICS if runs else ():
+        rounds = [pair for run in runs for pair in _rounds(run, metric, workload)]
+        spread = _spread([value for both in rounds for value in both])
+        bench.add(f"{clock.value}: {metric}, spread of the trials", spread, "%")
+        bench.notes[f"rounds, {clock.value} clock"] = str(len(rounds))
+        _draw(bench, clock, metric, rounds)
+
+
 def measure(clock: Clock, count: int, out: Path) -> None:
-    """A pool of trials: ``count`` rounds of a scheme in turns with itself."""
+    """Add ``count`` rounds of a scheme that alternates with itself to a pool."""
     trials = Trials(count=count, seconds=1, workloads=("tcp_up", "latency"), trace_path=False)
     with kvmlab.open_lab("embedded", clock=clock) as lab:
         plan = lab.plan(kvmlab.Virtio(backend="vhost"))
         both = dict.fromkeys(("A", "B"), functools.partial(plan.applied, lab.vm))
-        about = About(lab.host.label, clock.value, lab.host.emulated, tuple(both))
-        journal = Journal(out, about)
+        about = RunInfo(lab.host.label, clock.value, lab.host.emulated, tuple(both))
+        journal = RunJournal(out, about)
         journal.finish(interleaved(both, lab.host, lab.vm, trials, journal=journal))
 
 
@@ -81,39 +108,41 @@ def _rounds(run: Sequence[Part], metric: str, workload: str) -> list[Round]:
 
 
 def _draw(bench: Bench, clock: Clock, metric: str, rounds: Sequence[Round]) -> None:
-    for way, split in (("in rounds", _split), ("drawn freely", _freely)):
+    for how, split in (("in rounds", _split), ("drawn freely", _freely)):
         for count in ROUNDS:
             if count > len(rounds):
                 continue
             claims = [_differs(*split(rounds, count, seed)) for seed in range(COMPARISONS)]
             share = 100 * sum(claims) / COMPARISONS
-            bench.add(f"{clock.value}: {metric}, {count} trials each, {way}", share, "%")
-    ended = [_until_narrow(clock, rounds, seed) for seed in range(COMPARISONS // 4)]
-    claims = [_differs(*found) for found in ended]
+            bench.add(f"{clock.value}: {metric}, {count} trials each, {how}", share, "%")
+    samples = [_until_narrow(clock, rounds, seed) for seed in range(COMPARISONS // 4)]
+    claims = [_differs(*pair) for pair in samples]
     name = f"{clock.value}: {metric}, until within {UNTIL_PERCENT:g} %"
     bench.add(name, 100 * sum(claims) / len(claims), "%")
-    bench.add(f"{name}: rounds", sum(len(first) for first, _ in ended) / len(ended), "rounds")
+    bench.add(f"{name}: rounds", sum(len(first) for first, _ in samples) / len(samples), "rounds")
 
 
-def _differs(first: Sequence[float], second: Sequence[float]) -> bool:
-    low, high = ratio_interval(list(first), list(second))
+def _differs(
+    first: Sequence[float], second: Sequence[float], among: Sequence[Sequence[float]] = ()
+) -> bool:
+    low, high = ratio_interval(first, second, among)
     return low > 1 or high < 1
 
 
 def _split(rounds: Sequence[Round], count: int, seed: int) -> tuple[list[float], list[float]]:
-    """``count`` rounds running, with A and B dealt anew in each."""
-    first, second = zip(*_dealt(rounds, count, seed), strict=True)
+    """Return ``count`` consecutive rounds, with A and B assigned at random in each."""
+    first, second = zip(*_assigned(rounds, count, seed), strict=True)
     return list(first), list(second)
 
 
 def _freely(rounds: Sequence[Round], count: int, seed: int) -> tuple[list[float], list[float]]:
-    """``count`` trials for A and as many for B, from the whole pool."""
+    """Return ``count`` trials for A and as many for B, from the whole pool."""
     chance = random.Random(seed)
-    drawn = chance.sample([value for both in rounds for value in both], 2 * count)
-    return drawn[:count], drawn[count:]
+    trials = chance.sample([value for both in rounds for value in both], 2 * count)
+    return trials[:count], trials[count:]
 
 
-def _dealt(rounds: Sequence[Round], count: int, seed: int) -> Iterator[Round]:
+def _assigned(rounds: Sequence[Round], count: int, seed: int) -> Iterator[Round]:
     chance = random.Random(seed)
     begin = chance.randrange(len(rounds) - count + 1)
     for one, other in rounds[begin : begin + count]:
@@ -123,24 +152,61 @@ def _dealt(rounds: Sequence[Round], count: int, seed: int) -> Iterator[Round]:
 def _until_narrow(
     clock: Clock, rounds: Sequence[Round], seed: int
 ) -> tuple[list[float], list[float]]:
-    """What the stopping rule leaves of the pool's trials, in an order drawn by chance."""
-    drawn = [value for both in rounds for value in both]
-    random.Random(seed).shuffle(drawn)
-    found: tuple[list[float], list[float]] = ([], [])
+    """Return the trials after which the stopping rule ends, in random order of the pool."""
+    shuffled = [value for both in rounds for value in both]
+    random.Random(seed).shuffle(shuffled)
+    samples: tuple[list[float], list[float]] = ([], [])
     trials = Trials(until_percent=UNTIL_PERCENT, budget_sec=len(rounds), workloads=("tcp_up",))
-    stopping = Stopping(trials, clock, now_sec=lambda: float(len(found[0])))
-    while stopping.going_on(lambda name: found):
-        for values in found:
-            values.append(drawn.pop())
-    return found
+    stopping = StoppingRule(trials, clock, now_sec=lambda: float(len(samples[0])))
+    while stopping.next_workloads(lambda name: samples):
+        for values in samples:
+            values.append(shuffled.pop())
+    return samples
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Interquartile range as a share of the median, in percent."""
+    """Return the interquartile range as a share of the median, in percent."""
     ordered = sorted(values)
     quarter = len(ordered) // 4
     middle = ordered[len(ordered) // 2]
     return 100 * (ordered[-quarter - 1] - ordered[quarter]) / middle if middle else 0.0
+
+
+def _schemes(bench: Bench, count: int) -> None:
+    out = RESULTS / "aa-schemes"
+    if count:
+        trials = Trials(count=count, workloads=("tcp_up", "latency"), trace_path=False)
+        with kvmlab.open_lab("embedded", out=out) as lab:
+            lab.compare(*map(lab.plan, SCHEMES), trials=trials, jobs=1)
+    runs = [load_run(run, unfinished=True) for run in find_runs([out]) if run.trials]
+    if not runs:
+        return
+    chance = random.Random(1)
+    for number in SCHEME_ROUNDS:
+        alone, pooled, missed = [], [], []
+        for metric, workload in SCHEME_METRICS:
+            samples: dict[str, list[float]] = {}
+            for part in (part for run in runs for part in run):
+                values = [m.value for m in part.result.metrics(metric, workload)]
+                samples.setdefault(part.result.scheme, []).extend(values)
+            for _ in range(SCHEME_COMPARISONS):
+                names = one, other = chance.sample(list(samples), 2)
+                drawn = {name: chance.sample(values, number) for name, values in samples.items()}
+                others = [drawn[name] for name in samples if name not in names]
+                ratio = statistics.median(samples[other]) / statistics.median(samples[one])
+                low, high = ratio_interval(drawn[one], drawn[other], others)
+                missed.append(not low <= ratio <= high)
+                twice = chance.sample(samples[one], 2 * number)
+                pair = (twice[:number], twice[number:])
+                alone.append(_differs(*pair))
+                pooled.append(_differs(*pair, [*others, drawn[other]]))
+        for name, cases in (
+            ("false claims, spread of the pair", alone),
+            ("false claims, spread pooled", pooled),
+            ("true ratio missed, spread pooled", missed),
+        ):
+            share = 100 * sum(cases) / len(cases)
+            bench.add(f"six schemes, {number} trials each: {name}", share, "%")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How often the interval of a ratio holds the true ratio, on numbers of known distributions.
+"""Coverage of the interval of a ratio, on samples of known distributions.
 
-Two samples are drawn, the second of them scaled by 1.3, and the interval of the ratio of their
-medians is made as `kvmlab.compare` makes it. One of 95 % has to hold 1.3 in 95 of 100 cases. With
-the samples unscaled, an interval that misses 1 would be a false claim: one and the same figure.
+Two samples are drawn, the second scaled by 1.3, and the interval of the ratio of their medians is
+computed as `kvmlab.compare` does. A 95 % interval has to contain 1.3 in 95 of 100 cases. The share
+of misses is also the share of false claims between equal schemes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TRUE_RATIO = 1.3
 SIZES = (3, 5, 10, 30)
 
 Draw = Callable[[random.Random, float], float]
-"""One trial's figure; the second argument is what the true value is scaled by."""
+"""Draw one trial's figure; the second argument scales the true value."""
 
 
 def _heavy(chance: random.Random, times: float) -> float:
-    """Logarithms of Student's distribution with 2.5 degrees of freedom: far outliers."""
+    """Draw from a log-t distribution with 2.5 degrees of freedom: far outliers."""
     chi = chance.gammavariate(1.25, 2.0)
     return 100 * times * math.exp(0.05 * chance.gauss(0, 1) / math.sqrt(chi / 2.5))
 
@@ -37,13 +37,13 @@ KINDS: dict[str, Draw] = {
     "heavy tails": _heavy,
     "one in ten at 60 %": _one_in_ten,
     "skewed": lambda chance, times: times * (50 + chance.expovariate(0.1)),
-    # Round trips in whole microseconds: most trials are alike, and what is between them is hidden.
+    # Round trips in whole microseconds: rounding hides the spread of the trials.
     "rounded": lambda chance, times: float(round(times * chance.gauss(113.3, 0.3))),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` pairs of samples of each kind and size."""
+    """Draw ``--count`` pairs of samples of each kind and size."""
     count = repeats(1000, argv)
     bench = Bench("coverage", "share of 95 % intervals that miss the true ratio, in percent")
     for kind, draw in KINDS.items():

@@ -1,7 +1,7 @@
-"""What kvmlab itself takes: the time of `import kvmlab`, the memory of the embedded host.
+"""Footprint of kvmlab: the time of `import kvmlab`, the memory of the embedded host.
 
-Memory is what the QEMU process holds of this machine's (proportional set size), right after the
-host came from its saved state, and after the test VM has sent and received for a second.
+Memory is the proportional set size of the QEMU process, right after the host was restored, and
+after the test VM has sent and received for a second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kvmlab.process import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` imports, and one host."""
+    """Measure ``--count`` imports, and one host."""
     count = repeats(15, argv)
     bench = Bench("footprint", "import time and memory")
 
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _memory_mib(pid: int | None) -> float:
     text = Path(f"/proc/{pid or 'self'}/smaps_rollup").read_text(encoding="ascii")
-    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) / 1024 if match else 0.0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Attach + configure + detach through kvmlab, against the same by bare virsh on the same host.
+"""Attach, configure and detach through kvmlab, against the same by bare virsh on the same host.
 
-Both give the test VM one virtio interface on a bridge that is there already, set its address, wait
-until the peer answers a ping, and take it away again. kvmlab speaks to libvirt through its own
-connection and waits for events; a person types `virsh` on the host and looks until it is done.
+Both give the test VM one virtio interface on an existing bridge, set its address, wait until the
+peer answers a ping, and remove it. kvmlab uses its own libvirt connection and waits for events; a
+person types `virsh` on the host and polls until it is done.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 import kvmlab
 from bench._harness import Bench, alternate, repeats
 from kvmlab.changes import Plan
-from kvmlab.changes.sharing import prepared
+from kvmlab.changes.shared_steps import prepared
+from kvmlab.deadline import until
 from kvmlab.domain import TestVM
 from kvmlab.hosts import Host
-from kvmlab.waiting import until
 
-DEVICE_FILE = "/tmp/bench-interface.xml"  # on the embedded host, which is ours alone
+DEVICE_FILE = "/tmp/bench-interface.xml"  # on the embedded host
 STEP_SEC = 60.0
 
 
 @dataclass(frozen=True)
-class ByHand:
-    """The same interface by virsh commands on the host."""
+class VirshByHand:
+    """Hotplug by virsh commands on the host."""
 
     bench: Bench
     host: Host
@@ -34,7 +34,7 @@ class ByHand:
     plan: Plan
 
     def once(self, block: int) -> None:
-        """Attach, configure, detach; the parts and the whole are kept."""
+        """Attach, configure and detach, timing the parts and the whole."""
         with self.bench.timed("virsh: all"):
             with self.bench.timed("virsh: attach"):
                 self._virsh("attach-device", self.vm, DEVICE_FILE, "--live")
@@ -54,9 +54,9 @@ class ByHand:
         )
 
     def _guest_name(self) -> str:
-        for one in self._agent("guest-network-get-interfaces"):
-            if one.get("hardware-address", "").lower() == self.plan.mac.lower():
-                return str(one["name"])
+        for interface in self._agent("guest-network-get-interfaces"):
+            if interface.get("hardware-address", "").lower() == self.plan.mac.lower():
+                return str(interface["name"])
         return ""
 
     def _guest(self, *argv: str) -> int:
@@ -87,15 +87,15 @@ class ByHand:
 
 
 @dataclass(frozen=True)
-class ThroughKvmlab:
-    """The interface as a notebook makes it."""
+class KvmlabHotplug:
+    """Hotplug as a notebook does it."""
 
     bench: Bench
     vm: TestVM
     plan: Plan
 
     def once(self, block: int) -> None:
-        """Apply and revert; the parts and the whole are kept."""
+        """Apply and revert, timing the parts and the whole."""
         with self.bench.timed("kvmlab: all"):
             change = self.plan.apply(self.vm)
             try:
@@ -107,16 +107,16 @@ class ThroughKvmlab:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Both ways in turn, ``--count`` times, on one embedded host."""
+    """Run both in turn, ``--count`` times, on one embedded host."""
     count = repeats(5, argv)
     bench = Bench("hotplug_vs_virsh", "attach + configure + detach of one virtio interface")
     with kvmlab.open_lab("embedded") as lab:
         plan = lab.plan(kvmlab.Virtio(backend="qemu"))
         bench.notes["host"] = lab.host.emulated or lab.host.label
         with prepared(plan, vm=lab.vm):
-            hand = ByHand(bench, lab.host, lab.vm.name, plan)
+            hand = VirshByHand(bench, lab.host, lab.vm.name, plan)
             lab.host.run(("tee", DEVICE_FILE), timeout_sec=30, input_text=plan.interface_xml)
-            alternate(count, ThroughKvmlab(bench, lab.vm, plan).once, hand.once)
+            alternate(count, KvmlabHotplug(bench, lab.vm, plan).once, hand.once)
     bench.ratio("virsh over kvmlab", "virsh: all", "kvmlab: all")
     bench.finish()
 

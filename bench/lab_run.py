@@ -1,7 +1,7 @@
-"""Time of `./lab run` from nothing, and from cache: a fresh clone in an empty home.
+"""Time of `./lab run` without and with a cache, in a fresh clone and an empty home.
 
 "From nothing" downloads the Python packages and builds the embedded host's image; system packages
-are not counted, since they are installed once for the whole machine.
+are not counted, since they are installed once for the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RUN_SEC = 3000.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One run from nothing, then ``--count`` runs from cache, and as many of set-up alone."""
+    """Time one run from nothing, then ``--count`` runs from cache, and as many of set-up alone."""
     count = repeats(2, argv)
     bench = Bench("lab_run", "wall time of ./lab run in a fresh clone and an empty home")
     with tempfile.TemporaryDirectory(prefix="kvmlab-bench-", dir="/var/tmp") as scratch:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _lab(clone: Path, home: Path, *words: str | Path) -> None:
     runtime = home / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
-    # Python's and pip's own caches follow HOME; what the person who runs this has set does not.
+    # Python's and pip's caches follow HOME.
     places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
     places["XDG_STATE_HOME"] = str(home / ".state")
     places["XDG_RUNTIME_DIR"] = str(runtime)

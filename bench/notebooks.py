@@ -1,10 +1,10 @@
-"""Wall time of the walk, notebook by notebook, from a saved state, and how much of it was traffic.
+"""Wall time of a run of all notebooks, notebook by notebook, and the share of traffic in it.
 
     python -m bench notebooks                 # runs all seven with their defaults
-    python -m bench notebooks --run FOLDER …  # reads runs that were made before, whole or in parts
+    python -m bench notebooks --run FOLDER …  # reads existing runs, whole or in parts
 
-Traffic is the time in which the client of a kept trial was sending: what is left is opening,
-planning, plugging in and out, counting, and drawing.
+Traffic is the time in which the client of a stored trial was sending; the rest is opening,
+planning, hotplug, counting, and drawing.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ GOAL_SEC = 600.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One walk of all notebooks, or what is written of those that were made."""
+    """Run all notebooks, or read existing runs."""
     parser = argparse.ArgumentParser(prog="python -m bench notebooks", description=__doc__)
     parser.add_argument("--count", type=int, default=1, help="walks to make")
     parser.add_argument("--run", type=Path, nargs="+", default=[], metavar="FOLDER")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     bench = Bench("notebooks", "seconds of each notebook, and of the traffic in it")
     bench.notes["goal"] = (
         f"all of them in less than {GOAL_SEC:.0f} s on an idle machine, more than half of it "
         "traffic"
     )
-    if given.run:
-        _read(bench, given.run)
-    for _ in range(0 if given.run else given.count):
+    if arguments.run:
+        _read(bench, arguments.run)
+    for _ in range(0 if arguments.run else arguments.count):
         with TemporaryDirectory(prefix="kvmlab-bench-", dir="/var/tmp") as scratch:
             _read(bench, [run(out=Path(scratch) / "run").folder])
     bench.finish()
@@ -57,11 +57,11 @@ def _read(bench: Bench, folders: Iterable[Path]) -> None:
 
 
 def _client_sec(folder: Path) -> float:
-    """Seconds of every kept trial's client."""
+    """Return the seconds of all stored trials' clients."""
     return sum(
         condition.value
-        for kept in folder.glob("*/results.json")
-        for result in load(kept.parent)
+        for file in folder.glob("*/results.json")
+        for result in load(file.parent)
         for trial in result.trials
         for condition in trial.conditions
         if condition.name == "client_sec"

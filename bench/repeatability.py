@@ -1,8 +1,8 @@
-"""How well the virtual clock repeats: each scheme many times, with and without busy CPUs beside it.
+"""Repeatability under the virtual clock: each scheme many times, on a quiet and a busy machine.
 
-Two rounds, each on a host restored anew: with this machine as it is, and with an endless loop on
-each of its CPUs (``--load quiet`` or ``--load busy`` for one of them, ``--scheme`` for some
-schemes). In a round each scheme is applied twice, and half of its trials are run each time.
+Two rounds, each on a freshly restored host: with this machine as it is, and with an endless loop
+on each of its CPUs (``--load quiet`` or ``--load busy`` for one of them, ``--scheme`` for some
+schemes). In a round each scheme is applied twice, with half of its trials each time.
 
 A spread is the standard deviation of the trials over their mean. The goal is 2 % for throughput and
 latency of virtio, vhost, macvtap and VF.
@@ -42,7 +42,7 @@ _LOOP = "while True: pass"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` trials of each scheme and load."""
+    """Run ``--count`` trials of each scheme and load."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--load", choices=LOADS, action="append")
     parser.add_argument("--scheme", choices=SCHEMES, action="append")
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         beside = _busy() if load == "busy" else nullcontext()
         with beside, _round(bench) as lab:
             _measure_all(bench, lab, count, load, chosen.scheme or tuple(SCHEMES))
-    _tell_spreads(bench)
+    _add_spreads(bench)
     bench.finish()
 
 
@@ -98,12 +98,12 @@ def _keep(bench: Bench, result: Result, name: str, load: str) -> None:
         for value in table[table["metric"] == metric]["value"]:
             bench.add(f"{name}: {metric}, {load}", float(value), unit)
     for metric, unit in COSTS.items():
-        found = table[(table["metric"] == metric) & (table["workload"] == "tcp_up")]
-        for value in found["value"]:
+        rows = table[(table["metric"] == metric) & (table["workload"] == "tcp_up")]
+        for value in rows["value"]:
             bench.add(f"{name}: {metric}, {load}", float(value), unit)
 
 
-def _tell_spreads(bench: Bench) -> None:
+def _add_spreads(bench: Bench) -> None:
     for series, samples in bench.series.items():
         if len(samples) > 1 and not series.startswith("wall time"):
             middle = statistics.fmean(samples)

@@ -1,8 +1,7 @@
-"""From the start of a process to the first answer of the test VM's agent: restored, and cold.
+"""Time from the start of a process to the first answer of the test VM's agent: restored, cold.
 
-Each sample is a process of its own that opens the embedded host and asks the agent. A cold boot has
-a cache without saved states (image and probes are there); it leaves a state, which the restores
-that follow it use.
+Each sample is a process that opens the embedded host and asks the agent. A cold boot has a cache
+without saved states (with image and probes); it saves a state, which the restores after it use.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ GOAL_SEC = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` cold boots, each followed by restores."""
+    """Time ``--count`` cold boots, each followed by restores."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words == ["--one"]:
         _one()
@@ -52,16 +51,16 @@ def _sample(bench: Bench, kind: str, places: dict[str, str]) -> None:
         env=places,
         cwd=ROOT,
     )
-    told = json.loads(done.stdout.splitlines()[-1])
-    if told["how"].startswith("restored") != (kind == "restored"):
-        bench.notes[f"wanted {kind}"] = f"came up otherwise: {told['how']}"
+    sample = json.loads(done.stdout.splitlines()[-1])
+    if sample["how"].startswith("restored") != (kind == "restored"):
+        bench.notes[f"expected {kind}"] = f"came up otherwise: {sample['how']}"
         return
-    bench.add(kind, told["answered"] - begin)
-    bench.notes["host"] = told["label"]
+    bench.add(kind, sample["answered"] - begin)
+    bench.notes["host"] = sample["label"]
 
 
 def _one() -> None:
-    """One sample, in this process; the last line on stdout says when the agent answered."""
+    """Take one sample in this process; the last line on stdout says when the agent answered."""
     answered: list[float] = []
     usual = preparation()
 
@@ -77,9 +76,9 @@ def _one() -> None:
             with connect(lease) as host:
                 TestVM.ensure(host)
                 answered.append(time.time())
-        told = {"how": lease.how, "answered": answered[0], "label": lease.label}
-        print(json.dumps(told), flush=True)
-    # What was just written must not be flushed in the next sample's time.
+        sample = {"how": lease.how, "answered": answered[0], "label": lease.label}
+        print(json.dumps(sample), flush=True)
+    # Written data must not be flushed during the next sample.
     os.sync()
 
 

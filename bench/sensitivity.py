@@ -1,9 +1,9 @@
-"""Is what is there found? A slowdown of 20 %, put in by `tc` at the peer; a trial beside a CPU hog.
+"""Sensitivity: a slowdown of 20 % by `tc` at the peer, and a trial beside a CPU hog.
 
-The slowdown: one scheme as it is, in turns with the same scheme while a token bucket at the peer's
-port lets through 80 % of what was measured before (TCP to the VM), and while a delay there makes a
-round trip take 20 % longer. The hog: a loop that does nothing takes the host's CPU during one trial
-of five. The trial has to be flagged, and none of the others.
+The slowdown: one scheme as it is alternates with the same scheme while a token bucket at the peer's
+port passes 80 % of the throughput measured before (TCP to the VM), and while a delay there makes a
+round trip 20 % longer. The hog: an endless loop takes the host's CPU during one trial of five; that
+trial has to be flagged, and no other.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from contextlib import contextmanager
 import kvmlab
 from bench._harness import Bench, repeats
 from kvmlab.changes import Nic, Plan
-from kvmlab.measure import Trials, interleaved
-from kvmlab.measure.flagging import flagged
-from kvmlab.measure.subject import Subject
+from kvmlab.measure import Subject, Trials, interleaved
+from kvmlab.measure.meters import Meters
+from kvmlab.measure.outliers import flagged
 from kvmlab.measure.trial import run_trial
 from kvmlab.measure.workloads import workload
 from kvmlab.results import Trial
@@ -30,9 +30,9 @@ HIT, OF = 3, 5
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``--count`` rounds of each slowdown, then the hog."""
+    """Run ``--count`` rounds of each slowdown, then the hog."""
     count = repeats(5, argv)
-    bench = Bench("sensitivity", "what was put in on purpose, and whether it was found")
+    bench = Bench("sensitivity", "deliberate disturbances, and whether they were detected")
     with kvmlab.open_lab("embedded") as lab:
         bench.notes["host"] = lab.host.emulated or lab.host.label
         bench.notes["clock"] = lab.host.clock.meaning
@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _one(lab: kvmlab.Lab, nic: Nic, name: str, number: int) -> Trial:
     trials = Trials(seconds=1).on(lab.host.clock)
     work = workload(name, trials, nic.peer_ip)
-    subject = Subject(lab.host, lab.vm, nic, lab.vm.threads())
-    trial, _ = run_trial(subject, work, trials, number=number, block=number)
+    with Meters(lab.host) as meters:
+        subject = Subject.of(lab.host, lab.vm, nic)
+        trial, _ = run_trial(subject, work, trials, meters, number=number, block=number)
     return trial
 
 
@@ -68,24 +69,24 @@ def _slowdown(
     metric: str,
     rule: Sequence[str],
 ) -> None:
-    ways = {
+    variants = {
         "as it is": functools.partial(plan.applied, lab.vm),
         "slowed": functools.partial(_slowed, lab, plan, tuple(rule)),
     }
-    usual, slowed = interleaved(ways, lab.host, lab.vm, trials)
-    for name, result in zip(ways, (usual, slowed), strict=True):
-        for found in result.metrics(metric):
-            bench.add(f"{metric}, {name}", found.value, found.unit)
-    found_out = kvmlab.compare(usual, slowed, metric)
+    usual, slowed = interleaved(variants, lab.host, lab.vm, trials)
+    for name, result in zip(variants, (usual, slowed), strict=True):
+        for each in result.metrics(metric):
+            bench.add(f"{metric}, {name}", each.value, each.unit)
+    comparison = kvmlab.compare(usual, slowed, metric)
     bench.notes[f"{metric} with {' '.join(rule)}"] = (
-        f"ratio {found_out.ratio:.3f} ({found_out.low:.3f} to {found_out.high:.3f}): "
-        f"{found_out.verdict}"
+        f"ratio {comparison.ratio:.3f} ({comparison.low:.3f} to {comparison.high:.3f}): "
+        f"{comparison.verdict}"
     )
 
 
 @contextmanager
 def _slowed(lab: kvmlab.Lab, plan: Plan, rule: tuple[str, ...]) -> Iterator[Nic]:
-    port = lab.wire.peer_port or ""
+    port = lab.cable.peer_port or ""
     with plan.applied(lab.vm) as nic:
         _tc(lab, "add", "dev", port, "root", *rule)
         try:
@@ -95,7 +96,7 @@ def _slowed(lab: kvmlab.Lab, plan: Plan, rule: tuple[str, ...]) -> Iterator[Nic]
 
 
 def _tc(lab: kvmlab.Lab, *words: str) -> None:
-    lab.host.run(lab.wire.on_peer(("tc", "qdisc", *words)), timeout_sec=STEP_SEC, root=True)
+    lab.host.run(lab.cable.on_peer(("tc", "qdisc", *words)), timeout_sec=STEP_SEC, root=True)
 
 
 def _hog(bench: Bench, lab: kvmlab.Lab, nic: Nic) -> None:
@@ -110,20 +111,20 @@ def _hog(bench: Bench, lab: kvmlab.Lab, nic: Nic) -> None:
         what = "beside a CPU hog" if trial.number == HIT else "alone"
         for metric in trial.metrics[:1]:
             bench.add(f"{metric.name}, {what}", metric.value, metric.unit)
-        told = "; ".join(trial.flags) or "no flag"
-        bench.notes[f"trial {trial.number} of {OF}, {what}"] = told
+        flags = "; ".join(trial.flags) or "no flag"
+        bench.notes[f"trial {trial.number} of {OF}, {what}"] = flags
 
 
 @contextmanager
 def _loop(lab: kvmlab.Lab) -> Iterator[None]:
-    """Something that takes all of a CPU of the host."""
-    hog = lab.host.runner.start(("timeout", "600", "sh", "-c", "while :; do :; done"))
+    """Keep one CPU of the host busy for the length of the block."""
+    hog = lab.host.runner.spawn(("timeout", "600", "sh", "-c", "while :; do :; done"))
     try:
         yield
     finally:
-        # In brackets, so that the pattern does not find the shell that carries it.
+        # The brackets keep the pattern from matching the shell that carries it.
         lab.host.run(("pkill", "-f", "while :; do :[;] done"), timeout_sec=STEP_SEC, check=False)
-        hog.communicate(timeout=STEP_SEC)
+        hog.finish(timeout_sec=STEP_SEC, check=False)
 
 
 if __name__ == "__main__":

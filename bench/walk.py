@@ -1,9 +1,9 @@
-"""The walk by kvmlab against the same schemes and trials by a plain shell script.
+"""A walk by kvmlab against the same schemes and trials by a plain shell script.
 
-kvmlab looks at the host, plans, plugs each scheme into the running VM trial by trial, in turns,
-measures, puts everything back, writes the run and its page. `plain_walk.sh` boots the VM once for
-each scheme and runs iperf3; it counts no costs, follows no packet, and takes no turns. Both send as
-long and as often. Seconds are wall seconds; opening the host is counted for neither.
+kvmlab inspects the host, plans, plugs the schemes into the running VM in turns, measures, reverts,
+and writes the run and its page. `plain_walk.sh` boots the VM once for each scheme and runs iperf3;
+it counts no costs, traces no packet, and does not alternate. Both send as long and as often.
+Seconds are wall seconds; opening the host is not counted.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ SCHEMES = {
     "vhost": kvmlab.Virtio(backend="vhost"),
 }
 WORKLOADS = ("tcp_up", "tcp_down")
+WAIT_SEC = 600.0
 SCRIPT = "/tmp/plain_walk.sh"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One walk of each kind, with ``--count`` trials, each on a host fresh from its saved state."""
+    """Time one walk of each kind, with ``--count`` trials, each on a freshly restored host."""
     trials = kvmlab.Trials(count=repeats(2, argv), seconds=1, workloads=WORKLOADS)
     bench = Bench("walk", "seconds of a walk: three schemes, TCP both ways")
     bench.notes["trials of each workload"] = str(trials.count)
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _by_kvmlab(bench: Bench, lab: kvmlab.Lab, trials: kvmlab.Trials, out: Path) -> None:
-    from kvmlab.report import run_page
+    from kvmlab.report import run_comparison_page
     from kvmlab.results import compare_runs, find_run
 
     name = lab.vm.name  # The VM runs before either of them begins.
@@ -51,10 +52,10 @@ def _by_kvmlab(bench: Bench, lab: kvmlab.Lab, trials: kvmlab.Trials, out: Path) 
         with bench.timed("kvmlab: inspect and plan"):
             plans = [lab.plan(scheme) for scheme in SCHEMES.values()]
         with bench.timed("kvmlab: apply, measure, revert"):
-            results = lab.compare(*plans, trials=trials)
+            results = lab.compare(*plans, trials=trials, jobs=1)
         with bench.timed("kvmlab: keep and report"):
             run = find_run(str(lab.keep(*results).folder))
-            run_page.write(compare_runs(run, run), out / "page.html")
+            run_comparison_page.write(compare_runs(run, run), out / "page.html")
     client_sec = _client_sec(results)
     bench.add("kvmlab: traffic", client_sec)
     outside = 100 * (1 - client_sec / bench.series["kvmlab: all"][-1])
@@ -75,8 +76,8 @@ def _client_sec(results: Sequence[Result]) -> float:
 def _by_hand(bench: Bench, lab: kvmlab.Lab, trials: kvmlab.Trials) -> None:
     script = (ROOT / "bench" / "plain_walk.sh").read_text(encoding="utf-8")
     lab.host.run(("tee", SCRIPT), timeout_sec=60, input_text=script)
-    netns = lab.wire.peer_netns or ""
-    settings = (lab.vm.name, lab.wire.port, netns, str(trials.count), str(int(trials.seconds)))
+    netns = lab.cable.peer_netns or ""
+    settings = (lab.vm.name, lab.cable.port, netns, str(trials.count), str(int(trials.seconds)))
     spent: dict[str, float] = {}
     phase, since = "", time.monotonic()
     measured = 0
@@ -99,15 +100,11 @@ def _by_hand(bench: Bench, lab: kvmlab.Lab, trials: kvmlab.Trials) -> None:
 
 
 def _lines(lab: kvmlab.Lab, argv: Sequence[str]) -> Iterator[str]:
-    """What a program on the host prints, as it prints it."""
-    with lab.host.runner.start(argv, root=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            yield line.decode().rstrip("\n")
-        assert process.stderr is not None
-        said = process.stderr.read().decode()
-    if process.returncode:
-        raise MeasureError("The plain walk failed.", evidence=said[-2000:])
+    """Yield the lines that a program on the host prints."""
+    with lab.host.runner.spawn(argv, root=True) as process:
+        while (line := process.next_line(timeout_sec=WAIT_SEC)) is not None:
+            yield line
+        process.finish(timeout_sec=WAIT_SEC)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A host that is switched off while a scheme is applied, and started anew: a cold boot.
+"""A host that is switched off while a scheme is applied, and cold-booted.
 
-What the lab had changed there ended with the host; what reads the same afterwards was made by
-somebody else. Here that is an administrator, who has made as many VFs as the lab had.
+The lab's changes ended with the host; the same state afterwards is somebody else's. Here it is an
+administrator's, who has created as many VFs as the lab had.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import Final
 
 from bench._harness import cache_without_states
 from kvmlab.changes import HostStep, Plan
-from kvmlab.changes.keeper import FOLDER, read_on_host
+from kvmlab.changes.host_lock import FOLDER, read_lab_state
+from kvmlab.deadline import until
 from kvmlab.domain import TestVM
 from kvmlab.hosts import Host
 from kvmlab.schemes import SriovVf
-from kvmlab.waiting import until
-from tests.faults.killing import Case, after, killer
-from tests.faults.photograph import photograph
+from tests.faults.host_state import read_state
+from tests.faults.kill_points import FaultCase, after, killer
 from tests.faults.scene import ASK_SEC, Scene
-from tests.faults.stranger import WIRES, environ, stranger
+from tests.faults.stranger import CABLES, environ, stranger
 
-WHERE: Final = "host started anew in use"
+WHERE: Final = "host restarted in use"
 _SCHEME: Final = SriovVf()
 
 
-def host_started_anew(repository: Path, tell: Callable[[Case], None]) -> None:
-    """`restore` with the journal here, here and on the host, and on the host alone."""
+def restarted_host(repository: Path, tell: Callable[[FaultCase], None]) -> None:
+    """Restore with the journal here, here and on the host, and on the host alone."""
     with tempfile.TemporaryDirectory(prefix="kvmlab-anew-", dir="/var/tmp") as folder:
         one, two = Path(folder, "one"), Path(folder, "two")
         one.mkdir()
         two.mkdir()
         plan, journals = _died_in_use(one, repository)
         cold = cache_without_states(Path(folder))
-        with environ(cold), stranger(two) as found, found.open() as host:
+        with environ(cold), stranger(two) as foreign, foreign.open() as host:
             vm = TestVM.ensure(host)
             _make_vfs(host, plan)
-            before = photograph(host, vm)
+            before = read_state(host, vm)
             for name, here, there in (
                 ("the host's journal gone", True, False),
                 ("the host's journal kept", True, True),
@@ -55,27 +55,27 @@ def host_started_anew(repository: Path, tell: Callable[[Case], None]) -> None:
 
 
 def _died_in_use(folder: Path, repository: Path) -> tuple[Plan, Mapping[str, str]]:
-    """A host with a dead run on it, until it ends; its plan, and the host's own journals."""
-    with stranger(folder) as found:
-        scene = Scene.on(found, folder, repository)
+    """Run a host with a killed run on it to its end; return the plan and the host's journals."""
+    with stranger(folder) as foreign:
+        scene = Scene.on(foreign, folder, repository)
         plan = scene.plan(_SCHEME)
         with killer(repository) as killing:
-            seen = killing.apply(plan)["seen"]
-            killing.apply(plan, seen.index("in use"))
-        journals = read_on_host(scene.host).journals
+            points = killing.apply(plan)["seen"]
+            killing.apply(plan, points.index("in use"))
+        journals = read_lab_state(scene.host).journals
         scene.host.close()
     return plan, journals
 
 
 def _make_vfs(host: Host, plan: Plan) -> None:
-    [made] = (
+    [setting] = (
         step.setting
         for step in plan.steps
         if isinstance(step, HostStep) and step.setting.path.endswith("/sriov_numvfs")
     )
-    port = WIRES["p2p1"].port
+    port = CABLES["p2p1"].port
     host.run(("ip", "link", "set", "dev", port, "up"), timeout_sec=ASK_SEC, root=True)
-    host.run(("tee", made.path), input_text=f"{made.after}\n", timeout_sec=ASK_SEC, root=True)
+    host.run(("tee", setting.path), input_text=f"{setting.after}\n", timeout_sec=ASK_SEC, root=True)
     carrier = ("cat", f"/sys/class/net/{port}/carrier")
     until(
         lambda: host.run(carrier, timeout_sec=ASK_SEC, check=False).stdout.strip() == "1",
@@ -86,7 +86,7 @@ def _make_vfs(host: Host, plan: Plan) -> None:
 
 
 def _keep(host: Host, journals: Mapping[str, str]) -> None:
-    """As if the host's disk had kept them."""
+    """Write the journals to the host, as if its disk had kept them."""
     host.run(("rm", "-f", f"{FOLDER}/undone"), timeout_sec=ASK_SEC, root=True)
     host.run(("mkdir", "-p", f"{FOLDER}/journal"), timeout_sec=ASK_SEC, root=True)
     for name, text in journals.items():
