@@ -138,7 +138,7 @@ class IptablesRules(FilterRules):
     """Rules of iptables as it was before nftables: one after the other, in x_tables."""
 
     id = "iptables-rules"
-    surveyed = ("100", "1000")
+    surveyed = ("0", "10", "100", "1000")
     tool = "iptables-legacy"
 
     def leading_steps(self, target: Target) -> tuple[HostStep, ...]:
@@ -160,6 +160,7 @@ class NftRules(FilterRules):
     """Rules of nftables, written by iptables-nft."""
 
     id = "nft-rules"
+    surveyed = ("0", "10", "100", "1000")
     tool = "iptables-nft"
 
 

@@ -18,7 +18,15 @@ from kvmlab.facts import HostFacts, inspect
 from kvmlab.facts.rules import Rule
 from kvmlab.hosts import Cable
 from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, Virtio
-from kvmlab.tunings import TUNINGS, Tuning, split_id, tuned, tuned_scheme_from_text, values_of
+from kvmlab.tunings import (
+    TUNINGS,
+    Tuning,
+    split_id,
+    surveyed,
+    tuned,
+    tuned_scheme_from_text,
+    values_of,
+)
 from kvmlab.tunings.base import TAP
 from kvmlab.tunings.filters import pass_all
 from tests.facts.recorded_host import load
@@ -76,6 +84,14 @@ def test_a_tuning_has_a_default_and_sentences_in_both_languages(kind: type[Tunin
         assert sentence.en.endswith(".")
         assert sentence.zh.endswith("。")
         assert sentence.in_language("zh-CN") != sentence.in_language("en")
+
+
+def test_an_atlas_has_filters_with_no_rule_and_up_to_a_thousand() -> None:
+    rows = [str(tuning) for tuning in surveyed()]
+    for tool in ("iptables", "nft"):
+        counts = [row.partition("=")[2] for row in rows if row.startswith(f"{tool}-rules=")]
+        assert counts == ["0", "10", "100", "1000"]
+    assert len(set(rows)) == len(rows)
 
 
 def test_a_default_changes_nothing_of_the_host(facts: HostFacts) -> None:
