@@ -202,6 +202,16 @@ def end_capture(device: str) -> Command:
     )
 
 
+@register("end-meters")
+def end_second_meters() -> Command:
+    """End the second set of the lab's meters."""
+    return Command(
+        ("sh", "-s", "--", "stop"),
+        _script("second_meters.sh"),
+        shown_as="(end the second set of the lab's meters)",
+    )
+
+
 @register("unpin-threads", _is_name)
 def unpin_threads(domain: str) -> Command:
     """Let the threads of a VM run on all CPUs."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from kvmlab.errors import OutputError
 from kvmlab.hosts import Runner, parse_files, parse_output, run_script
 
 #: Settings of a host by path, None for a missing one.
 Values = dict[str, str | None]
+
+_OF_ROOT: Final = ("state,", "chain:", "record:")
 
 
 def read_settings(runner: Runner, paths: Iterable[str]) -> Values:
@@ -26,8 +29,9 @@ def read_settings(runner: Runner, paths: Iterable[str]) -> Values:
         "read_settings.sh",
         *distinct,
         timeout_sec=30,
-        # Another namespace, a firewall, filter rules and rings can only be looked into by root.
-        root=any("@" in path or path.startswith(("state,", "chain:")) for path in distinct),
+        # Another namespace, a firewall, filter rules, rings and records of tracepoints can only be
+        # looked into by root.
+        root=any("@" in path or path.startswith(_OF_ROOT) for path in distinct),
     )
     return parse_settings(done.stdout, distinct)
 

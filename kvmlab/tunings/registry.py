@@ -18,7 +18,7 @@ from kvmlab.tunings.boot import (
     SerialPorts,
     X2apic,
 )
-from kvmlab.tunings.capture import Capture
+from kvmlab.tunings.capture import Capture, SecondMeters
 from kvmlab.tunings.filters import (
     BridgeNetfilter,
     EbtablesRules,
@@ -110,6 +110,7 @@ _KINDS: Final[tuple[type[Tuning], ...]] = (
     Xdp,
     NwFilter,
     Capture,
+    SecondMeters,
 )
 #: All tunings by id, in the order in which the atlas measures them.
 TUNINGS: Final[Mapping[str, type[Tuning]]] = {kind.id: kind for kind in _KINDS}

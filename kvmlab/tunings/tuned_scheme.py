@@ -133,9 +133,10 @@ class TunedScheme(Scheme):
         target = Target(facts, cable, self.scheme, interface)
         if vm is None:
             return target
+        target = replace(target, vm_name=vm.name)
         paths = [path for tuning in self.tunings for path in tuning.reads(target)]
         settings = read_settings(vm.host.runner, paths)
-        return replace(target, vm_name=vm.name, settings=settings)
+        return replace(target, settings=settings)
 
     def _device(self, plan: Plan, target: Target) -> Interface | HostDevice:
         device = _parse(plan.interface_xml)

@@ -37,7 +37,7 @@ TOGETHER = (
     ("offloads=off", "tx-ring=128", "tap-sndbuf=65536", "port-tx-checksum=off"),
     ("mtu=9000", "napi-tx=off", "tap-qdisc=fq_codel", "port-rx-usecs=100"),
     ("tap-txqueuelen=100", "tap-coalescing=32", "halt-poll-host=50000", "iommu-platform=on"),
-    ("iptables-rules=10", "ebtables-rules=10", "tc-filters=10", "tcpdump=headers"),
+    ("iptables-rules=10", "ebtables-rules=10", "tc-filters=10", "tcpdump=headers", "meters=twice"),
     ("br-netfilter=on", "port-xdp=generic", "zerocopy=on", "rx-ring=64"),
     ("vhost-thread=kernel", "port-xdp=native", "nwfilter=clean-traffic", "nft-rules=10"),
 )
@@ -65,7 +65,7 @@ iptables-nft-save 2>/dev/null | grep '^-'; ebtables -L
 cat /sys/module/kvm/parameters/halt_poll_ns /sys/module/vhost_net/parameters/experimental_zcopytx
 cat /sys/module/vhost/parameters/fork_from_owner_default
 cat /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
-pgrep -a tcpdump
+pgrep -a tcpdump; pgrep -fa "[s]econd-meters"
 true
 """
 

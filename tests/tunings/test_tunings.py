@@ -25,9 +25,10 @@ from kvmlab.tunings import (
     surveyed,
     tuned,
     tuned_scheme_from_text,
+    tuning_from_text,
     values_of,
 )
-from kvmlab.tunings.base import TAP
+from kvmlab.tunings.base import TAP, Target
 from kvmlab.tunings.filters import pass_all
 from tests.facts.recorded_host import load
 
@@ -190,3 +191,33 @@ def test_a_journal_makes_nothing_else_run() -> None:
 
 def test_the_xdp_program_passes_every_frame() -> None:
     assert pass_all().hex() == "b700000002000000" + "9500000000000000"
+
+
+def test_second_meters_are_made_for_the_vms_threads_or_refused(facts: HostFacts) -> None:
+    tuning = tuning_from_text("meters=twice")
+    target = Target(facts, CABLE, VHOST, attached(facts, VHOST))
+    settings = {
+        "record:kvm/kvm_exit": "common_pid:4 exit_reason:8",
+        "record:sched/sched_switch": "prev_pid:24 next_pid:56",
+        "vcpus:kvmlab": "812 816 817",
+    }
+    assert set(tuning.reads(target)) == {
+        path.replace("kvmlab", target.vm_name) for path in settings
+    }
+    settings = {path.replace("kvmlab", target.vm_name): text for path, text in settings.items()}
+    target = replace(target, settings=settings)
+    assert tuning.refusal(target) == ""
+    (step,) = tuning.host_steps(target)
+    there, load = step.do
+    assert there.argv == ("ls", "-d", "/proc/812/task/816", "/proc/812/task/817")
+    assert load.input_text is not None
+    _, _, lines = load.input_text.partition("__END__\n")
+    programs = [line.split("\t")[2:] for line in lines.splitlines()]
+    assert [len(group) for group in programs] == [4, 5, 1]
+    # A jump at each thread's id, 32 bits of it, stands in the code.
+    for tid in (816, 817):
+        assert all(tid.to_bytes(4, "little").hex() in word for word in programs[0])
+    no_vcpu = replace(target, settings={**settings, f"vcpus:{target.vm_name}": "812"})
+    assert tuning.refusal(no_vcpu) == f"No vCPU of {target.vm_name} runs on the host."
+    no_trace = replace(target, settings={**settings, "record:kvm/kvm_exit": None})
+    assert "tracepoints kvm/kvm_exit cannot be read" in tuning.refusal(no_trace)

@@ -3,6 +3,8 @@
 # and a libvirt network as "present", the flags of a network device as "up" or "down".
 # feature:DEVICE/NAME[@NAMESPACE] reads as "on" or "off", coalesce:DEVICE/NAME[@NAMESPACE] as its number,
 # chain:TOOL/NAME as the number of its rules, xdp:DEVICE and capture:DEVICE as "present", pinning:DOMAIN as "none", "together" or "apart", qdisc:DEVICE as its root's name; /PATH@NAMESPACE as that file there.
+# meters:second reads as "present" where second_meters.sh holds programs; record:EVENT as "NAME:OFFSET..." of the
+# fields of a tracepoint's record, vcpus:DOMAIN as the ids of a VM's process and of its vCPUs' threads.
 # port:PCI-ADDRESS[@NAMESPACE] reads as driver, "only" and its driver_override where one is written,
 # and for each interface there name, "up" or "down", "mtu N", MAC and addresses.
 # state,KIND,TARGET,NAME reads as that state of the host (host_state.py), nothing where the target is
@@ -166,6 +168,25 @@ read_pinning() { # read_pinning DOMAIN: sets $text by the CPUs that its threads 
     done
 }
 
+read_record() { # read_record EVENT: sets $text to the offset of each field
+    for folder in /sys/kernel/tracing /sys/kernel/debug/tracing; do
+        [ -z "$text" ] || return 0
+        text=$(sed -n 's/.*field:.*[^A-Za-z0-9_]\([A-Za-z0-9_][A-Za-z0-9_]*\)\(\[[A-Za-z0-9_]*\]\)\{0,1\};[[:space:]]*offset:\([0-9]*\);.*/\1:\3/p' \
+            "$folder/events/$1/format" 2>/dev/null | tr '\n' ' ')
+    done
+    text=${text% }
+}
+
+read_vcpus() { # read_vcpus DOMAIN: sets $text to its process and the threads of its vCPUs
+    for process in /proc/[0-9]*; do
+        tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "guest=$1[, ]" || continue
+        text=${process#/proc/}
+        for task in "$process"/task/*; do
+            case $(cat "$task/comm" 2>/dev/null) in CPU*KVM*) text="$text ${task##*/}" ;; esac
+        done
+    done
+}
+
 echo '=== settings'
 for path; do
     mark="==> $path <=="
@@ -180,6 +201,15 @@ for path; do
                 case $(tr '\0' ' ' 2>/dev/null <"$process") in "tcpdump -i ${path#capture:} "*) text=present ;; esac
             done
             ;;
+        meters:*)
+            for process in /proc/[0-9]*/cmdline; do
+                case $(tr '\0' ' ' 2>/dev/null <"$process") in
+                    'sh -c { cat; exec sleep infinity; } | perl '*) text=present ;;
+                esac
+            done
+            ;;
+        record:*) read_record "${path#record:}" ;;
+        vcpus:*) read_vcpus "${path#vcpus:}" ;;
         qdisc:*) text=$(tc qdisc show dev "${path#qdisc:}" root 2>/dev/null | { read -r _ kind _ && echo "$kind"; }) ;;
         xdp:*) ! ip link show dev "${path#xdp:}" 2>/dev/null | grep -q 'prog/xdp' || text=present ;;
         tc:*) ! tc qdisc show dev "${path#tc:}" 2>/dev/null | grep -q clsact || text=present ;;
@@ -187,7 +217,7 @@ for path; do
         /*@*) ! text=$(ip netns exec "${path##*@}" cat "${path%@*}" 2>/dev/null) || [ -n "$text" ] || text=empty ;;
     esac
     case $path in
-        feature:* | coalesce:* | chain:* | qdisc:* | capture:* | pinning:* | xdp:* | tc:* | mounted:* | /*@*)
+        feature:* | coalesce:* | chain:* | qdisc:* | capture:* | pinning:* | meters:* | record:* | vcpus:* | xdp:* | tc:* | mounted:* | /*@*)
             [ -z "$text" ] || printf '%s\n%s\n' "$mark" "$text"
             continue
             ;;
