@@ -1,4 +1,8 @@
-"""`python -m bench [NAME…] [--count N]`: run benchmarks one after another."""
+"""`python -m bench [NAME…] [--count N]`: run benchmarks one after another.
+
+What follows the name of one benchmark and is no benchmark itself goes to it, as in
+`python -m bench walk_jobs 00 01 --jobs 2`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     parser.add_argument("--count", type=int, help="samples of each kind")
     arguments, further = parser.parse_known_args()
-    if further and len(arguments.names) != 1:
+    first, *others = arguments.names or [""]
+    if first in known and not set(others) & set(known):
+        arguments.names, further = [first], [*others, *further]
+    elif further:
         parser.error(f"{' '.join(further)}: such options are for one benchmark at a time")
     unknown = sorted(set(arguments.names) - set(known))
     if unknown:
