@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from kvmlab.doctor.symptoms import parse_offloads
 from kvmlab.errors import DomainError, HostError, OutputError
 from kvmlab.hosts import parse_output, script_text
 
@@ -47,6 +48,8 @@ class Guest:
     channels: Mapping[str, QueueCounts] = field(default_factory=dict)
     #: Buffers of the receiving ring in use, by interface.
     receive_rings: Mapping[str, int] = field(default_factory=dict)
+    #: By interface: offloads that can be switched, on or off.
+    offloads: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     #: Ids of the vhost workers that serve the VM on the host.
     vhost_workers: tuple[int, ...] = ()
     unread: str = ""
@@ -83,6 +86,7 @@ def parse_guest(name: str, text: str, *, vhost_workers: tuple[int, ...] = ()) ->
         interfaces=parse_interfaces(output.text("interfaces")),
         channels=parse_channels(output.text("channels")),
         receive_rings=parse_receive_rings(output.text("rings") if "rings" in output else ""),
+        offloads=parse_offloads(output.text("offloads") if "offloads" in output else ""),
         vhost_workers=vhost_workers,
     )
 

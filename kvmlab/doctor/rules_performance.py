@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kvmlab.doctor.findings_input import FindingsInput, Judge, listed
 from kvmlab.doctor.model import Finding, not_applicable, ok, problem, unknown, warning
 from kvmlab.doctor.running_vms import RunningVm, VirtualNic
-from kvmlab.facts import Link, Rule
+from kvmlab.doctor.symptoms import SWITCHED
+from kvmlab.facts import HostFacts, Link, Rule
 from kvmlab.facts.interface_stack import OVS_DATAPATH
 from kvmlab.facts.interface_users import stack_of
 from kvmlab.facts.machine import parse_cpu_list
@@ -36,6 +37,7 @@ _WORKERS_ARE_THREADS: Final = (6, 4)
 _LONG_WAIT_USECS: Final = 250
 #: Buffers of 1,500 bytes for 64 KiB, as the next power of two, which a ring's size is.
 _LEAST_RING: Final = 64
+_NONE_BELOW: Final = "No port is below a bridge or a macvtap."
 #: Bonds that rewrite the MACs of what passes, or spread one MAC over ports.
 _REWRITING_MODES: Final = ("balance-alb", "balance-tlb", "5", "6")
 
@@ -258,14 +260,9 @@ def receive_offload(readings: FindingsInput) -> Finding:
     facts, offloads = readings.facts, readings.symptoms.offloads
     if readings.symptoms.unread:
         return unknown(rule, read, readings.symptoms.unread)
-    above_macvtap = {tap.parent for tap in facts.macvtaps}
-    below = [
-        link
-        for link in facts.links
-        if link.netns is None and not link.kind and (link.master or link.name in above_macvtap)
-    ]
+    below = _ports_below(facts)
     if not below:
-        return not_applicable(rule, read, "No port is below a bridge or a macvtap.")
+        return not_applicable(rule, read, _NONE_BELOW)
     merging = {
         link.name: [
             feature
@@ -285,6 +282,85 @@ def receive_offload(readings: FindingsInput) -> Finding:
             rule, read, f"{text}.", fix=f"`ethtool -K {first} {words}`.", subjects=list(bad)
         )
     return ok(rule, read, f"{listed([link.name for link in below])}: neither is on.")
+
+
+def port_offloads(readings: FindingsInput) -> Finding:
+    """List ports below a bridge or macvtap whose offloads somebody has switched off."""
+    rule, read = Rule.PORT_OFFLOADS, "ethtool -k of ports below bridges and macvtaps"
+    if readings.symptoms.unread:
+        return unknown(rule, read, readings.symptoms.unread)
+    # Where an emulated PF has VFs they have to be off (`igb-checksums`).
+    with_vfs = {name for port in readings.pfs_with_vfs for name in port.names}
+    below = [link.name for link in _ports_below(readings.facts) if link.name not in with_vfs]
+    if not below:
+        return not_applicable(rule, read, _NONE_BELOW)
+    known = {
+        # A port may merge by itself, or leave that to the kernel.
+        name: {f: on for f, on in offloads.items() if f != "rx-gro-hw"}
+        for name in below
+        if (offloads := readings.symptoms.offloads.get(name))
+    }
+    return _switched_off(rule, read, known)
+
+
+def guest_offloads(readings: FindingsInput) -> Finding:
+    """List virtio NICs of the VM that was read whose offloads are off inside it."""
+    rule, guest = Rule.GUEST_OFFLOADS, readings.guest
+    if guest is None or guest.unread:
+        why = guest.unread if guest is not None else "No VM was read."
+        return not_applicable(rule, "in the VM: ethtool -k", why)
+    known = {
+        nic.name: guest.offloads[nic.name]
+        for nic in guest.interfaces
+        if nic.driver == "virtio_net" and nic.name in guest.offloads
+    }
+    return _switched_off(rule, f"ethtool -k in {guest.vm}", known, in_vm=True)
+
+
+def _switched_off(
+    rule: Rule, read: str, known: Mapping[str, Mapping[str, bool]], *, in_vm: bool = False
+) -> Finding:
+    """Judge offloads by interface; ``in_vm`` says where the fix belongs."""
+    switchable = {
+        name: {feature: on for feature, on in offloads.items() if feature in SWITCHED}
+        for name, offloads in known.items()
+    }
+    if not any(switchable.values()):
+        return not_applicable(rule, read, "Nothing lists offloads that could be switched.")
+    off = {
+        name: [feature for feature, on in offloads.items() if not on]
+        for name, offloads in switchable.items()
+    }
+    off = {name: features for name, features in off.items() if features}
+    if not off:
+        return ok(rule, read, f"{listed(list(switchable))}: offloads are on.")
+    first, features = next(iter(off.items()))
+    words = " ".join(f"{word} on" for word in dict.fromkeys(SWITCHED[f] for f in features))
+    text = "; ".join(f"{listed(of)} at {name}" for name, of in off.items())
+    command = f"`ethtool -K {first} {words}`"
+    return warning(
+        rule,
+        read,
+        f"Somebody switched off {text}.",
+        fix=f"Run {command} inside the VM." if in_vm else f"Run {command} on the host.",
+        subjects=list(off),
+    )
+
+
+def packet_capture(readings: FindingsInput) -> Finding:
+    """List programs that capture packets on the host."""
+    rule, read = Rule.PACKET_CAPTURE, "processes: tcpdump, dumpcap"
+    if readings.symptoms.unread:
+        return unknown(rule, read, readings.symptoms.unread)
+    captures = readings.symptoms.tuning.captures
+    if captures:
+        return warning(
+            rule,
+            read,
+            f"These programs capture packets: {listed(captures)}.",
+            subjects=list(captures),
+        )
+    return ok(rule, read, "No program captures packets.")
 
 
 def macvtap_on_bond(readings: FindingsInput) -> Finding:
@@ -379,6 +455,16 @@ def vhost_affinity(readings: FindingsInput) -> Finding:
     return ok(rule, read, "<emulatorpin> keeps vhost workers off the vCPUs' CPUs.")
 
 
+def _ports_below(facts: HostFacts) -> list[Link]:
+    """Return the ports of the host below a bridge, bond or macvtap."""
+    above_macvtap = {tap.parent for tap in facts.macvtaps}
+    return [
+        link
+        for link in facts.links
+        if link.netns is None and not link.kind and (link.master or link.name in above_macvtap)
+    ]
+
+
 def _pinned(readings: FindingsInput) -> list[RunningVm]:
     return [vm for vm in readings.vms if vm.vcpu_pins]
 
@@ -420,6 +506,9 @@ JUDGES: Final[tuple[Judge, ...]] = (
     vhost_priority,
     short_ring,
     receive_offload,
+    port_offloads,
+    guest_offloads,
+    packet_capture,
     macvtap_on_bond,
     irqbalance,
     numa_remote,

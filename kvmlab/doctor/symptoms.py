@@ -34,6 +34,14 @@ _DATE: Final = re.compile(
     r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
 )
 _NUMBER: Final = re.compile(r"-?\d+")
+#: Offloads that a person may have switched off, and the word of ``ethtool -K`` for each.
+SWITCHED: Final = {
+    "generic-receive-offload": "gro",
+    "tx-tcp-segmentation": "tso",
+    "tx-checksum-ipv4": "tx",
+    "tx-checksum-ip-generic": "tx",
+    "rx-gro-hw": "rx-gro-hw",
+}
 #: States of a bridge's port in the kernel; 3 is forwarding.
 _PORT_STATES: Final = {0: "disabled", 1: "listening", 2: "learning", 4: "blocking"}
 _LIMIT: Final = re.compile(r"Max locked memory\s+(\d+|unlimited)\s+(\d+|unlimited)\s+bytes")
@@ -75,6 +83,8 @@ class TuningSymptoms:
     throttled: Mapping[str, int] = field(default_factory=dict)
     #: Nice values of vhost workers, by thread.
     nice: Mapping[str, int] = field(default_factory=dict)
+    #: Programs that capture packets: "tcpdump 812 at vnet0".
+    captures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,6 +280,7 @@ def parse_tuning(drops: str, other: str) -> TuningSymptoms:
         unflooded p2p1
         throttled p2p1 3
         nice 1234 0
+        capture tcpdump 812 vnet0
     """
     lost: dict[str, int] = {}
     for line in _lines(drops):
@@ -296,6 +307,11 @@ def parse_tuning(drops: str, other: str) -> TuningSymptoms:
         unflooded=tuple(line[1] for line in words if line[:1] == ["unflooded"] and line[1:]),
         throttled={n: v for kind, n, v in numbers if kind == "throttled"},
         nice={n: v for kind, n, v in numbers if kind == "nice"},
+        captures=tuple(
+            f"{line[1]} {line[2]} at {line[3]}"
+            for line in words
+            if len(line) == 4 and line[0] == "capture"
+        ),
     )
 
 
@@ -360,6 +376,9 @@ def parse_offloads(text: str) -> dict[str, dict[str, bool]]:
         rx-checksumming: on
         tx-checksumming: on
         generic-segmentation-offload: off [requested on]
+        tx-tcp-segmentation: off [fixed]
+
+    Of `SWITCHED` those are left out that the device has not.
     """
     offloads: dict[str, dict[str, bool]] = {}
     current: dict[str, bool] = {}
@@ -368,7 +387,9 @@ def parse_offloads(text: str) -> dict[str, dict[str, bool]]:
         if head == "interface":
             current = offloads.setdefault(name, {})
             continue
-        feature, _, value = line.partition(": ")
+        feature, _, value = line.strip().partition(": ")
+        if feature in SWITCHED and "[fixed]" in value:
+            continue
         current[feature] = value.split(" ")[0] == "on"
     return offloads
 

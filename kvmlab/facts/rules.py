@@ -84,6 +84,9 @@ class Rule(StrEnum):
     VHOST_PRIORITY = "vhost-priority"
     SHORT_RING = "short-ring"
     RECEIVE_OFFLOAD = "receive-offload"
+    PORT_OFFLOADS = "port-offloads"
+    GUEST_OFFLOADS = "guest-offloads"
+    PACKET_CAPTURE = "packet-capture"
     MACVTAP_ON_BOND = "macvtap-on-bond"
     IRQBALANCE = "irqbalance"
     NUMA_REMOTE = "numa-remote"
@@ -513,6 +516,25 @@ _TUNING: Final = {
         "LRO merges packets in a way that cannot be undone, so that what is forwarded to a VM "
         "arrives oversized or is dropped; hardware GRO has had the same faults below macvtap.",
         "`ethtool -K PORT lro off`; where trouble stays, `rx-gro-hw off`.",
+    ),
+    Rule.PORT_OFFLOADS: RuleText(
+        "ports below bridges and macvtaps have their offloads",
+        "Without GRO each received frame crosses bridge, tap and virtqueue alone; without TSO or "
+        "checksums of the port the host's kernel cuts and sums up what VMs hand over in one piece.",
+        "`ethtool -K PORT gro on tso on tx on`, as the driver has them; `kvmlab measure -k "
+        "port-gro=off` shows what they are worth here.",
+    ),
+    Rule.GUEST_OFFLOADS: RuleText(
+        "virtio cards in the VM have their offloads",
+        "Without TSO or checksums the guest sends frame by frame, so that guest and back end pay "
+        "for each; without rx-gro-hw the host cuts merged packets before it hands them over.",
+        "In the VM: `ethtool -K ethN tx on tso on gro on rx-gro-hw on`.",
+    ),
+    Rule.PACKET_CAPTURE: RuleText(
+        "nobody captures packets",
+        "A capture copies each packet that it sees, also where what it writes is thrown away; one "
+        "that was forgotten goes on for weeks.",
+        "End it, or give it a filter and a short snap length (`tcpdump -s 96`).",
     ),
     Rule.MACVTAP_ON_BOND: RuleText(
         "macvtaps sit on ports that bear them",

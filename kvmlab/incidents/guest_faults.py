@@ -33,6 +33,7 @@ class NoSegmentation(GuestFault):
         "虚拟机内的 TCP 分段卸载（TSO）被关闭：虚拟机交出的是 1500 字节的数据包而不是 64 KiB，每一个都要走一遍 virtqueue。",
     )
     evidence = ("in the VM: ethtool -k eth0",)
+    rule = Rule.GUEST_OFFLOADS
 
     def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
         """Switch segmentation off."""
@@ -59,6 +60,7 @@ class NoChecksums(GuestFault):
         "虚拟机内的发送校验和卸载被关闭，所有分段卸载也随之关闭。抓包里“错误”的校验和只是尚未计算而已。",
     )
     evidence = ("in the VM: ethtool -k eth0",)
+    rule = Rule.GUEST_OFFLOADS
 
     def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
         """Switch transmit checksums off."""
@@ -82,6 +84,7 @@ class NoMergedReceive(GuestFault):
         "虚拟机通过 virtio 告诉宿主机它不要合并的大包（rx-gro-hw off）：宿主机在交付前把每个大包切成 1500 字节的帧。",
     )
     evidence = ("in the VM: ethtool -k eth0",)
+    rule = Rule.GUEST_OFFLOADS
 
     def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
         """Switch merged packets off."""

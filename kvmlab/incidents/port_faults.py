@@ -295,6 +295,7 @@ class NoReceiveOffload(PortFault):
         "网口的通用接收卸载（GRO）被关闭：每一帧都单独穿过网桥和 tap，而有 GRO 时交给虚拟机的是最大 64 KiB 的大包。",
     )
     evidence = ("ethtool -k {port}",)
+    rule = Rule.PORT_OFFLOADS
 
     def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
         """Switch GRO off."""

@@ -15,7 +15,13 @@ from kvmlab.doctor.findings_input import FindingsInput
 from kvmlab.doctor.guest import Guest, GuestNic, QueueCounts, parse_guest
 from kvmlab.doctor.local_environment import LocalEnvironment, read_local_environment
 from kvmlab.doctor.running_vms import RunningVm, SerialController, VirtualNic, parse_vm
-from kvmlab.doctor.symptoms import Daemon, Symptoms, TuningSymptoms, parse_symptoms
+from kvmlab.doctor.symptoms import (
+    Daemon,
+    Symptoms,
+    TuningSymptoms,
+    parse_offloads,
+    parse_symptoms,
+)
 from kvmlab.errors import OutputError, UsageError
 from kvmlab.facts import HostFacts, Link, LinkState, ModuleState, Rule, VfSettings
 from kvmlab.facts.sriov import error_name, explain_numvfs
@@ -123,6 +129,21 @@ def with_macvtaps(mode: str) -> HostFacts:
 def ringed(size: int) -> Guest:
     nic = GuestNic("eth0", CARD.mac, "virtio_net", True)
     return Guest("vm1", interfaces=(nic,), receive_rings={"eth0": size})
+
+
+def cutting(*, on: bool) -> Guest:
+    """Return a guest whose card has TSO, or has not; its other offloads are on."""
+    offloads = {"generic-receive-offload": True, "tx-tcp-segmentation": on}
+    return replace(ringed(1024), offloads={"eth0": offloads})
+
+
+def offloaded(*, gro: bool, vfs: int = 0) -> FindingsInput:
+    """Return a host with a port in a bridge that merges what it receives, or does not."""
+    facts = in_bridge(embedded(), "p2p1", "br0")
+    if vfs:
+        facts = with_vfs(facts, "p2p1", vfs)
+    offloads = {"p2p1": {"generic-receive-offload": gro, "rx-gro-hw": False}}
+    return readings(facts, symptoms=replace(CALM, offloads=offloads))
 
 
 def tuning(**values: object) -> Symptoms:
@@ -414,6 +435,17 @@ TABLE: list[tuple[Rule, Verdict, Made]] = [
     (Rule.RECEIVE_OFFLOAD, NONE, readings),
     (Rule.RECEIVE_OFFLOAD, WARNING, lambda: readings(recorded("embedded_busy"), symptoms=replace(
         CALM, offloads={"p1p1": {"large-receive-offload": True}}))),
+    (Rule.PORT_OFFLOADS, NONE, readings),
+    (Rule.PORT_OFFLOADS, OK, lambda: offloaded(gro=True)),
+    (Rule.PORT_OFFLOADS, WARNING, lambda: offloaded(gro=False)),
+    (Rule.PORT_OFFLOADS, NONE, lambda: offloaded(gro=False, vfs=2)),  # see igb-checksums
+    (Rule.PORT_OFFLOADS, UNKNOWN, lambda: readings(symptoms=Symptoms(unread="No root."))),
+    (Rule.GUEST_OFFLOADS, NONE, readings),
+    (Rule.GUEST_OFFLOADS, NONE, lambda: readings(guest=ringed(1024))),
+    (Rule.GUEST_OFFLOADS, OK, lambda: readings(guest=cutting(on=True))),
+    (Rule.GUEST_OFFLOADS, WARNING, lambda: readings(guest=cutting(on=False))),
+    (Rule.PACKET_CAPTURE, OK, readings),
+    (Rule.PACKET_CAPTURE, WARNING, lambda: tuned(captures=("tcpdump 812 at vnet0",))),
     (Rule.MACVTAP_ON_BOND, OK, lambda: readings(recorded("embedded_busy"))),
     (Rule.MACVTAP_ON_BOND, NONE, readings),
     (Rule.MACVTAP_ON_BOND, WARNING, lambda: readings(changed("rec-bond", detail="balance-alb"))),
@@ -526,6 +558,30 @@ def test_recorded_symptoms(data: Path) -> None:
         "Is the PF interface up?"
         in finding_of(Rule.PF_DOWN, readings(down, symptoms=symptoms)).observed
     )
+
+
+def test_offloads_that_are_off_are_read_and_switched_on_again() -> None:
+    text = """interface eth0
+\ttx-checksum-ip-generic: off
+\ttx-tcp-segmentation: off [requested on]
+generic-receive-offload: on
+rx-gro-hw: off [fixed]
+interface eth1
+generic-receive-offload: on
+"""
+    read = parse_offloads(text)
+    assert read["eth0"] == {
+        "tx-checksum-ip-generic": False,
+        "tx-tcp-segmentation": False,
+        "generic-receive-offload": True,
+    }
+    nics = [GuestNic(name, CARD.mac, "virtio_net", True) for name in read]
+    found = finding_of(
+        Rule.GUEST_OFFLOADS, readings(guest=Guest("vm1", interfaces=tuple(nics), offloads=read))
+    )
+    assert found.verdict is WARNING
+    assert found.fix == "Run `ethtool -K eth0 tx on tso on` inside the VM."
+    assert found.subjects == ("eth0",)
 
 
 def test_recorded_guest_and_domain(data: Path) -> None:

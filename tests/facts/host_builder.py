@@ -33,7 +33,13 @@ from kvmlab.doctor import Diagnosis, judge
 from kvmlab.doctor.findings_input import FindingsInput
 from kvmlab.doctor.local_environment import LocalEnvironment
 from kvmlab.doctor.running_vms import RunningVm, parse_vm
-from kvmlab.doctor.symptoms import Daemon, Symptoms
+from kvmlab.doctor.symptoms import (
+    Daemon,
+    Symptoms,
+    parse_netfilter,
+    parse_offloads,
+    parse_tuning,
+)
 from kvmlab.facts import HostFacts, inspect
 from kvmlab.facts.libvirt import parse_domain_use
 from kvmlab.facts.machine import MODULES, MODULES_PATTERN
@@ -142,6 +148,16 @@ class Layout:
         log = tuple(self.description.get("kernel_log", ()))
         if log:
             parts["symptoms"] = replace(parts["symptoms"], kernel_log=log)
+        read = self.description.get("symptoms", {})
+        if read:
+            switch, policy = parse_netfilter(read.get("bridge_netfilter", ""))
+            parts["symptoms"] = replace(
+                parts["symptoms"],
+                bridge_netfilter=switch or False,
+                forward_policy=policy,
+                offloads=parse_offloads(read.get("offloads", "")),
+                tuning=parse_tuning(read.get("drops", ""), read.get("tuning", "")),
+            )
         return FindingsInput(self.facts, **parts)
 
     def diagnosis(self, **values: Any) -> Diagnosis:

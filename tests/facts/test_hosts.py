@@ -8,7 +8,7 @@ hardware interface); `users`: all users of an interface or function, by name; `v
 them; `handover`: the rule that keeps a function from going to a VM; `schemes`: "possible" or the
 rule that stands in the way ("bridge" stands for the four schemes on a bridge, "all" for every
 one); `vf`: the VF in the plan; `vf_interface`: the interface that macvtap on a VF names; `rules`:
-verdicts of the doctor.
+verdicts of the doctor; `evidence`: the tunings of which the adviser says what the atlas has.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from kvmlab.advice import advise
 from kvmlab.changes import Command, HostStep, Setting, check
 from kvmlab.domain import Interface
 from kvmlab.facts.interface_users import InterfaceUsers, function_users, interface_users
+from kvmlab.report.names import number
+from kvmlab.results.atlas import Atlas
 from kvmlab.schemes.feasibility import attempt, cables_for
 from kvmlab.schemes.registry import CATALOGUE
 from tests.facts.host_builder import Layout, described
@@ -123,6 +125,23 @@ def test_adviser(one: Layout) -> None:
     if "vf_interface" in truth:
         (answer,) = (x for x in advise(facts, migration=True).migration if x.id == "macvtap-on-vf")
         assert named_interfaces(answer.interface_xml) == {truth["vf_interface"]}
+
+
+def test_the_adviser_says_what_the_atlas_has_of_the_settings_at_hand(one: Layout) -> None:
+    atlas = Atlas.shipped()
+    notes = [
+        note for note in advise(one.facts, diagnosis=one.diagnosis()).notes if "The atlas" in note
+    ]
+    named = [
+        name for note in notes for name in re.findall(r"The atlas s\w+ \w+ ([\w-]+=\w+)", note)
+    ]
+    assert named == one.description["truth"].get("evidence", [])
+    for name in named:
+        main = atlas.row(name).main("tcp_down")
+        assert main is not None
+        if main.shown:
+            (note,) = (note for note in notes if f" {name} on an embedded host" in note)
+            assert f"TCP to the VM {number(main.ratio)} times" in note
 
 
 def named_interfaces(xml: str) -> set[str]:

@@ -210,8 +210,17 @@ def test_kvm_polls_where_it_is_told_to(facts: HostFacts, host: Host, vm: TestVM)
     assert polled["halt-poll-host=50000"] > 0
 
 
-def test_the_doctor_sees_tunings_and_the_adviser_says_what_they_cost(lab: Lab) -> None:
-    names = ("offloads=off", "br-netfilter=on")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("offloads=off", "br-netfilter=on"),
+        ("guest-tso=off", "port-gro=off", "port-rx-usecs=500", "tcpdump=whole"),
+    ],
+    ids="+".join,
+)
+def test_the_doctor_sees_tunings_and_the_adviser_says_what_they_cost(
+    names: tuple[str, ...], lab: Lab
+) -> None:
     with lab.plan(tuned(VHOST, *names)).applied(lab.vm):
         notes = advise(lab.inspect(), diagnosis=lab.doctor()).notes
     for name in names:

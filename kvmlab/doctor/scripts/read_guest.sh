@@ -1,4 +1,4 @@
-# Print what the doctor reads inside a VM: drivers it has, its interfaces, their channels.
+# Print what the doctor reads inside a VM: drivers it has, its interfaces, their channels, rings, offloads.
 . ./prelude.sh
 
 # Arguments: drivers. Bound to a bus now, or a module that could be loaded.
@@ -46,8 +46,18 @@ rings() {
 	done
 }
 
+offloads() {
+	for interface in /sys/class/net/*; do
+		[ -e "$interface/device/driver" ] || continue
+		echo "interface ${interface##*/}"
+		ethtool -k "${interface##*/}" |
+			grep -E '^[[:space:]]*(generic-receive-offload|rx-gro-hw|tx-tcp-segmentation|tx-checksum-ip-generic):'
+	done
+}
+
 section drivers drivers "$@"
 section interfaces interfaces
 section channels channels
 section rings rings
+section offloads offloads
 echo '=== end'

@@ -45,7 +45,7 @@ drops() {
 	done
 }
 
-# Rings in use and at most (received side), irqbalance and the CPUs that it leaves alone.
+# Rings in use and at most (received side), irqbalance and the CPUs that it leaves alone, captures.
 tuning() {
 	for interface; do
 		ethtool -g "$interface" | awk -v name="$interface" '
@@ -68,7 +68,13 @@ tuning() {
 	ps -eT -o spid=,ni=,comm= | awk '$3 ~ /^vhost-/ { print "nice", $1, $2 }'
 	for directory in /proc/[0-9]*; do
 		read -r process <"$directory/comm" || continue
-		[ "$process" = irqbalance ] && echo 'irqbalance running' && break
+		case $process in
+		irqbalance) echo 'irqbalance running' ;;
+		tcpdump | dumpcap)
+			device=$(tr '\0' '\n' <"$directory/cmdline" | sed -n '/^-i$/{n;p;q;};s/^-i\(.\)/\1/p;s/^--interface=//p')
+			echo "capture $process ${directory##*/} ${device:-any}"
+			;;
+		esac
 	done
 	sed -n 's/^ *IRQBALANCE_BANNED_CPULIST=/banned /p' /etc/default/irqbalance \
 		/etc/sysconfig/irqbalance | tr -d '"'
@@ -104,7 +110,7 @@ offloads() {
 	for interface; do
 		echo "interface $interface"
 		ethtool -k "$interface" |
-			grep -E '^(rx-checksumming|tx-checksumming|generic-segmentation-offload|large-receive-offload|rx-gro-hw):'
+			grep -E '^[[:space:]]*((rx|tx)-checksumming|generic-(segmentation|receive)-offload|large-receive-offload|rx-gro-hw|tx-tcp-segmentation|tx-checksum-ip(v4|-generic)):'
 	done
 }
 
