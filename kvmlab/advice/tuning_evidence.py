@@ -51,9 +51,9 @@ def _sentences(diagnosis: Diagnosis, atlas: Atlas) -> Iterator[str]:
             continue
         tunings = TUNINGS_OF.get(finding.rule, {})
         named = (tuning for words, tuning in tunings.items() if words in finding.observed)
-        found = [rows[tuning] for tuning in named if tuning in rows]
-        if found:
-            yield " ".join((finding.observed, *(says(row, atlas) for row in found)))
+        known = [rows[tuning] for tuning in named if tuning in rows]
+        if known:
+            yield " ".join((finding.observed, *(says(row, atlas) for row in known)))
 
 
 def says(row: AtlasRow, atlas: Atlas) -> str:

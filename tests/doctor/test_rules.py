@@ -576,12 +576,12 @@ generic-receive-offload: on
         "generic-receive-offload": True,
     }
     nics = [GuestNic(name, CARD.mac, "virtio_net", True) for name in read]
-    found = finding_of(
+    finding = finding_of(
         Rule.GUEST_OFFLOADS, readings(guest=Guest("vm1", interfaces=tuple(nics), offloads=read))
     )
-    assert found.verdict is WARNING
-    assert found.fix == "Run `ethtool -K eth0 tx on tso on` inside the VM."
-    assert found.subjects == ("eth0",)
+    assert finding.verdict is WARNING
+    assert finding.fix == "Run `ethtool -K eth0 tx on tso on` inside the VM."
+    assert finding.subjects == ("eth0",)
 
 
 def test_recorded_guest_and_domain(data: Path) -> None:

@@ -8,14 +8,22 @@ place() { # place CPUS TASK...
     for task; do taskset -p -c "$cpus" "${task##*/}" >/dev/null || return; done
 }
 
+workers() { # workers PID: the vhost workers of a process that are kernel threads
+    for task in /proc/[0-9]*; do
+        read -r name 2>/dev/null <"$task/comm" && [ "$name" = "vhost-$1" ] && echo "$task"
+    done
+}
+
 for path in /proc/[0-9]*; do
     tr '\0' ' ' <"$path/cmdline" 2>/dev/null | grep -q "guest=${domain}[, ]" || continue
+    # shellcheck disable=SC2046  # words
+    set -- "$path"/task/* $(workers "${path#/proc/}")
     case $what in
-        unpin) place "0-$(($(nproc --all) - 1))" "$path"/task/* ;;
+        unpin) place "0-$(($(nproc --all) - 1))" "$@" ;;
         pin)
             others=0
             [ "$how" = together ] || others=1
-            for task in "$path"/task/*; do
+            for task; do
                 read -r name <"$task/comm"
                 case $name in
                     CPU*KVM*) place 0 "$task" ;;

@@ -161,7 +161,11 @@ read_pinning() { # read_pinning DOMAIN: sets $text by the CPUs that its threads 
     text=none
     for process in /proc/[0-9]*; do
         tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q "guest=$1[, ]" || continue
-        case $(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$process"/task/*/status | sort -u | tr '\n' ' ') in
+        # Vhost workers may be threads of the kernel.
+        workers=$(grep -slx "vhost-${process#/proc/}" /proc/[0-9]*/comm | sed 's/comm$/status/')
+        # shellcheck disable=SC2086  # words, or nothing
+        cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$process"/task/*/status $workers)
+        case $(printf '%s\n' "$cpus" | sort -u | tr '\n' ' ') in
             "0 ") text=together ;;
             "0 1 ") text=apart ;;
         esac
