@@ -1,4 +1,4 @@
-"""The final assessment in JupyterLab, without a host: begun, done, finished, with a certificate."""
+"""In JupyterLab, without a host: the final assessment with its certificate, the atlas's folds."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CELLS = {
     "imports": "from kvmlab.course import TaskSession, find_task\n"
     "from kvmlab.course.assessment_panel import AssessmentPanel",
+    "folds": "from kvmlab import tables\nfrom kvmlab.results.atlas import Atlas\n"
+    "tables.folds(Atlas.shipped())",
     "assessment": "AssessmentPanel(lambda task: TaskSession(None, find_task(task), find_task))",
 }
 
@@ -41,8 +43,18 @@ def test_somebody_takes_the_assessment(
         open_jupyterlab(page, address)
         run_all_cells(page)
         executed(page, work / "terminal.ipynb")
+        a_fold_of_the_atlas_says_who_paid(page)
         the_assessment_is_finished_in_its_panel(page)
     assert "Anna &lt;b&gt;" in (work / "certificate.html").read_text()
+
+
+def a_fold_of_the_atlas_says_who_paid(page: Page) -> None:
+    """Open a row below the atlas, as its reader does where a click on the figure does nothing."""
+    fold = cell(page, "tables.folds(").locator("details[data-tuning='guest-tso=off']")
+    assert not fold.locator("table").first.is_visible()
+    fold.locator("summary").click()
+    fold.locator("table").first.wait_for(state="visible")
+    assert "vhost worker" in fold.inner_text()
 
 
 def the_assessment_is_finished_in_its_panel(page: Page) -> None:
