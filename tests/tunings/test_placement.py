@@ -81,7 +81,7 @@ def test_the_list_of_tunings_has_it(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Threads:
+class PinnedThreads:
     """The process of a VM and its vhost worker, with the CPUs that each thread may use."""
 
     qemu: int
@@ -107,14 +107,14 @@ def running(*words: str) -> Iterator[int]:
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
+def threads() -> Iterator[PinnedThreads]:
     if not {0, 1} <= os.sched_getaffinity(0):
         pytest.skip("CPUs 0 and 1 are needed.")
     with (
         running(QEMU, "-name", f"guest={DOMAIN},debug-threads=on") as qemu,
         running(WORKER, f"vhost-{qemu}") as worker,
     ):
-        there = Threads(qemu, worker)
+        there = PinnedThreads(qemu, worker)
         deadline = time.monotonic() + 60
         while not {"CPU 0/KVM", "CPU 1/KVM", f"vhost-{qemu}"} <= there.cpus().keys():
             assert time.monotonic() < deadline
@@ -137,7 +137,9 @@ def read_pinning() -> str:
     return run("read_settings.sh", f"pinning:{DOMAIN}").splitlines()[2]
 
 
-def test_each_thread_goes_to_its_cpu_and_back_also_a_worker_of_the_kernel(threads: Threads) -> None:
+def test_threads_go_to_their_cpus_and_back_also_a_worker_of_the_kernel(
+    threads: PinnedThreads,
+) -> None:
     before = threads.cpus()
     worker = f"vhost-{threads.qemu}"
     assert read_pinning() == "none"
