@@ -68,7 +68,7 @@ class QueueingDiscipline(OfTap):
     id = "tap-qdisc"
     values = ("noqueue", "fq_codel", "pfifo")
     default = "noqueue"
-    surveyed = ("fq_codel",)
+    surveyed = ("fq_codel", "pfifo")
 
     def tap_steps(self, target: Target) -> tuple[HostStep, ...]:
         """Replace it."""
