@@ -84,7 +84,7 @@ class TrialPanel:
         self.options = OptionControls(schemes[model], self._show_choice)
         values = [str(tuning) for tuning in values_of()]
         self._tuning = ipywidgets.Dropdown(
-            options=[NO_TUNING, *values], value=NO_TUNING, description="tuning"
+            options=[NO_TUNING, *values], value=NO_TUNING, description=_("tuning")
         )
         self._tuning.observe(lambda _change: self._show_choice(), names="value")
         self._line = ipywidgets.HTML()

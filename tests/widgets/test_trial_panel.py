@@ -11,6 +11,7 @@ from kvmlab.measure import OnProgress, Progress
 from kvmlab.results import Result
 from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.options import options_of
+from kvmlab.tunings import tuned
 from kvmlab.widgets import TrialPanel, card
 from kvmlab.widgets.option_controls import OptionControls
 from kvmlab.widgets.trial_panel import Later
@@ -68,6 +69,17 @@ def test_the_button_runs_another_one_with_the_chosen_scheme() -> None:
     assert runs[-1] == (PRESETS["e1000"], 3)
     assert [result.scheme for result in trial_panel.results] == ["e1000e", "e1000"]
     assert not trial_panel.button.disabled
+
+
+def test_the_chosen_tuning_is_run_with_the_scheme() -> None:
+    trial_panel = panel("macvtap")
+    trial_panel.choose(model="macvtap", seconds=1, tuning="rx-ring=256")
+    assert "rx-ring=256" in trial_panel.message
+    trial_panel.button.click()
+    assert runs[-1] == (tuned(PRESETS["macvtap"], "rx-ring=256"), 1)
+    trial_panel.choose(model="macvtap", seconds=1)
+    trial_panel.button.click()
+    assert runs[-1] == (PRESETS["macvtap"], 1)
 
 
 def test_a_failed_trial_is_shown_in_the_panel() -> None:
