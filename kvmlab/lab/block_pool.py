@@ -153,6 +153,7 @@ def _round(trials: Trials, workloads: Sequence[str], *, is_first: bool) -> Trial
         count=1,
         workloads=tuple(workloads),
         until_percent=None,
+        extend_percent=None,
         trace_path=trials.trace_path and is_first,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -12,6 +13,7 @@ from kvmlab.measure.counters.packets import arrived_pps, window
 from kvmlab.measure.machine_load import OURS
 from kvmlab.measure.meters import Meters
 from kvmlab.measure.peer_server import PeerServer
+from kvmlab.measure.stopping_rule import StoppingRule
 from kvmlab.measure.subject import cable_under_test, counted_at, counted_device
 from kvmlab.measure.trial_settings import Trials
 from kvmlab.measure.workloads import SPARE_SEC, workload
@@ -49,10 +51,16 @@ def measure_baseline(host: Host, trials: Trials, *, journal: RunJournal | None =
         journal.begin(0, head)
     done: list[Trial] = []
     raw: list[Raw] = []
+    stopping = StoppingRule(settings, host.clock)
     with Meters(host) as meters:
         meters.set_up_without_vm()
-        for number in range(1, settings.count + 1):
-            for name in settings.workloads:
+        for number in itertools.count(1):
+            workloads = stopping.next_workloads(
+                lambda name: [[one.metrics[0].value for one in done if one.workload == name]]
+            )
+            if not workloads:
+                break
+            for name in workloads:
                 trial, report = _trial(host, settings, name, number, meters)
                 done.append(trial)
                 raw.append(report)
@@ -60,7 +68,8 @@ def measure_baseline(host: Host, trials: Trials, *, journal: RunJournal | None =
                     journal.add(0, SCHEME, trial, (report,))
     order = {name: place for place, name in enumerate(settings.workloads)}
     done.sort(key=lambda trial: (order[trial.workload], trial.number))
-    return replace(head, trials=tuple(done), raw=tuple(raw))
+    meta = {**head.meta, "ended": stopping.to_dict()}
+    return replace(head, trials=tuple(done), raw=tuple(raw), meta=meta)
 
 
 def _trial(

@@ -58,7 +58,8 @@ class _Steps:
         once = 1 + int(trials.trace_path)
         self._total = schemes * (least * len(trials.workloads) + once + applying)
         self._report = report
-        self.of = "" if trials.until_percent is not None else f" of {trials.count}"
+        is_fixed = trials.until_percent is trials.extend_percent is None
+        self.of = f" of {trials.count}" if is_fixed else ""
 
     def now(self, what: str) -> None:
         """Report the step that begins."""

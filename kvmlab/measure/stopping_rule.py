@@ -4,6 +4,9 @@ Without ``until_percent`` each workload is run ``count`` times. With it, a workl
 the interval of every compared ratio (of the first scheme to each of the others; of a lone scheme
 the interval of its median) is within that many percent of its middle, or the budget is spent.
 
+With ``extend_percent`` the ``count`` is fixed for trials that agree; where three or more leave an
+interval that is wider, there are up to twice as many.
+
 Only the width of the interval decides, never its place: stopping as soon as a difference shows
 would find differences between equal schemes. Width alone can still deceive, since few trials may be
 close to each other by chance. Under wall time a workload therefore needs five trials, and an
@@ -24,6 +27,8 @@ from kvmlab.measure.trial_settings import MOST_TRIALS, Trials
 from kvmlab.results.statistics import median_interval, ratio_interval
 
 LEAST = {Clock.WALL: 5, Clock.VIRTUAL: 3}
+# With fewer trials an interval says nothing of their spread.
+EXTENDED_FROM = 3
 NARROW_RUNNING = {Clock.WALL: 2, Clock.VIRTUAL: 1}
 
 Samples = Sequence[Sequence[float]]
@@ -74,14 +79,26 @@ class StoppingRule:
             for name, why in self._ended.items()
         }
 
+    def _judge_count(self, name: str, samples: Samples) -> None:
+        count, percent = self.trials.count, self.trials.extend_percent
+        if self._rounds < count:
+            return
+        if percent is None or count < EXTENDED_FROM:
+            self._ended[name] = f"{self._rounds} trials, as was asked for"
+            return
+        width = self._width[name] = widest(samples)
+        if width <= percent / 100:
+            self._ended[name] = f"narrow enough after {self._rounds} trials"
+        elif self._rounds >= min(2 * count, MOST_TRIALS):
+            self._ended[name] = f"{self._rounds} trials, twice {count}, and not narrow enough"
+
     def _open(self) -> tuple[str, ...]:
         return tuple(name for name in self.trials.workloads if name not in self._ended)
 
     def _judge(self, name: str, samples: Samples) -> None:
         until_percent = self.trials.until_percent
         if until_percent is None:
-            if self._rounds >= self.trials.count:
-                self._ended[name] = f"{self._rounds} trials, as was asked for"
+            self._judge_count(name, samples)
             return
         width = self._width[name] = widest(samples)
         narrow = width <= until_percent / 100

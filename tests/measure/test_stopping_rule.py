@@ -51,6 +51,38 @@ def test_without_a_wish_the_count_is_fixed(clock: Clock) -> None:
     assert stopping.to_dict()["tcp_up"]["why"] == "4 trials, as was asked for"
 
 
+def extended(count: int) -> Trials:
+    return Trials(count=count, extend_percent=10, workloads=("tcp_up",))
+
+
+def test_three_trials_that_agree_are_not_extended() -> None:
+    samples, stopping = rounds(extended(3), Clock.VIRTUAL, noise(0.01, 1), noise(0.01, 2))
+    assert [len(values) for values in samples] == [3, 3]
+    assert stopping.to_dict()["tcp_up"]["why"] == "narrow enough after 3 trials"
+
+
+def test_one_trial_that_stands_out_among_three_is_followed_by_others() -> None:
+    one_is_slow = of([100, 80, 101, 100, 99, 101], then=100)
+    samples, stopping = rounds(extended(3), Clock.VIRTUAL, noise(0.005, 1), one_is_slow)
+    assert 3 < len(samples[0]) <= 6
+    assert widest(samples) < widest([values[:3] for values in samples]) / 2
+
+
+def test_trials_that_vary_are_extended_to_twice_as_many_and_no_more() -> None:
+    samples, stopping = rounds(extended(4), Clock.VIRTUAL, noise(0.5, 1), noise(0.5, 2))
+    assert [len(values) for values in samples] == [8, 8]
+    ended = stopping.to_dict()["tcp_up"]
+    assert ended["why"] == "8 trials, twice 4, and not narrow enough"
+    assert ended["interval_percent"] > 10
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_trials_are_as_many_as_asked_for(count: int) -> None:
+    samples, stopping = rounds(extended(count), Clock.VIRTUAL, noise(0.5, 1), noise(0.5, 2))
+    assert len(samples[0]) == count
+    assert stopping.to_dict()["tcp_up"]["why"] == f"{count} trials, as was asked for"
+
+
 def test_trials_that_hardly_vary_end_early_under_the_virtual_clock() -> None:
     samples, stopping = rounds(until(5), Clock.VIRTUAL, noise(0.004, 1), noise(0.004, 2))
     assert len(samples[0]) == 3
