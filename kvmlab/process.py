@@ -345,7 +345,9 @@ def _feed(descriptor: int, data: memoryview) -> memoryview:
 def _kill_group(process: subprocess.Popen[bytes], *, listened: bool) -> bool:
     """Kill the process and what it started; return whether its end is certain."""
     try:
-        os.killpg(process.pid, 9)
+        # Once it has been waited for, its number may be another process's.
+        if process.returncode is None:
+            os.killpg(process.pid, 9)
         process.wait(_KILL_SEC)
         ended = True
     except ProcessLookupError:

@@ -26,6 +26,8 @@ _VALUE: Final = re.compile(r"[A-Za-z0-9_:.-]{0,64}")
 _BRIDGE_SYSCTL: Final = re.compile(r"/proc/sys/net/bridge/[a-z0-9-]+")
 #: Programs whose rules the lab can put into the way of packets.
 FILTER_TOOLS: Final = ("iptables-legacy", "iptables-nft", "ebtables", "tc")
+#: Begin of the name of the file that knows a capture's process; `read_settings.sh` reads it.
+CAPTURE_RECORD: Final = "/run/kvmlab-capture"
 _MTU_MAX: Final = 1 << 20
 #: Between the words of two interfaces of one function.
 NEXT_INTERFACE: Final = "+"
@@ -196,7 +198,7 @@ def detach_xdp(device: str, mode: str) -> Command:
 def end_capture(device: str) -> Command:
     """End the lab's tcpdump at a device."""
     return Command(
-        ("sh", "-s", "--", "stop", device, "0"),
+        ("sh", "-s", "--", "stop", device, "0", CAPTURE_RECORD),
         _script("capture.sh"),
         shown_as=f"(end the lab's tcpdump at {device})",
     )

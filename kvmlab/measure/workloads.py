@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.resources import files
 
+from kvmlab.hosts import script_text
 from kvmlab.measure import tool_output
 from kvmlab.measure.trial_settings import Trials
 from kvmlab.results import Metric, Variant
@@ -103,7 +103,7 @@ def _iperf3(
 
 def _under_load(streams: Workload, trials: Trials, peer_ip: str) -> Workload:
     """Add echoes that run beside the streams."""
-    text = files("kvmlab.measure").joinpath("scripts", "under_load.sh").read_text("utf-8")
+    text = script_text("kvmlab.measure", "under_load.sh")
     during = trials.seconds - _LOADED_SPARE_SEC
     times = (str(trials.omitted_sec), f"{during:g}", str(_LOADED_EVERY_SEC))
     client = ("sh", "-c", text, "kvmlab-under-load", *times, peer_ip, *streams.client)

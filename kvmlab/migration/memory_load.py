@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvmlab.errors import GuestCommandFailed, KvmlabError, OutputError, Unavailable, UsageError
 from kvmlab.hosts import script_text
+from kvmlab.migration.guest_program import end_program, start_program
 
 if TYPE_CHECKING:
     from kvmlab.domain import TestVM
 
 _GUEST_SEC: Final = 120.0
+_RECORD: Final = "/run/kvmlab-load"
 #: A program whose controller has died ends by itself.
 _LIFE_SEC: Final = 1800
 _MOST_MIB: Final = 1 << 20
@@ -75,7 +77,7 @@ class MemoryWriter:
                 f"{self.vm.name}: {reason}.",
                 todo="Choose a smaller one, or give the VM more memory.",
             ) from error
-        self._handle = self.vm.agent.start(self._argv("run"))
+        self._handle = start_program(self.vm, _RECORD, self._argv("run"))
 
     def stop(self) -> None:
         """End the program; a second time does nothing.
@@ -87,7 +89,7 @@ class MemoryWriter:
         handle, self._handle = self._handle, None
         if handle is None:
             return
-        self.vm.agent.run(("kill", str(handle)), timeout_sec=_GUEST_SEC, check=False)
+        end_program(self.vm, _RECORD)
         text = self.vm.agent.wait(handle, self._argv("run"), timeout_sec=_GUEST_SEC).stdout
         try:
             hundredths, kib = map(int, text.split())

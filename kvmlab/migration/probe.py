@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from kvmlab.changes.second_host import FOLDER, NAME
 from kvmlab.errors import MeasureError, OutputError, UsageError
 from kvmlab.hosts import ScriptOutput, parse_output, script_text, spawn_script
+from kvmlab.migration.guest_program import end_program, start_program
 from kvmlab.results.migration import MigrationEvent, Packet, Traffic, Via
 from kvmlab.stored_files import parse_json
 
@@ -26,6 +27,7 @@ _GUEST_SEC: Final = 120.0
 _PORT: Final = 9001
 _DATAGRAM_BYTES: Final = 100
 _RECEIVED: Final = "/tmp/kvmlab-received"
+_RECORD: Final = "/run/kvmlab-traffic"
 _PING: Final = re.compile(
     r"^\[(?P<at>\d+\.\d+)\] \d+ bytes from \S+ icmp_seq=(?P<seq>\d+) .*time=(?P<ms>[\d.]+) ms"
     r"(?P<dup> \(DUP!\))?"
@@ -94,7 +96,7 @@ class MigrationProbe:
         self._otherwise: Via = "VF" if has_vf else ""
         self._interval_sec = interval_sec
         self._process: RemoteProcess | None = None
-        self._guest_pid: int | None = None
+        self._has_program = False
         self._output = ""
 
     def __enter__(self) -> Self:
@@ -132,19 +134,21 @@ class MigrationProbe:
     def _start_receiver(self) -> None:
         if self._traffic == "receives":
             line = 'exec iperf3 -s -1 -i 0.1 -J >"$1"'
-            self._guest_pid = self._vm.agent.start(("sh", "-c", line, "sh", _RECEIVED))
+            self._start_in_guest(("sh", "-c", line, "sh", _RECEIVED))
             # Not long; nothing in the VM says when it listens, and the client tries once.
             self._vm.agent.run(("sleep", "0.3"), timeout_sec=_GUEST_SEC)
 
     def _start_sender(self, peer_ip: str) -> None:
         if self._traffic == "sends":
             every = f"{self._interval_sec:g}"
-            argv = ("ping", "-n", "-q", "-i", every, peer_ip)
-            self._guest_pid = self._vm.agent.start(argv)
+            self._start_in_guest(("ping", "-n", "-q", "-i", every, peer_ip))
         elif self._traffic == "tcp":
             line = 'exec nc "$1" "$2" </dev/zero'
-            argv = ("sh", "-c", line, "sh", peer_ip, str(_PORT))
-            self._guest_pid = self._vm.agent.start(argv)
+            self._start_in_guest(("sh", "-c", line, "sh", peer_ip, str(_PORT)))
+
+    def _start_in_guest(self, argv: tuple[str, ...]) -> None:
+        start_program(self._vm, _RECORD, argv)
+        self._has_program = True
 
     def __exit__(
         self,
@@ -169,11 +173,12 @@ class MigrationProbe:
         if not self._output:
             raise MeasureError("A migration is read once its recording has ended.")
         received = ""
-        if self._guest_pid is not None:
-            # The receiver ends with its sender; of the others nothing is read.
-            line = f"kill {self._guest_pid} 2>&-; cat {_RECEIVED} 2>&-; rm -f {_RECEIVED}"
-            done = vm.agent.run(("sh", "-c", line), timeout_sec=_GUEST_SEC)
-            received = done.stdout
+        if self._has_program:
+            end_program(vm, _RECORD)
+        if self._traffic == "receives":
+            # The receiver ends with its sender.
+            line = f"cat {_RECEIVED} 2>&-; rm -f {_RECEIVED}"
+            received = vm.agent.run(("sh", "-c", line), timeout_sec=_GUEST_SEC).stdout
         return parse_recording(
             self._output, traffic=self._traffic, received=received, otherwise=self._otherwise
         )

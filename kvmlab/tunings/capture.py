@@ -38,7 +38,7 @@ class Capture(OfTap):
                 setting=Setting(f"capture:{TAP}", None, "present"),
                 do=(
                     Command(
-                        ("sh", "-s", "--", "start", TAP, length),
+                        ("sh", "-s", "--", "start", TAP, length, operations.CAPTURE_RECORD),
                         script,
                         shown_as=f"tcpdump -i {TAP} -s {length} -w /dev/null &",
                     ),

@@ -13,11 +13,7 @@ outcome() {
     fi
     holder=$(cat "$folder/holder")
     read -r _ _ pid start <"$folder/beat"
-    # The number may be another process's by now: its begin tells.
-    stat=$(cat "/proc/$pid/stat" 2>/dev/null)
-    # shellcheck disable=SC2086
-    set -- ${stat##*) }
-    [ -z "$start" ] || [ "${20}" != "$start" ] || kill "$pid"
+    signal_process TERM "$pid" "$start"
     now
     end=$((now + 500))
     until is_free; do

@@ -1,6 +1,7 @@
-# capture.sh start|stop DEVICE BYTES: watch a device with tcpdump, BYTES of each packet, written into
-# nothing; or end that.
-what=$1 device=$2 bytes=$3
+# capture.sh start|stop DEVICE BYTES RECORD: watch a device with tcpdump, BYTES of each packet, written into
+# nothing; or end that. RECORD.DEVICE is the file that knows the process; read_settings.sh reads it.
+. ./prelude.sh
+what=$1 device=$2 bytes=$3 file=$4.$2
 
 listens() { # listens PID: tcpdump has a socket for packets once it listens
     for file in "/proc/$1/fd"/*; do
@@ -10,7 +11,7 @@ listens() { # listens PID: tcpdump has a socket for packets once it listens
 }
 
 start() {
-    setsid tcpdump -i "$device" -n -s "$bytes" -w /dev/null </dev/null >/dev/null 2>&1 &
+    exec_recorded "$file" setsid tcpdump -i "$device" -n -s "$bytes" -w /dev/null </dev/null >/dev/null 2>&1 &
     tries=0
     until listens "$!"; do
         tries=$((tries + 1))
@@ -23,11 +24,8 @@ start() {
 }
 
 stop() {
-    for path in /proc/[0-9]*; do
-        words=$(tr '\0' ' ' <"$path/cmdline" 2>/dev/null)
-        case $words in "tcpdump -i $device "*) kill "${path#/proc/}" ;; esac
-    done
-    return 0
+    signal_recorded TERM "$file"
+    rm -f "$file"
 }
 
 "$what"

@@ -13,14 +13,6 @@ now
 last=$((now / 100))
 heard_count=
 
-is_alive() { # is_alive PID START: the number may be another process's by now, its begin tells
-    begin=$2
-    stat=$(cat "/proc/$1/stat" 2>/dev/null)
-    # shellcheck disable=SC2086
-    set -- ${stat##*) }
-    [ -n "$begin" ] && [ "${20}" = "$begin" ]
-}
-
 left() { # the journals of that lab that are not undone, the newest first
     sort -ru "$names" 2>/dev/null | while read -r name; do
         [ ! -e "$folder/journal/$name.undo" ] || echo "$name"
@@ -58,15 +50,15 @@ while :; do
     fi
     now
     silence=$((now / 100 - last))
-    if is_alive "$pid" "$start"; then
+    if is_process "$pid" "$start"; then
         [ "$silence" -ge "$limit" ] || continue
-        kill "$pid"
+        signal_process TERM "$pid" "$start"
         # One that is stopped hears nothing else.
-        is_alive "$server" "$server_start" && kill -KILL "$server"
+        signal_process KILL "$server" "$server_start"
     fi
     if [ "$confirm" = 0 ] || [ -z "$(left)" ]; then
         # One that is asked to end may be about to write.
-        is_alive "$pid" "$start" && continue
+        is_process "$pid" "$start" && continue
         [ "$confirm" != 0 ] && [ -n "$(left)" ] && continue
         break
     fi

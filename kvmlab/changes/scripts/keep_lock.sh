@@ -34,14 +34,8 @@ if ! flock -n 9; then
     exit 6
 fi
 
-start_of() { # prints when the process with that number began, by which it differs from a later one
-    stat=$(cat "/proc/$1/stat" 2>/dev/null)
-    # shellcheck disable=SC2086  # words; the name before them may hold blanks
-    set -- ${stat##*) }
-    echo "${20}"
-}
-
-session="$$ $(start_of $$)"
+read_start $$
+session="$$ $process_start"
 count=0
 heard() {
     count=$((count + 1))
@@ -65,7 +59,8 @@ server=
 if [ "$way" = ssh ]; then
     ancestor=$PPID
     while [ "$ancestor" -gt 1 ] && [ -z "$server" ]; do
-        case $(cat "/proc/$ancestor/comm") in sshd*) server="$ancestor $(start_of "$ancestor")" ;; esac
+        read_start "$ancestor"
+        case $(cat "/proc/$ancestor/comm") in sshd*) server="$ancestor $process_start" ;; esac
         ancestor=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$ancestor/status")
     done
 fi

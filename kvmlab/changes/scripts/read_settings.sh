@@ -9,6 +9,7 @@
 # and for each interface there name, "up" or "down", "mtu N", MAC and addresses.
 # state,KIND,TARGET,NAME reads as that state of the host (host_state.py), nothing where the target is
 # gone; with =VALUE behind it as "present" where it has that value, and is missing otherwise.
+. ./prelude.sh
 read_state() { # read_state KIND TARGET NAME: prints the value
     net=/sys/class/net/$2
     case $1 in
@@ -201,9 +202,8 @@ for path; do
         chain:*) read_chain "${path#chain:}" ;;
         pinning:*) read_pinning "${path#pinning:}" ;;
         capture:*)
-            for process in /proc/[0-9]*/cmdline; do
-                case $(tr '\0' ' ' 2>/dev/null <"$process") in "tcpdump -i ${path#capture:} "*) text=present ;; esac
-            done
+            # See capture.sh.
+            ! is_recorded "/run/kvmlab-capture.${path#capture:}" || text=present
             ;;
         meters:*)
             for process in /proc/[0-9]*/cmdline; do

@@ -159,8 +159,12 @@ end_processes() {
         signal=TERM
         [ "$now" -lt $((begun + 500)) ] || signal=KILL
         [ "$now" -lt $((begun + 2000)) ] || fail "processes of $name do not end: $pids"
-        # shellcheck disable=SC2086  # a list
-        kill -$signal $pids 2>/dev/null
+        for pid in $pids; do
+            read_start "$pid"
+            found=$process_start
+            # Listed some time ago: what has its number since is not in the namespace.
+            [ "$(ip netns identify "$pid")" != "$name" ] || signal_process "$signal" "$pid" "$found"
+        done
         sleep 0.1
     done
 }

@@ -19,6 +19,8 @@ HOST_B: Final = f"qemu+unix:///system?socket={_FOLDER}/run/libvirt-sock"
 _SOCKET: Final = f"unix://{_FOLDER}/by-hand.sock"
 #: What the peer's ping printed while the VM migrated; it goes with host B.
 _RECORD: Final = f"{_FOLDER}/echoes"
+#: Its start time: another process with its number has another one.
+_START: Final = "cut -d' ' -f22 /proc/$pid/stat"
 #: Milliseconds between two echoes of the record.
 _EVERY_MS: Final = 20
 _TOLERANCE: Final = 0.1
@@ -325,7 +327,8 @@ TASKS: Final = (
         second_host=True,
         setup=(
             f"ip netns exec peer ping -D -n -i 0.02 198.51.100.10 >{_RECORD} 2>&1 & "
-            f"pid=$!; sleep 1; {migrate_there()} && sleep 1; kill $pid; grep -q time= {_RECORD}",
+            f"pid=$!; began=$({_START}); sleep 1; {migrate_there()} && sleep 1; "
+            f'[ "$({_START})" != "$began" ] || kill $pid; grep -q time= {_RECORD}',
             f"virsh -c '{HOST_B}' migrate --live {VM} qemu:///system --migrateuri {_SOCKET}.home",
         ),
         check=check_hole,

@@ -6,8 +6,7 @@
 #
 # Arguments: the QEMU program ("" to look for one), seconds to wait. Prints one line,
 # "kernel: …", "firmware: …" or "nothing: …".
-LC_ALL=C
-export LC_ALL
+. ./prelude.sh
 qemu=$1
 seconds=$2
 
@@ -30,16 +29,17 @@ boot() {
 	{
 		timeout -s KILL "$seconds" "$candidate" -accel kvm -machine "$machine" -cpu host -nodefaults \
 			-no-user-config -display none -no-reboot "$@" </dev/null 2>&1 &
-		echo "pid $!"
+		read_start $!
+		echo "pid $! $process_start"
 		wait
 	} | {
-		read -r _ pid
+		read -r _ pid start
 		last=
 		while IFS= read -r line; do
 			case $line in
 			*"$pattern"*)
 				printf '%s\n' "$line" | tr -d '\r'
-				kill "$pid"
+				signal_process TERM "$pid" "$start"
 				exit 0
 				;;
 			esac

@@ -261,11 +261,9 @@ sub serve {
 
 sub stop_server {    # returns the end of what it printed
     return "" if !defined $server;
-    if (runs()) {
-        # The group: the server runs under `timeout` in a session of its own.
-        kill "TERM", -$server;
-        waitpid($server, 0);
-    }
+    # The group: the server runs under `timeout` in a session of its own. Its number is nobody else's
+    # before it has been waited for.
+    if (runs()) { kill "TERM", -$server; waitpid($server, 0); }
     undef $server;
     sysseek($log, 0, 0);
     my $text = "";

@@ -4,6 +4,7 @@
 #
 # PROTOCOL is tcp or udp, PLACE the address and port to listen at as /proc/net has them, in hex. Prints
 # "ready", "missing TOOL", "taken …", "died" or "late"; the server's output goes to standard error.
+. ./prelude.sh
 LISTEN_SEC=15
 protocol=$1 place=$2 tool=$3
 shift 3
@@ -31,12 +32,14 @@ fi
 [ "$(id -u)" != 0 ] || set -- setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs -- "$@"
 setsid "$@" </dev/null >&2 &
 server=$!
-trap 'kill -TERM "-$server" 2>/dev/null; wait' EXIT
+read_start "$server"
+began=$process_start
+trap 'signal_group TERM "$server" "$began"; wait' EXIT
 trap 'exit 5' TERM HUP INT
 read -r now _ </proc/uptime
 end=$((${now%.*} + LISTEN_SEC))
 until listening "$place"; do
-    kill -0 "$server" 2>/dev/null || { echo died; exit 6; }
+    is_process "$server" "$began" || { echo died; exit 6; }
     read -r now _ </proc/uptime
     [ "${now%.*}" -lt $end ] || { echo late; exit 7; }
     sleep 0.05

@@ -2,6 +2,7 @@
 #
 # STREAMS is a client that ends by itself. WARMUP seconds after its first packets, an echo goes to PEER
 # each EVERY seconds, for SECONDS. Prints the output of ping, a line "=== streams", the output of STREAMS.
+. ./prelude.sh
 warmup=$1
 seconds=$2
 every=$3
@@ -27,9 +28,11 @@ first=$total
     sleep "$warmup"
     ping -n -i "$every" "$peer" &
     echoes=$!
+    read_start "$echoes"
+    began=$process_start
     sleep "$seconds"
-    kill -INT $echoes
-    wait $echoes
+    signal_process INT "$echoes" "$began"
+    wait "$echoes"
 ) &
 report=$("$@")
 code=$?

@@ -13,13 +13,20 @@ shift 9
 vm=$1 seconds=$2 traffic_program=$3 cpu_program=$4 rate=$5
 folder=$(mktemp -d)
 running=
-trap 'kill $running 2>/dev/null; rm -rf "$folder"' EXIT
+trap 'end_all; rm -rf "$folder"' EXIT
 
 in_background() { # in_background FILE COMMAND...
     file=$folder/$1
     shift
     "$@" >"$file" 2>"$file.err" </dev/null &
-    running="$! $running"
+    read_start $!
+    running="$!:$process_start $running"
+}
+
+end_all() {
+    for process in $running; do
+        signal_process TERM "${process%:*}" "${process#*:}"
+    done
 }
 
 capture() { # capture FILE NETNS PORT DIRECTION FILTER
@@ -50,7 +57,7 @@ main=${running%% *}
 if [ "$traffic" = tcp ]; then
     # The VM tries once: port 9001 has to listen, in the namespace of that process.
     tries=0
-    until grep -q ':2329 00000000:0000 0A' "/proc/$main/net/tcp"; do
+    until grep -q ':2329 00000000:0000 0A' "/proc/${main%:*}/net/tcp"; do
         tries=$((tries + 1))
         [ "$tries" -lt 100 ] || break
         sleep 0.05
@@ -61,10 +68,11 @@ echo '=== ready'
 read -r _
 date +%s.%N >"$folder/stopped"
 # A child in the background of a script ignores SIGINT, but ping sets its own handler.
-kill -INT "$main" "$cpu" 2>/dev/null
+for process in $main $cpu; do
+    signal_process INT "${process%:*}" "${process#*:}"
+done
 sleep 0.3
-# shellcheck disable=SC2086  # a list
-kill $running 2>/dev/null
+end_all
 wait
 for file in started stopped cpu announcements by_bridge_a by_bridge_b events_a events_b traffic; do
     section "$file" cat "$folder/$file"
