@@ -170,7 +170,7 @@ def bootstrap(
                 *(f"--customize-hook={hook.format(files=copy)}" for hook in hooks),
                 suite,
                 "-",
-                *_mirror(suite, public),
+                *_mirror(suite, public, progress),
             ),
             output_path=output,
             on_stderr_line=lambda line: _report_step(line, progress),
@@ -183,11 +183,15 @@ def bootstrap(
         )
 
 
-def _mirror(suite: str, folder: Path) -> tuple[str, ...]:
+def _mirror(suite: str, folder: Path, progress: Progress) -> tuple[str, ...]:
     """Return this machine's sources of the suite in a file; none for mmdebstrap's own choice."""
     sources = machine_sources(suite)
     if not sources:
+        progress(
+            f"this machine's apt sources have no {suite}: packages come from a mirror of Debian"
+        )
         return ()
+    progress(f"packages come from this machine's apt sources of {suite}")
     path = folder / "sources.list"
     path.write_text(sources, encoding="utf-8")
     path.chmod(0o644)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from kvmlab.embedded.apt_sources import machine_sources
 
+DATA = Path(__file__).parents[1] / "data" / "apt"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DEB822 = f"""\
 Types: deb deb-src
@@ -24,6 +26,26 @@ Components: main
 Signed-By:
  {KEYRING}
 """
+
+
+#: Machines as installers and images leave them: the folder of tests/data/apt, and the mirrors that
+#: serve each suite.
+SERVED = {
+    "bookworm": {"bookworm": {"deb.debian.org"}, "trixie": set()},
+    "bookworm-one-line": {
+        "bookworm": {"ftp.de.debian.org", "security.debian.org"},
+        "trixie": set(),
+    },
+    "trixie": {"bookworm": set(), "trixie": {"deb.debian.org"}},
+    # Half-way from one to the other: the suite's own lines only.
+    "upgrading": {
+        "bookworm": {"ftp.de.debian.org", "security.debian.org"},
+        "trixie": {"ftp.de.debian.org", "security.debian.org"},
+    },
+    # Which suite that is changes under the build.
+    "stable": {"bookworm": set(), "trixie": set()},
+    "noble": {"bookworm": set(), "trixie": set()},
+}
 
 
 def apt(folder: Path, **files: str) -> Path:
@@ -83,3 +105,13 @@ def test_what_does_not_serve(tmp_path: Path, line: str) -> None:
 def test_deb822_that_does_not_serve(tmp_path: Path, old: str, new: str) -> None:
     text = DEB822.replace(old, new)
     assert machine_sources("trixie", apt(tmp_path, debian_sources=text)) == ""
+
+
+@pytest.mark.parametrize("machine", SERVED)
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_a_machine_serves_its_own_suite_and_no_other(machine: str, suite: str) -> None:
+    sources = machine_sources(suite, DATA / machine).splitlines()
+    words = [line.partition("] ")[2] or line.removeprefix("deb ") for line in sources]
+    assert {urlsplit(line.split()[0]).hostname for line in words} == SERVED[machine][suite]
+    assert all(line.split()[1].startswith(suite) for line in words)
+    assert not sources or any(line.split()[1] == suite for line in words)

@@ -12,6 +12,7 @@ from kvmlab.embedded import emulator, image_recipe, package_builder
 from kvmlab.embedded.apt_sources import machine_sources
 
 SOURCES = f"deb http://mirror.example/debian {image_recipe.SUITE} main\n"
+ELSEWHERE = "this machine's apt sources have no trixie: packages come from a mirror of Debian"
 STATUS = """\
 Package: gcc
 Status: install ok installed
@@ -66,16 +67,22 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("sources", "mirror"),
-    [(SOURCES, SOURCES), (SOURCES.replace(image_recipe.SUITE, "bookworm"), ""), ("", "")],
+    ("sources", "mirror", "sentence"),
+    [
+        (SOURCES, SOURCES, "packages come from this machine's apt sources of trixie"),
+        (SOURCES.replace(image_recipe.SUITE, "bookworm"), "", ELSEWHERE),
+        ("", "", ELSEWHERE),
+    ],
 )
 def test_a_build_takes_this_machines_sources_where_they_serve_its_suite(
-    tools: Path, tmp_path: Path, sources: str, mirror: str
+    tools: Path, tmp_path: Path, sources: str, mirror: str, sentence: str
 ) -> None:
     (tmp_path / "sources.list").write_text(sources)
-    emulator.build_emulator()
+    sentences: list[str] = []
+    emulator.build_emulator(progress=sentences.append)
     seen = json.loads((tools / "seen.json").read_text())
     assert seen["mirror"] == mirror
+    assert [one for one in sentences if "apt sources" in one] == [sentence]
     suite = seen["words"].index(image_recipe.SUITE)
     assert len(seen["words"][suite:]) == (3 if mirror else 2), "no mirror of kvmlab's choice"
 
