@@ -270,10 +270,13 @@ def _case(fields: Mapping[str, Any]) -> FaultCase:
 
 
 def table(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the table in Markdown, with the revision at which each row was tried."""
+    """Return the table in Markdown, with the day on which each row was tried.
+
+    A revision may be gone from the history one day; `PATH` has it.
+    """
     lines = [
         "| fault | tried | nothing to undo, or reverted at once | put back by restore "
-        "| by the host itself | lost | revision |",
+        "| by the host itself | lost | measured |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
     cases: list[FaultCase] = []
@@ -286,14 +289,14 @@ def table(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
             words += f": {tried[0].message}" if name in ROLLBACKS and tried else ""
             words += "" if group["complete"] else " (not yet all)"
             cases += tried
-            lines.append(_row(words, tried, group["revision"]))
+            lines.append(_row(words, tried, group["when"][:10]))
     return [*lines, _row("**all**", cases, "")]
 
 
-def _row(name: str, cases: Sequence[FaultCase], revision: str) -> str:
+def _row(name: str, cases: Sequence[FaultCase], day: str) -> str:
     counts = [sum(case.how == how for case in cases) for how in HOWS]
     lost = sum(case.lost for case in cases)
-    return f"| {name} | {len(cases)} | {' | '.join(map(str, counts))} | {lost} | {revision} |"
+    return f"| {name} | {len(cases)} | {' | '.join(map(str, counts))} | {lost} | {day} |"
 
 
 if __name__ == "__main__":

@@ -26,8 +26,10 @@ _VALUE: Final = re.compile(r"[A-Za-z0-9_:.-]{0,64}")
 _BRIDGE_SYSCTL: Final = re.compile(r"/proc/sys/net/bridge/[a-z0-9-]+")
 #: Programs whose rules the lab can put into the way of packets.
 FILTER_TOOLS: Final = ("iptables-legacy", "iptables-nft", "ebtables", "tc")
-#: Begin of the name of the file that knows a capture's process; `read_settings.sh` reads it.
+#: Files that know the processes of a capture (the device's name follows) and of the second meters;
+#: `read_settings.sh` reads them.
 CAPTURE_RECORD: Final = "/run/kvmlab-capture"
+METERS_RECORD: Final = "/run/kvmlab-second-meters"
 _MTU_MAX: Final = 1 << 20
 #: Between the words of two interfaces of one function.
 NEXT_INTERFACE: Final = "+"
@@ -208,7 +210,7 @@ def end_capture(device: str) -> Command:
 def end_second_meters() -> Command:
     """End the second set of the lab's meters."""
     return Command(
-        ("sh", "-s", "--", "stop"),
+        ("sh", "-s", "--", "stop", METERS_RECORD),
         _script("second_meters.sh"),
         shown_as="(end the second set of the lab's meters)",
     )

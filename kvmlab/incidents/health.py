@@ -197,7 +197,7 @@ class Prober:
             scene.lab.host.runner,
             "kvmlab.incidents",
             "serve.sh",
-            *(mode, scene.peer_netns, _HOST_FOLDER, str(FILE_MIB)),
+            *(mode, scene.peer_netns, scene.peer_address, _HOST_FOLDER, str(FILE_MIB)),
             timeout_sec=_WALL_SEC,
             root=True,
         )

@@ -83,7 +83,7 @@ class SecondMeters(Tuning):
         # Without a reachable host there are no threads to make programs for.
         commands = _commands(vm, _fields(target)) if vm.vcpus else ()
         sizes = ",".join(str(source.size(vm)) for source in MAPS)
-        words = ("start", str(1 + len(commands)), sizes, *RECORDS)
+        words = ("start", operations.METERS_RECORD, str(1 + len(commands)), sizes, *RECORDS)
         script = script_text("kvmlab.changes", "second_meters.sh")
         threads = tuple(f"/proc/{vm.pid}/task/{tid}" for tid in vm.vcpus)
         return (

@@ -115,7 +115,8 @@ def test_a_recorded_process_is_known_later(tmp_path: Path, shell: str) -> None:
 #: Scripts that end what an earlier run of them started: package, name, words, the record's ending.
 ENDINGS = [
     ("kvmlab.changes", "capture.sh", ("stop", "tap0", "0", "{folder}/x"), "x.tap0"),
-    ("kvmlab.incidents", "serve.sh", ("stop", "-", "{folder}/x", "1"), "x.pid"),
+    ("kvmlab.changes", "second_meters.sh", ("stop", "{folder}/x"), "x"),
+    ("kvmlab.incidents", "serve.sh", ("stop", "-", "-", "{folder}/x", "1"), "x.pid"),
     ("kvmlab.incidents", "serve_guest.sh", ("stop", "{folder}/x", "1"), "x.pid"),
     ("kvmlab.migration", "guest_program.sh", ("end", "{folder}/x"), "x"),
 ]

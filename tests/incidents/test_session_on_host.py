@@ -45,6 +45,13 @@ def test_an_incident_is_mended_by_hand(lab: Lab, session: IncidentSession) -> No
     before = HostSnapshot.take(lab.host, lab.vm)
     state = session.start([find_fault("wrong-vlan")], "seed 7, level 2")
     assert state.healthy.loss == 0
+    # Nobody serves, and at the cable's address only.
+    scene = session.scene(state)
+    look = "stat -c %U /proc/$(cut -d ' ' -f 1 /run/kvmlab-peer.pid); ip netns exec \"$1\" ss -Hlnt"
+    argv = ("sh", "-c", look, "sh", scene.peer_netns)
+    owner, *sockets = lab.host.run(argv, timeout_sec=60, root=True).stdout.splitlines()
+    assert owner == "nobody"
+    assert [line.split()[3] for line in sockets] == [f"{scene.peer_address}:8080"]
     with pytest.raises(UsageError, match="still open"):
         session.debrief()
     wrong = session.check()

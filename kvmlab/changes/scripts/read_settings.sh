@@ -206,11 +206,8 @@ for path; do
             ! is_recorded "/run/kvmlab-capture.${path#capture:}" || text=present
             ;;
         meters:*)
-            for process in /proc/[0-9]*/cmdline; do
-                case $(tr '\0' ' ' 2>/dev/null <"$process") in
-                    'sh -c { cat; exec sleep infinity; } | perl '*) text=present ;;
-                esac
-            done
+            # See second_meters.sh.
+            ! is_recorded /run/kvmlab-second-meters || text=present
             ;;
         record:*) read_record "${path#record:}" ;;
         vcpus:*) read_vcpus "${path#vcpus:}" ;;

@@ -20,6 +20,10 @@ now() {
 	now=$((${now_up%.*} * 100 + ${now_part#0}))
 }
 
+# A server that others reach is nobody's, without a way to more; words to stand before its command.
+# shellcheck disable=SC2034  # scripts read it
+nobody="setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --"
+
 # A process's number may be another's by the time somebody is to end it: a process is known by its number and its
 # start time (clock ticks since boot). No script sends a signal but by these functions.
 

@@ -29,7 +29,8 @@ if listening "$place" "$any4:$port" "$any6:$port"; then
     exit 4
 fi
 # Nobody serves, also where root has logged in.
-[ "$(id -u)" != 0 ] || set -- setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs -- "$@"
+# shellcheck disable=SC2086  # words
+[ "$(id -u)" != 0 ] || set -- $nobody "$@"
 setsid "$@" </dev/null >&2 &
 server=$!
 read_start "$server"

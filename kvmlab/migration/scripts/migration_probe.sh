@@ -51,7 +51,10 @@ receives)
     capture traffic "$netns" "$peer_port" out "udp dst port 5201 and host $vm"
     in_background client ip netns exec "$netns" iperf3 -c "$vm" -u -b "$rate" -l 100 -t 3600
     ;;
-tcp) in_background traffic ip netns exec "$netns" perl -e "$traffic_program" "$peer" "$seconds" ;;
+tcp)
+    # shellcheck disable=SC2086  # words
+    in_background traffic ip netns exec "$netns" $nobody perl -e "$traffic_program" "$peer" "$seconds"
+    ;;
 esac
 main=${running%% *}
 if [ "$traffic" = tcp ]; then
