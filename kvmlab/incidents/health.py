@@ -202,7 +202,7 @@ class Prober:
             root=True,
         )
         scene.lab.vm.agent.run(
-            ("sh", "-s", "--", mode, _GUEST_FOLDER, str(FILE_MIB)),
+            ("sh", "-s", "--", mode, scene.vm_address, _GUEST_FOLDER, str(FILE_MIB)),
             timeout_sec=_WALL_SEC,
             input_text=script_text("kvmlab.incidents", "serve_guest.sh"),
         )

@@ -117,7 +117,7 @@ ENDINGS = [
     ("kvmlab.changes", "capture.sh", ("stop", "tap0", "0", "{folder}/x"), "x.tap0"),
     ("kvmlab.changes", "second_meters.sh", ("stop", "{folder}/x"), "x"),
     ("kvmlab.incidents", "serve.sh", ("stop", "-", "-", "{folder}/x", "1"), "x.pid"),
-    ("kvmlab.incidents", "serve_guest.sh", ("stop", "{folder}/x", "1"), "x.pid"),
+    ("kvmlab.incidents", "serve_guest.sh", ("stop", "-", "{folder}/x", "1"), "x.pid"),
     ("kvmlab.migration", "guest_program.sh", ("end", "{folder}/x"), "x"),
 ]
 

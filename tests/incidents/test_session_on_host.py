@@ -47,11 +47,20 @@ def test_an_incident_is_mended_by_hand(lab: Lab, session: IncidentSession) -> No
     assert state.healthy.loss == 0
     # Nobody serves, and at the cable's address only.
     scene = session.scene(state)
-    look = "stat -c %U /proc/$(cut -d ' ' -f 1 /run/kvmlab-peer.pid); ip netns exec \"$1\" ss -Hlnt"
-    argv = ("sh", "-c", look, "sh", scene.peer_netns)
-    owner, *sockets = lab.host.run(argv, timeout_sec=60, root=True).stdout.splitlines()
-    assert owner == "nobody"
-    assert [line.split()[3] for line in sockets] == [f"{scene.peer_address}:8080"]
+    look = "awk '/^Uid:/ {print $2}' /proc/$(cut -d ' ' -f 1 /run/kvmlab-NAME.pid)/status"
+    look += "; grep -hi ':1F90 [0:]* 0A ' /proc/net/tcp /proc/net/tcp6"
+    at_peer = lab.host.run(
+        ("ip", "netns", "exec", scene.peer_netns, "sh", "-c", look.replace("NAME", "peer")),
+        timeout_sec=60,
+        root=True,
+    )
+    in_vm = lab.vm.agent.run(("sh", "-c", look.replace("NAME", "web")), timeout_sec=60)
+    for seen, address in ((at_peer, scene.peer_address), (in_vm, scene.vm_address)):
+        owner, *sockets = seen.stdout.splitlines()
+        assert owner == "65534"
+        (socket,) = sockets
+        octets = reversed(address.split("."))
+        assert f"{''.join(f'{int(one):02X}' for one in octets)}:1F90" in socket
     with pytest.raises(UsageError, match="still open"):
         session.debrief()
     wrong = session.check()
