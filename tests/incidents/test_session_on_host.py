@@ -47,8 +47,11 @@ def test_an_incident_is_mended_by_hand(lab: Lab, session: IncidentSession) -> No
     assert state.healthy.loss == 0
     # Nobody serves, and at the cable's address only.
     scene = session.scene(state)
-    look = "awk '/^Uid:/ {print $2}' /proc/$(cut -d ' ' -f 1 /run/kvmlab-NAME.pid)/status"
-    look += "; grep -hi ':1F90 [0:]* 0A ' /proc/net/tcp /proc/net/tcp6"
+    look = (
+        "read -r pid _ </run/kvmlab-NAME.pid;"
+        "sed -n 's/^Uid:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status;"
+        "grep -his ':1F90 [0:]* 0A ' /proc/net/tcp /proc/net/tcp6; true"
+    )
     at_peer = lab.host.run(
         ("ip", "netns", "exec", scene.peer_netns, "sh", "-c", look.replace("NAME", "peer")),
         timeout_sec=60,
