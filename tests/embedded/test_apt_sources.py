@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,7 +31,7 @@ Signed-By:
 
 #: Machines as installers and images leave them: the folder of tests/data/apt, and the mirrors that
 #: serve each suite.
-SERVED = {
+SERVED: Final[dict[str, dict[str, set[str]]]] = {
     "bookworm": {"bookworm": {"deb.debian.org"}, "trixie": set()},
     "bookworm-one-line": {
         "bookworm": {"ftp.de.debian.org", "security.debian.org"},
