@@ -15,7 +15,7 @@ from kvmlab.hosts import ScriptSection, parse_files, parse_output, script_text
 
 def shell(lines: str) -> str:
     """Run ``lines`` behind the shipped prelude."""
-    prelude = script_text("kvmlab.facts", "read_namespaces.sh").partition("for ")[0]
+    prelude = script_text("kvmlab.facts", "read_namespaces.sh").partition("\nfor ")[0]
     done = subprocess.run(
         ("sh", "-s"), input=f"{prelude}{lines}", capture_output=True, text=True, check=True
     )
