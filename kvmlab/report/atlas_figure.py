@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kvmlab.errors import UsageError
+from kvmlab.language import N_, _
 from kvmlab.report import names, style, text
 from kvmlab.results import Per
 from kvmlab.results.atlas import COLUMNS, Atlas, AtlasRow, TuningEffect
@@ -23,10 +24,10 @@ _NEAREST = 1.1
 _CELL_PX = 46
 #: Titles of the panels; the names of the columns are in `COLUMNS`.
 _TITLES = {
-    "throughput": ("throughput", "TCP from the VM"),
+    "throughput": (N_("throughput"), "TCP from the VM"),
     "round trip": ("round trip", "median echo"),
     "exits": ("VM exits", "per MB of TCP"),
-    "instructions": ("instructions", "per MB of TCP"),
+    "instructions": (N_("instructions"), "per MB of TCP"),
 }
 
 
@@ -78,7 +79,7 @@ def _add_column(
     reach: float,
     shown: set[str],
 ) -> None:
-    for place, _, effect in drawn:
+    for place, _row, effect in drawn:
         figure.add_trace(
             go.Scatter(
                 x=[_inside(effect.low, reach, 0.0), _inside(effect.high, reach, math.inf)],
@@ -131,22 +132,22 @@ def _add_column(
 
 
 def _hover_text(row: AtlasRow, effect: TuningEffect) -> str:
-    unit = f" {effect.unit}".rstrip()
+    unit = f" {_(effect.unit)}".rstrip()
     return text.lines(
-        f"{row.tuning}: {names.metric(effect.metric, effect.workload)}",
-        f"without: {names.number(effect.baseline)}{unit}",
-        f"with: {names.number(effect.current)}{unit}",
-        f"{_ratio(effect)}: {effect.verdict}",
-        *(f"{part}" for part in paid(row, effect.workload)),
+        names.valued(row.tuning, names.metric(effect.metric, effect.workload)),
+        names.valued(N_("without"), f"{names.number(effect.baseline)}{unit}"),
+        names.valued(N_("with"), f"{names.number(effect.current)}{unit}"),
+        names.valued(_ratio(effect), _(effect.verdict)),
+        *paid(row, effect.workload),
     )
 
 
 def _ratio(effect: TuningEffect) -> str:
     if effect.ratio is None:
-        return "ratio without a bound"
+        return _("ratio without a bound")
     low = -math.inf if effect.low is None else effect.low
     high = math.inf if effect.high is None else effect.high
-    return f"ratio {names.number(effect.ratio)} ({names.interval(effect.ratio, low, high)})"
+    return names.ratio(effect.ratio, low, high)
 
 
 def paid(row: AtlasRow, workload: str, per: Per = "megabyte") -> list[str]:
@@ -157,7 +158,10 @@ def paid(row: AtlasRow, workload: str, per: Per = "megabyte") -> list[str]:
     parts = [p for p in row.payers if p.workload == workload and p.per == per]
     parts.sort(key=lambda payer: -abs(payer.difference))
     return [
-        f"{payer.part}: {names.number(payer.baseline)} → {names.number(payer.current)} {payer.unit}"
+        names.valued(
+            payer.part,
+            f"{names.number(payer.baseline)} → {names.number(payer.current)} {_(payer.unit)}",
+        )
         for payer in parts
     ]
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.errors import UsageError
-from kvmlab.language import current_language, translate
+from kvmlab.language import _, current_language
 from kvmlab.rendering import template
 from kvmlab.report import names
 from kvmlab.report.atlas_figure import paid
+from kvmlab.report.published_overlay import cited
 from kvmlab.results.atlas import COLUMNS, Atlas, AtlasRow, TuningEffect
 from kvmlab.results.published import published_of
 
@@ -72,7 +73,7 @@ def _row(row: AtlasRow, heads: dict[str, str], language: str) -> dict[str, str]:
     cells = {heads["tuning"]: row.tuning}
     for column in COLUMNS:
         cells[heads[column]] = ratio(row.effect(column))
-    cells[heads["does"]] = words.does if not row.refused else f"{words.does} ({row.refused})"
+    cells[heads["does"]] = words.does if not row.refused else f"{words.does} ({_(row.refused)})"
     cells[heads["use"]] = words.use
     cells[heads["elsewhere"]] = words.elsewhere
     cells[heads["published"]] = "; ".join(published_figures(row)) or _EMPTY
@@ -82,7 +83,7 @@ def _row(row: AtlasRow, heads: dict[str, str], language: str) -> dict[str, str]:
 def published_figures(row: AtlasRow) -> list[str]:
     """Return what was published about a tuning, each figure with its source."""
     figures = published_of(row.tuning)
-    return [f"{translate(figure.value)}: {figure.cited}" for figure in figures]
+    return [names.valued(figure.value, cited(figure)) for figure in figures]
 
 
 def predictions(
@@ -115,7 +116,7 @@ def predictions(
                 "tuning": tuning,
                 "predicted": expected,
                 "measured": measured,
-                f"ratio of {column}": ratio(effect),
+                _("ratio of {column}").format(column=_(column)): ratio(effect),
                 "right": right,
             }
         )

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from kvmlab.errors import UsageError
 from kvmlab.language import _
 from kvmlab.report import names, style, text
-from kvmlab.results import Better, Result, Summary, distinct_labels
+from kvmlab.results import Better, Result, Summary
 
 ROW_PX = 46
 # Headings that have to fit over a narrow column.
@@ -73,7 +73,7 @@ def compare(*results: Result, metric: str, workload: str | None = None) -> go.Fi
     figure.update_xaxes(title={"text": f"{panel.unit} ({_(panel.sense)})"})
     return style.finish(
         figure,
-        title=f"{about}: {_versus(results)}",
+        title=names.valued(about, _versus(results)),
         notice=_marked(notice, [panel]),
         plot_px=ROW_PX * len(results),
         head_px=0,
@@ -122,7 +122,7 @@ def overview(*results: Result, metrics: Sequence[tuple[str, str | None]] = OVERV
 
 
 def _versus(results: Sequence[Result]) -> str:
-    labels = _(" against ").join(map(_, distinct_labels(results)))
+    labels = _(" against ").join(names.labels(results))
     if len(results) <= 2 and len(labels) <= _LONGEST_TITLE:
         return labels
     schemes = len({result.label for result in results})
@@ -185,7 +185,7 @@ def _rows(
         "yaxis": "y" if column == 1 else f"y{column}",
     }
     reach = 0.0
-    for row, (result, label) in enumerate(zip(results, distinct_labels(results), strict=True)):
+    for row, (result, label) in enumerate(zip(results, names.labels(results), strict=True)):
         summary = panel.summaries[row]
         if summary is None:
             continue
@@ -209,7 +209,7 @@ def _rows(
                 "anchor": axes["xaxis"],
                 "range": [len(results) - 0.45, -0.55],
                 "tickvals": list(range(len(results))),
-                "ticktext": [style.wrapped(label) for label in distinct_labels(results)],
+                "ticktext": [style.wrapped(label) for label in names.labels(results)],
                 "showticklabels": labelled,
                 "tickfont": {"size": 13, "color": style.INK},
                 "showgrid": False,

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from kvmlab.errors import UsageError
 from kvmlab.language import _
 from kvmlab.report import names, style, text
-from kvmlab.results import CostSummary, Per, Result, distinct_labels
+from kvmlab.results import CostSummary, Per, Result
 
 ROW_PX = 46
 PANEL_HEAD_PX = 58
@@ -190,7 +190,7 @@ def _axes(
                 "domain": list(domain),
                 "range": [len(results) - 0.5, -0.5],
                 "tickvals": list(range(len(results))),
-                "ticktext": [style.wrapped(label) for label in distinct_labels(results)],
+                "ticktext": [style.wrapped(label) for label in names.labels(results)],
                 "tickfont": {"size": 13, "color": style.INK},
                 "showgrid": False,
                 "fixedrange": True,
@@ -228,8 +228,8 @@ def _bar(
         name=part or "all",
         marker={"color": tint, "line": {"color": "white", "width": 1}},
         hovertext=[
-            text.lines(_(label), f"{_(part)}: {names.number(value)} {_(unit)}")
-            for label, value in zip(distinct_labels(results), values, strict=True)
+            text.lines(label, names.valued(part, f"{names.number(value)} {_(unit)}"))
+            for label, value in zip(names.labels(results), values, strict=True)
         ],
         hoverinfo="text",
         legend=f"legend{suffix}",

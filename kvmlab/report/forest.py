@@ -111,12 +111,12 @@ def _metric(each: Comparison) -> str:
 
 
 def _hover_text(each: Comparison) -> str:
-    unit = f" {each.unit}".rstrip()
+    unit = f" {_(each.unit)}".rstrip()
     return text.lines(
         _metric(each),
-        f"{each.current_label}: {names.number(each.current.median)}{unit}",
-        f"{each.baseline_label}: {names.number(each.baseline.median)}{unit}",
-        f"ratio {names.number(each.ratio)} ({names.interval(each.ratio, each.low, each.high)})",
+        names.valued(each.current_label, f"{names.number(each.current.median)}{unit}"),
+        names.valued(each.baseline_label, f"{names.number(each.baseline.median)}{unit}"),
+        names.ratio(each.ratio, each.low, each.high),
         each.verdict,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
+from kvmlab.language import _
 from kvmlab.report import names, style, text
 from kvmlab.report.bar_figures import MARKED
 from kvmlab.results import Better, Result, Summary
@@ -128,8 +129,10 @@ def line_figure(title: str, panels: Sequence[Panel], axis: Axis, notice: style.N
             for trace in _traces(panel, line, aside, legend=column == 0):
                 figure.add_trace(trace.update({"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}))
         sense = "more is better" if panel.better == "higher" else "less is better"
-        scale = ", logarithmic" if panel.logarithmic else ""
-        style.over_panel(figure, suffix, panel.heading, f"{panel.unit}, {sense}{scale}")
+        scale = _(", logarithmic") if panel.logarithmic else ""
+        style.over_panel(
+            figure, suffix, panel.heading, f"{_(panel.unit)}{_(', ')}{_(sense)}{scale}"
+        )
     rows = math.ceil(len(panels[0].lines) / 3)
     figure.update_layout(
         legend={"x": 0, "y": -_LEGEND_PX / _PLOT_PX, "yanchor": "top", "xanchor": "left"}
@@ -262,7 +265,7 @@ def _trials(panel: Panel, line: Line, aside: float) -> go.Scatter:
         hovertext=[
             text.lines(
                 line.label,
-                f"{point.place}: {names.number(value / panel.divisor)} {panel.unit}",
+                names.valued(point.place, f"{names.number(value / panel.divisor)} {panel.unit}"),
                 _interval(point.summary, panel),
                 flags,
             )

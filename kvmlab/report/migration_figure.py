@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kvmlab.errors import UsageError
-from kvmlab.report import style
+from kvmlab.language import N_, translate
+from kvmlab.report import names, style
 from kvmlab.results.migration import TRAFFIC_TEXTS, MigrationResult, Via
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ _COLOURS: Final[dict[Via, str]] = {
     "": style.INK,
 }
 _PHASES: Final = {
-    "unplug": style.PINK,
-    "stop": style.WARN,
-    "announce": style.ORANGE,
+    N_("unplug"): style.PINK,
+    N_("stop"): style.WARN,
+    N_("announce"): style.ORANGE,
     "VF back": style.GREEN,
 }
 
@@ -67,10 +68,13 @@ def migration(result: MigrationResult) -> go.Figure:
         range=[-min(begin, _BEFORE_SEC), result.seconds - begin + 0.1], zeroline=False
     )
     figure.update_xaxes(title={"text": "s from the begin of the migration"}, row=len(heights))
-    remedy = f", {result.remedy}" if result.remedy else ""
+    remedy = f"{translate(', ')}{translate(result.remedy)}" if result.remedy else ""
     figure = style.finish(
         figure,
-        title=f"{result.label}{remedy}: the VM {TRAFFIC_TEXTS[result.traffic]}",
+        title=translate("{migration}: the VM {does}").format(
+            migration=f"{translate(result.label)}{remedy}",
+            does=translate(TRAFFIC_TEXTS[result.traffic]),
+        ),
         notice=style.notice_of((result.emulated,), result.clock),
         plot_px=total,
         left_px=150,
@@ -122,16 +126,25 @@ def _draw_phases(figure: go.Figure, result: MigrationResult) -> None:
                 x=[phase.end_sec - phase.begin_sec],
                 base=[phase.begin_sec - begin],
                 marker={"color": _PHASES.get(phase.name, style.SKY), "line": {"width": 0}},
-                hovertext=[f"{phase.name}: {(phase.end_sec - phase.begin_sec) * 1000:.0f} ms"],
+                hovertext=[
+                    names.valued(phase.name, f"{(phase.end_sec - phase.begin_sec) * 1000:.0f} ms")
+                ],
                 hoverinfo="text",
                 showlegend=False,
             ),
             row=1,
             col=1,
         )
-    names = [phase.name for phase in reversed(result.phases)]
+    phases = [phase.name for phase in reversed(result.phases)]
     figure.update_yaxes(
-        categoryorder="array", categoryarray=names, fixedrange=True, showgrid=False, row=1, col=1
+        categoryorder="array",
+        categoryarray=phases,
+        tickvals=phases,
+        ticktext=phases,
+        fixedrange=True,
+        showgrid=False,
+        row=1,
+        col=1,
     )
 
 

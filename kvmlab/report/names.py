@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from kvmlab.language import N_, _, ngettext, typeset
-from kvmlab.results import Variant
+from kvmlab.results import Result, Variant
 from kvmlab.results.cost_kinds import COST_KINDS
 
 # Name in the data -> name in figures and sentences.
@@ -141,6 +142,21 @@ def _varied(variant: Variant) -> str:
     return text
 
 
+def labels(results: Sequence[Result]) -> list[str]:
+    """Return the labels of results shown together, with their hosts where there are several."""
+    if len({result.host for result in results}) < 2:
+        return [_(result.label) for result in results]
+    return [
+        typeset(_("{label}, on {host}").format(label=_(result.label), host=_(result.host)))
+        for result in results
+    ]
+
+
+def valued(name: str, value: str) -> str:
+    """Return a name, in the reader's language, and what it is: "median: 84 µs"."""
+    return _("{name}: {value}").format(name=_(name), value=value)
+
+
 def flows(count: int) -> str:
     """Return for example "1 flow"."""
     return ngettext("{count} flow", "{count} flows", count)
@@ -186,6 +202,13 @@ def interval(ratio: float, low: float, high: float) -> str:
     if below:
         return _("at least {bound}").format(bound=number(low))
     return _("not bounded by these trials")
+
+
+def ratio(value: float, low: float, high: float) -> str:
+    """Return a ratio in words, with its interval: "ratio 2.00 (1.90 to 2.10)"."""
+    return _("ratio {ratio} ({interval})").format(
+        ratio=number(value), interval=interval(value, low, high)
+    )
 
 
 def bounded(median: float, low: float, high: float) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from kvmlab.errors import UsageError
+from kvmlab.language import N_, _
 from kvmlab.report import names, style, text
 from kvmlab.results import Comparison, Result, compare
-from kvmlab.results.published import METRICS, PUBLISHED, Kind, Published
+from kvmlab.results.published import METRICS, PUBLISHED, Kind, Published, PublishedTuning
 from kvmlab.results.published import published as of_scheme
 
 ROW_PX = 56
@@ -111,7 +112,7 @@ def _measured(row: _Row, number: int) -> list[go.Bar | go.Scatter]:
     low, high = measured.low, measured.high
     known = math.isfinite(low) and math.isfinite(high) and low > 0
     interval = (
-        f"95 % interval {names.interval(measured.ratio, low, high)}"
+        _("95 % interval {interval}").format(interval=names.interval(measured.ratio, low, high))
         if known
         else "a single trial: no interval"
     )
@@ -157,8 +158,11 @@ def _published(row: _Row, number: int) -> list[go.Scatter]:
         assert each.high is not None
         unsure = "the source does not name the back end" if len(each.schemes) > 1 else ""
         hover_text = text.lines(
-            *filter(None, (each.label, f"published: {each.value}", ratio_text(each), unsure)),
-            each.cited,
+            each.label,
+            names.valued(N_("published"), _(each.value)),
+            ratio_text(each),
+            unsure,
+            cited(each),
         )
         ends = [each.low] if each.low == each.high else [each.low, each.high]
         traces.append(
@@ -200,6 +204,14 @@ def _reach(rows: Sequence[_Row]) -> float:
                 values.append(min(row.measured.high, 1.4 * row.measured.ratio))
         values += [each.high for each in row.published if each.high is not None]
     return 1.08 * max(values)
+
+
+def cited(figure: Published | PublishedTuning) -> str:
+    """Return source, year and quality in one line, in the reader's language."""
+    year = f", {figure.year}" if figure.year is not None else ""
+    return _("{source} ({quality})").format(
+        source=f"{_(figure.source)}{year}", quality=_(figure.quality)
+    )
 
 
 def ratio_text(figure: Published) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import plotly.graph_objects as go
+from rich.cells import cell_len
 
 from kvmlab.errors import UsageError
+from kvmlab.language import _
 from kvmlab.report import style, text
 
 #: Half of a box, in columns and rows.
@@ -86,7 +89,7 @@ def stack(ports: Sequence[PortUsers]) -> go.Figure:
     boxes: list[_Box] = []
     rows = 0
     for port in ports:
-        _, rows = _place(port.users, 1, rows, boxes, (0, port.name, port.description, _PORT))
+        _row, rows = _place(port.users, 1, rows, boxes, (0, port.name, port.description, _PORT))
     columns = max(_COLUMNS_AT_LEAST, max(box.column for box in boxes) + 1)
     figure = go.Figure()
     for box in boxes:
@@ -134,7 +137,7 @@ def _place(
         below.append((len(boxes) - 1, row))
     at, name, words, fill = own
     row = sum(place for _, place in below) / len(below) if below else float(first)
-    for index, _ in below:
+    for index, _row in below:
         boxes[index] = replace(boxes[index], parent=(at, row))
     boxes.append(_Box(at, row, name, words, fill))
     return row, max(rows, first + 1)
@@ -161,17 +164,28 @@ def _draw(figure: go.Figure, box: _Box) -> None:
         fillcolor=box.fill,
         line={"color": style.INK, "width": 1.2},
     )
-    words = textwrap.shorten(box.words, _WORDS_COLUMNS, placeholder="…")
+    words = _fitting(_(box.words))
     figure.add_annotation(
         x=box.column,
         y=box.row,
         showarrow=False,
         font={"size": 11},
         text=text.lines(
-            text.bold(textwrap.shorten(box.name, _WORDS_COLUMNS, placeholder="…")),
+            text.bold(_fitting(box.name)),
             text.tinted(words, style.QUIET) if words else "",
         ),
     )
+
+
+def _fitting(words: str) -> str:
+    """Return what of ``words`` fits into a box; a Han character is two columns wide."""
+    if cell_len(words) == len(words):
+        return textwrap.shorten(words, _WORDS_COLUMNS, placeholder="…")
+    if cell_len(words) <= _WORDS_COLUMNS:
+        return words
+    ends = itertools.accumulate(map(cell_len, words))
+    kept = [char for char, end in zip(words, ends, strict=True) if end < _WORDS_COLUMNS]
+    return f"{''.join(kept).rstrip()}…"
 
 
 def _legend(figure: go.Figure) -> None:

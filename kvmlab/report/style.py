@@ -63,7 +63,7 @@ class Notice:
 
     def with_line(self, line: str) -> Notice:
         """Return the notice with one more line."""
-        return Notice((*self.lines, line), f"{self.full} {line}".strip())
+        return Notice((*self.lines, _(line)), f"{self.full} {_(line)}".strip())
 
 
 def notice(results: Sequence[Result]) -> Notice:
@@ -85,7 +85,7 @@ def notice_of(emulated: Iterable[str | None], clock: Clock) -> Notice:
     line = _(
         "{host}, {clock} time: compare ratios and counts, not speeds with real servers."
     ).format(host=_("Emulated host"), clock=_(clock.value))
-    return Notice((line,), " ".join((*sentences, clock.meaning)))
+    return Notice((line,), " ".join((*map(_, sentences), _(clock.meaning))))
 
 
 def finish(

@@ -18,7 +18,7 @@ from kvmlab.report.line_figures import (
     panel_of,
     points_of,
 )
-from kvmlab.results import Better, Result, Variant, distinct_labels
+from kvmlab.results import Better, Result, Variant
 
 _LOADS = {
     "latency": "nothing",
@@ -82,7 +82,7 @@ def under_load(*results: Result, percentile: str = "p50") -> go.Figure:
         )
     axis = Axis("what else runs", {float(at): _LOADS[name] for at, name in enumerate(run)})
     lines = []
-    for index, (result, label) in enumerate(zip(results, distinct_labels(results), strict=True)):
+    for index, (result, label) in enumerate(zip(results, names.labels(results), strict=True)):
         points = []
         for at, name in enumerate(run):
             metric = f"{'' if name == 'latency' else 'loaded_'}rtt_{percentile}_us"
@@ -148,7 +148,7 @@ def _lines(
     """Return unit, better direction and lines of one metric."""
     lines: list[Line] = []
     kinds: set[tuple[str, Better]] = set()
-    for index, (result, label) in enumerate(zip(results, distinct_labels(results), strict=True)):
+    for index, (result, label) in enumerate(zip(results, names.labels(results), strict=True)):
         others = dict.fromkeys(each.flows if by_size else None for each in swept[str(index)])
         for other in others:
             points: list[Point] = []

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kvmlab.errors import UsageError
-from kvmlab.language import _
+from kvmlab.language import N_, _, typeset
 from kvmlab.report import names, style
 from kvmlab.results.timeline import Lane, Mark, MarkKind, Span, Timeline
 
@@ -30,10 +30,10 @@ _COLOURS: dict[Lane, str] = {
     "idle": "#eceff2",
 }
 _SYMBOLS: dict[MarkKind, str] = {
-    "exit": "x",
+    N_("exit"): "x",
     "system call": "line-ns-open",
     "interrupt": "diamond",
-    "packet": "circle-open",
+    N_("packet"): "circle-open",
 }
 _LEGEND: dict[MarkKind, str] = {
     "exit": "VM exit",
@@ -124,7 +124,8 @@ def _panel(figure: go.Figure, one: Timeline, row: int) -> None:
                 mode="markers",
                 marker={"symbol": symbol, "size": 8, "color": style.INK, "line": {"width": 1.4}},
                 hovertext=[
-                    f"{names.duration(mark.at_us)}: {_(kind)} {mark.name}" for mark in marks
+                    names.valued(names.duration(mark.at_us), typeset(f"{_(kind)} {_(mark.name)}"))
+                    for mark in marks
                 ],
                 hoverinfo="text",
                 showlegend=False,
@@ -190,8 +191,10 @@ def _wake_ups(figure: go.Figure, one: Timeline, row: int) -> None:
             axref=f"x{suffix}",
             ayref=f"y{suffix}",
             text="",
-            hovertext=_("{time}: {lane} wakes {woken}").format(
-                time=names.duration(mark.at_us), lane=_(mark.lane), woken=_(mark.name)
+            hovertext=typeset(
+                _("{time}: {lane} wakes {woken}").format(
+                    time=names.duration(mark.at_us), lane=_(mark.lane), woken=_(mark.name)
+                )
             ),
             showarrow=True,
             arrowhead=2,

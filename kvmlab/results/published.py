@@ -39,12 +39,6 @@ class Published:
             return None
         return (self.low + self.high) / 2
 
-    @property
-    def cited(self) -> str:
-        """Source, year and quality in one line."""
-        year = f", {self.year}" if self.year is not None else ""
-        return f"{self.source}{year} ({self.quality})"
-
 
 _VIRTIO: Final = ("virtio-qemu", "virtio-vhost")
 _DONG: Final = "Dong et al., HPCA, doi 10.1109/HPCA.2010.5416637"
@@ -118,12 +112,6 @@ class PublishedTuning:
     url: str
     year: int | None
     quality: Quality
-
-    @property
-    def cited(self) -> str:
-        """Source, year and quality in one line."""
-        year = f", {self.year}" if self.year is not None else ""
-        return f"{self.source}{year} ({self.quality})"
 
 
 _AMIT: Final = (

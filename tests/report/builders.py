@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from kvmlab.clock import Clock
 from kvmlab.results import Cost, Direction, Hop, Leg, Metric, Path, Result, Side, Trial, Window
 
-EMULATED = "Embedded host: a KVM host inside QEMU 10.0.13 (TCG, 2 CPUs), not hardware."
+EMULATED = (
+    "Embedded host: a whole KVM host inside one QEMU process, not hardware "
+    "(QEMU 10.0.13, TCG, 2 CPUs)."
+)
 
 
 def result(
