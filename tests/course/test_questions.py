@@ -95,7 +95,7 @@ def test_every_question_and_prediction_is_asked_once(cells: str) -> None:
 
 #: Sections that only prepare, or that close a notebook.
 NO_QUESTION = (
-    "What you will do|What you will learn|What you need|Open the host|Try it|Exercises|In practice"
+    "What you will do|What you will learn|What you need|Try it|Exercises|In practice"
     "|Further reading"
 )
 

@@ -8,6 +8,38 @@ from kvmlab.course.question import Question, ask
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     ask(
+        "01-second",
+        (
+            "Under the virtual clock a round trip takes 35 µs. What does that say about a server?",
+            "在虚拟时钟下，一次往返是 35 µs。这对一台服务器说明什么？",
+        ),
+        3,
+        (
+            ("There it takes 35 µs as well.", "在那里也是 35 µs。"),
+            (
+                "A server's CPU spends no fixed time on an instruction, and its NIC and its cable take time of their own.",
+                "服务器的 CPU 执行每条指令的时间并不固定，网卡和网线也各自要花时间。",
+            ),
+        ),
+        (
+            ("Nothing at all.", "什么也说明不了。"),
+            (
+                "The programs on the path are those of a server: a scheme that has less to do here has less to do there.",
+                "路径上的程序和服务器上的是同一套：在这里要做的事更少的方案，在那里也更少。",
+            ),
+        ),
+        (
+            (
+                "How much software is on the path: at 2 ns each, 17,500 instructions.",
+                "路径上有多少软件：每条指令 2 ns，一共 17,500 条。",
+            ),
+            (
+                "Right. So compare ratios and counts with a server, and leave out the seconds.",
+                "对。所以和服务器比较时，比的是比值和计数，不是秒数。",
+            ),
+        ),
+    ),
+    ask(
         "01-kick",
         (
             "virtio's notification is a VM exit as well. Why is it cheaper than a register access of the e1000?",

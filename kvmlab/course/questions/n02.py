@@ -8,6 +8,41 @@ from kvmlab.course.question import Question, ask
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     ask(
+        "02-again",
+        (
+            "You switch an offload of the host's port off by hand, restart the notebook's kernel, and open the host again. What do you find?",
+            "你手工关掉了宿主机网口的一项卸载，然后重启笔记本的内核，再打开宿主机。会看到什么？",
+        ),
+        2,
+        (
+            ("The offload is off, as you left it.", "卸载仍是关着的。"),
+            (
+                "The host ended with the kernel that had opened it. What comes up is the saved state.",
+                "宿主机已随打开它的内核一起结束。再起来的是保存的状态。",
+            ),
+        ),
+        (
+            (
+                "The host is as it was when its state was saved.",
+                "宿主机和保存状态时一样。",
+            ),
+            (
+                "Right. So every run begins on the same host, whatever was tried before.",
+                "对。所以不管之前试过什么，每次运行都从同样的宿主机开始。",
+            ),
+        ),
+        (
+            (
+                "The offload is off if you wrote it into a file of the host.",
+                "如果写进了宿主机的文件，卸载就是关着的。",
+            ),
+            (
+                "What is written on this host is in its memory, and goes back with it; its disk is only read.",
+                "在这台宿主机上写的东西都在内存里，会随内存一起恢复；它的磁盘只读。",
+            ),
+        ),
+    ),
+    ask(
         "02-proof",
         (
             "The XML of a VM says `<driver name='vhost'/>`. What proves that vhost moves its packets?",

@@ -8,6 +8,35 @@ from kvmlab.course.question import Question, ask
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     ask(
+        "03-alone",
+        (
+            "A VM gets `p1p1` as a whole. Who can still send through this port on the host's side?",
+            "虚拟机独占了 `p1p1`。宿主机这边还有谁能从这个网口发送？",
+        ),
+        3,
+        (
+            ("the host itself", "宿主机自己"),
+            (
+                "The host's driver has to let go of the function, and its interface goes with the driver.",
+                "宿主机的驱动必须放开这个功能，接口也随驱动一起消失。",
+            ),
+        ),
+        (
+            ("other VMs, over a bridge on `p1p1`", "别的虚拟机，经过建在 `p1p1` 上的网桥"),
+            (
+                "A bridge needs an interface of the host, and there is none left.",
+                "网桥需要宿主机的接口，而接口已经没有了。",
+            ),
+        ),
+        (
+            ("nobody", "没有谁"),
+            (
+                "Right. Therefore this notebook has a cable that nobody else needs.",
+                "对。所以本篇另有一条别人用不着的网线。",
+            ),
+        ),
+    ),
+    ask(
         "03-group",
         (
             "Two functions share an IOMMU group. May the VM have one and the host keep the other?",

@@ -8,6 +8,35 @@ from kvmlab.course.question import Question, ask
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     ask(
+        "04-now",
+        (
+            "The table shows a port with `sriov_totalvfs` 7 and `sriov_numvfs` 0. How many VMs can get a VF of it right now?",
+            "表里有一个网口，`sriov_totalvfs` 是 7，`sriov_numvfs` 是 0。现在能有几台虚拟机得到它的 VF？",
+        ),
+        1,
+        (
+            ("none", "一台也没有"),
+            (
+                "Right. VFs have to be created first; the next sections do that in two ways.",
+                "对。要先创建 VF；下面两节各用一种办法。",
+            ),
+        ),
+        (
+            ("seven", "七台"),
+            (
+                "Seven are possible. None exists before somebody asks the PF's driver for it.",
+                "最多可以有七个。但没有向 PF 的驱动要求之前，一个也不存在。",
+            ),
+        ),
+        (
+            ("one: the port itself", "一台：网口本身"),
+            (
+                "The port itself is the PF. A VM that gets it has the whole port, as in notebook 03.",
+                "网口本身是 PF。把它交给虚拟机，就是第 03 篇的独占。",
+            ),
+        ),
+    ),
+    ask(
         "04-eight",
         (
             "`kvmlab.SriovVf(vfs=8)` is refused on the 82576. Why?",

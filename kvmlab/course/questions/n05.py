@@ -8,6 +8,38 @@ from kvmlab.course.question import Question, ask
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     ask(
+        "05-neighbour",
+        (
+            "A neighbour runs this notebook on a slower machine. Which result should be the same as yours?",
+            "邻座在一台更慢的机器上运行本篇。哪个结果应当和你的一样？",
+        ),
+        2,
+        (
+            ("the throughput of one flow", "一条流的吞吐量"),
+            (
+                "That is counted in seconds of a real clock, and each machine does another amount of work in one.",
+                "它按真实时间的秒数算，而每台机器一秒里做的事不一样多。",
+            ),
+        ),
+        (
+            (
+                "how many vhost workers did the work of a single flow",
+                "一条流的工作由几个 vhost 工作线程完成",
+            ),
+            (
+                "Right. This is a count: no clock is in it.",
+                "对。这是计数，与时钟无关。",
+            ),
+        ),
+        (
+            ("the median round trip", "往返时间的中位数"),
+            (
+                "It is a time, and depends on the machine and on what else it does.",
+                "这是时间，取决于机器，也取决于机器同时在忙什么。",
+            ),
+        ),
+    ),
+    ask(
         "05-one",
         (
             "A VM has four queue pairs, all in use. What does a single TCP connection gain?",

@@ -8,6 +8,35 @@ from kvmlab.course.question import Question, ask
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     ask(
+        "06-facts",
+        (
+            "`facts` is read here, and further below a NIC is plugged in. Does `facts` show that NIC then?",
+            "`facts` 在这里读取，后面才插入网卡。那时 `facts` 里有这块网卡吗？",
+        ),
+        2,
+        (
+            ("Yes: it reads the host whenever it is asked.", "有：每次用到它都会去读宿主机。"),
+            (
+                "It is a value that no longer changes. What it says was true when it was read.",
+                "它是不再改变的值，说的是读取时的情况。",
+            ),
+        ),
+        (
+            ("No: it is the host of this moment.", "没有：它是此刻的宿主机。"),
+            (
+                "Right. Advice for a host that has changed needs another `lab.inspect()`.",
+                "对。宿主机改变之后要再给建议，就得再做一次 `lab.inspect()`。",
+            ),
+        ),
+        (
+            ("Only after the notebook was restarted.", "要重启笔记本之后才有。"),
+            (
+                "Another `lab.inspect()` in the same notebook is enough.",
+                "在同一个笔记本里再做一次 `lab.inspect()` 就够了。",
+            ),
+        ),
+    ),
+    ask(
         "06-layers",
         (
             "Which count explains the steps between the schemes best?",
