@@ -2,6 +2,7 @@
 
 from kvmlab.classroom.board import Board, board_page
 from kvmlab.classroom.collection import (
+    SeatSource,
     collect,
     export_class,
     export_seat,
@@ -18,6 +19,7 @@ __all__ = [
     "IncidentRow",
     "Readiness",
     "Seat",
+    "SeatSource",
     "board_page",
     "check_remote_seat",
     "check_seat",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from kvmlab.classroom import words
-from kvmlab.classroom.collection import follow
+from kvmlab.classroom.collection import follow, follows_machines
 from kvmlab.classroom.seats import Seat, read_seats
 from kvmlab.course.progress import TaskState
 from kvmlab.errors import KvmlabError, UsageError
@@ -78,7 +80,8 @@ class Board:
     """A server of the board on 127.0.0.1; `serve` runs until `close`.
 
     Behind JupyterHub ``base_url`` is the service's prefix, and the Hub's proxy the only client.
-    ``following`` collects the seats anew at each load.
+    ``following`` collects the seats anew: those of this machine at each load, those of others beside
+    it, so that nobody waits for a machine that is off.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Board:
         self._folder = folder
         self._language = language
         self._following = following
+        self._closed = threading.Event()
 
     @property
     def port(self) -> int:
@@ -119,10 +123,13 @@ class Board:
 
     def serve(self) -> None:
         """Answer until `close` is called by another thread, or Ctrl-C comes."""
+        if self._following and follows_machines(self._folder):
+            threading.Thread(target=self._follow_machines, daemon=True).start()
         self._server.serve_forever()
 
     def close(self) -> None:
         """End the server."""
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -133,13 +140,20 @@ class Board:
             UsageError: the folder cannot be read any more.
         """
         if self._following:
-            follow(self._folder)
+            follow(self._folder, there=False)
         return board_page(
             read_seats(self._folder),
             language=language or self._language,
             nonce=nonce,
             base_url=self.base_url,
         )
+
+    def _follow_machines(self) -> None:
+        """Ask the machines of seats again and again, while the board is served."""
+        while not self._closed.is_set():
+            with suppress(KvmlabError):  # the folder: the page says what is wrong with it
+                follow(self._folder, there=True)
+            self._closed.wait(REFRESH_SEC)
 
     def allows_host(self, name: str) -> bool:
         """Return whether a request for that host is for us: pages elsewhere may not read it."""

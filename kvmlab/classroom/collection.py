@@ -1,14 +1,16 @@
 """Progress that leaves a seat, and only when somebody asks for it: export, collect, reset.
 
 A class is a folder with one JSON-lines file for each seat, as `kvmlab.course.progress` describes
-it, and ``sources.json``, which names where each was collected from.
+it, and ``sources.json``, which names where each was collected from: a file or a state directory of
+this machine, or of another one by ssh.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +18,79 @@ from typing import Any, Final
 from kvmlab.classroom.seats import check_seat_name, read_seats
 from kvmlab.course.progress import progress_path, read_progress
 from kvmlab.directories import private_dir, state_dir, write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.errors import KvmlabError, UsageError
+from kvmlab.hosts import SshRunner, SshTarget, parse_login
 from kvmlab.serialization import from_json, to_json
 
 _SOURCES: Final = "sources.json"
 _PROGRESS: Final = Path("course") / "progress.jsonl"
+_LOGIN: Final = "ssh://"
+#: Machines that are asked at a time.
+_AT_ONCE: Final = 8
+_REMOTE_SEC: Final = 30.0
+#: Prints the progress of who logs in; $1 is its file or state directory where it is not the usual.
+_PRINT_PROGRESS: Final = """\
+path=${1:-${KVMLAB_STATE_HOME:-${XDG_STATE_HOME:-$HOME/.local/state}/kvmlab}}
+[ -d "$path" ] && path=$path/course/progress.jsonl
+[ -e "$path" ] || exit 0
+exec cat -- "$path"
+"""
+
+
+@dataclass(frozen=True)
+class SeatSource:
+    """Where a seat's progress is: a file or a state directory, here or where ``machine`` is.
+
+    Without a path it is the state directory of who logs in there.
+    """
+
+    path: Path | None
+    machine: SshTarget | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> SeatSource:
+        """Parse a path, or ``ssh://USER@MACHINE[:PORT][/PATH]``.
+
+        Raises:
+            UsageError: it names no machine.
+        """
+        if not text.startswith(_LOGIN):
+            return cls(Path(text).resolve())
+        login, slash, path = text.removeprefix(_LOGIN).partition("/")
+        there = Path(f"/{path}") if slash and path else None
+        return cls(there, parse_login(f"{_LOGIN}{login}"))
+
+    def read(self) -> str:
+        """Return the text of the seat's progress; empty where it has not begun.
+
+        Raises:
+            OSError: the file is there and cannot be read.
+            HostError: the machine cannot be asked.
+        """
+        if self.machine is not None:
+            return self._read_there(self.machine)
+        assert self.path is not None
+        try:
+            return _text(self.path / _PROGRESS if self.path.is_dir() else self.path)
+        except FileNotFoundError:
+            return ""
+
+    def _read_there(self, machine: SshTarget) -> str:
+        runner = SshRunner(machine)
+        try:
+            words = ("sh", "-c", _PRINT_PROGRESS, "sh", str(self.path or ""))
+            done = runner.run(words, timeout_sec=_REMOTE_SEC, check=False)
+        finally:
+            runner.close()
+        if done.returncode != 0:
+            raise OSError(done.stderr.strip() or f"exit code {done.returncode}")
+        return done.stdout
+
+    def __str__(self) -> str:
+        """Return it as it is written on the command line."""
+        if self.machine is None:
+            return str(self.path)
+        return f"{_LOGIN}{self.machine.shown}{self.path or ''}"
 
 
 def export_seat(target: Path) -> int:
@@ -39,35 +109,83 @@ def export_seat(target: Path) -> int:
     return len(entries)
 
 
-def collect(folder: Path, sources: Mapping[str, Path]) -> tuple[str, ...]:
+def collect(folder: Path, sources: Mapping[str, SeatSource | Path]) -> tuple[str, ...]:
     """Copy the progress of seats into the class's folder; return the names that have some.
 
     ``sources`` are files, or state directories of seats, by the seats' names. They are remembered,
-    for `follow`. A file that is missing is a seat that has not begun.
+    for `follow`. A file that is missing is a seat that has not begun. Where one cannot be read, the
+    others are collected all the same.
 
     Raises:
-        UsageError: a name is none, or a file cannot be read or written.
+        UsageError: a name is none, or a file cannot be read or written, or a machine not asked.
     """
     private_dir(folder)
-    known = _read_sources(folder)
-    for name, source in sources.items():
-        known[check_seat_name(name)] = source.resolve()
-    collected = tuple(name for name in sources if _copy(folder, name, known[name]))
+    asked = {
+        check_seat_name(name): source if isinstance(source, SeatSource) else SeatSource(source)
+        for name, source in sources.items()
+    }
+    known = _read_sources(folder) | asked
     _write(folder / _SOURCES, json.dumps(to_json(known), ensure_ascii=False, indent=1))
-    return collected
+    answers = _read_all(asked)
+    for name, text in answers.items():
+        if isinstance(text, str):
+            _write(folder / f"{name}.jsonl", text)
+    unread = {name: error for name, error in answers.items() if not isinstance(error, str)}
+    if unread:
+        raise _unread(unread, asked)
+    return tuple(name for name, text in answers.items() if text)
 
 
-def follow(folder: Path) -> None:
+def follow(folder: Path, *, there: bool | None = None) -> None:
     """Copy the progress of all seats anew that were collected into the folder before.
 
-    A seat that cannot be read just now keeps what it had.
+    ``there`` is True for those of other machines only, False for those of this one. A seat that
+    cannot be read just now keeps what it had.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder cannot be read or written.
     """
-    for name, source in _read_sources(folder).items():
-        with suppress(OSError):
-            _copy(folder, name, source)
+    sources = {
+        name: source
+        for name, source in _read_sources(folder).items()
+        if there in (None, source.machine is not None)
+    }
+    for name, text in _read_all(sources).items():
+        if isinstance(text, str):
+            _write(folder / f"{name}.jsonl", text)
+
+
+def follows_machines(folder: Path) -> bool:
+    """Return whether a seat of the class was collected by ssh."""
+    return any(source.machine is not None for source in _read_sources(folder).values())
+
+
+def _read_all(sources: Mapping[str, SeatSource]) -> dict[str, str | OSError | KvmlabError]:
+    """Return the progress of each seat, or why it cannot be read; several machines at a time."""
+
+    def read(source: SeatSource) -> str | OSError | KvmlabError:
+        try:
+            return source.read()
+        except (OSError, KvmlabError) as error:
+            return error
+
+    with ThreadPoolExecutor(_AT_ONCE) as readers:
+        return dict(zip(sources, readers.map(read, sources.values()), strict=True))
+
+
+def _unread(
+    errors: Mapping[str, OSError | KvmlabError], sources: Mapping[str, SeatSource]
+) -> UsageError:
+    name, first = next(iter(errors.items()))
+    if isinstance(first, KvmlabError):
+        why, todo = first.message.rstrip("."), first.todo
+    else:
+        why = first.strerror or str(first)
+        todo = "It is private to its seat: let the seat hand it in (`kvmlab class export FILE`)."
+    return UsageError(
+        f"The progress of {', '.join(errors)} cannot be read. {name}, {sources[name]}: {why}.",
+        todo=todo,
+    )
 
 
 def export_class(folder: Path) -> list[dict[str, Any]]:
@@ -109,17 +227,19 @@ def reset_own_seat() -> tuple[Path, ...]:
     return tuple(_moved_aside(path) for path in files if path.exists())
 
 
-def parse_sources(texts: Iterable[str]) -> dict[str, Path]:
-    """Return seats' sources from ``NAME=PATH``, or from paths whose file names are the names.
+def parse_sources(texts: Iterable[str]) -> dict[str, SeatSource]:
+    """Return seats' sources from ``NAME=PATH`` or ``NAME=ssh://USER@MACHINE``.
+
+    Without a name it is the file's, or who logs in.
 
     Raises:
         UsageError: a name is none, or stands there twice.
     """
-    sources: dict[str, Path] = {}
+    sources: dict[str, SeatSource] = {}
     for text in texts:
-        name, equals, path = text.partition("=")
-        source = Path(path if equals else text)
-        name = check_seat_name(name if equals else source.stem)
+        name, equals, place = text.partition("=")
+        source = SeatSource.parse(place if equals else text)
+        name = check_seat_name(name if equals else _name_of(source))
         if name in sources:
             raise UsageError(
                 f"Two files are to be the seat {name!r}.",
@@ -129,10 +249,17 @@ def parse_sources(texts: Iterable[str]) -> dict[str, Path]:
     return sources
 
 
-def _read_sources(folder: Path) -> dict[str, Path]:
+def _name_of(source: SeatSource) -> str:
+    if source.machine is not None:
+        return source.machine.user or source.machine.address
+    assert source.path is not None
+    return source.path.stem
+
+
+def _read_sources(folder: Path) -> dict[str, SeatSource]:
     try:
         return from_json(
-            json.loads((folder / _SOURCES).read_text(encoding="utf-8")), dict[str, Path]
+            json.loads((folder / _SOURCES).read_text(encoding="utf-8")), dict[str, SeatSource]
         )
     except FileNotFoundError:
         return {}
@@ -141,26 +268,6 @@ def _read_sources(folder: Path) -> dict[str, Path]:
             f"{folder / _SOURCES} cannot be read: {error}.",
             todo="Remove it, and collect the seats anew.",
         ) from error
-
-
-def _copy(folder: Path, name: str, source: Path) -> bool:
-    """Copy a seat's file into the folder; return whether there is one.
-
-    Raises:
-        UsageError: it is there and cannot be read.
-    """
-    path = source / _PROGRESS if source.is_dir() else source
-    try:
-        text = _text(path)
-    except FileNotFoundError:
-        text = ""
-    except OSError as error:
-        raise UsageError(
-            f"The progress of {name} cannot be read from {path}: {error.strerror or error}.",
-            todo="It is private to its seat: let the seat hand it in (`kvmlab class export FILE`).",
-        ) from error
-    _write(folder / f"{name}.jsonl", text)
-    return bool(text)
 
 
 def _text(path: Path) -> str:

@@ -96,8 +96,9 @@ def collect(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME=PATH…",
-            help="A seat's name, and its exported file or its state directory.",
+            metavar="NAME=SOURCE…",
+            help="A seat's name, and its exported file, its state directory, or "
+            "ssh://USER@MACHINE.",
         ),
     ],
     folder: ClassFolder = _FOLDER,

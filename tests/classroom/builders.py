@@ -1,10 +1,15 @@
-"""Progress files of a class of three seats."""
+"""Progress files of a class of three seats, and a board that is served."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from kvmlab.classroom import Board
 
 NOW = datetime(2026, 11, 28, 10, 0, tzinfo=UTC)
 
@@ -55,3 +60,15 @@ def class_folder(folder: Path) -> Path:
         if "<" not in name:
             (folder / f"{name}.jsonl").write_text("".join(f"{one}\n" for one in lines))
     return folder
+
+
+@contextmanager
+def served(board: Board) -> Iterator[Board]:
+    """Serve a board inside the block."""
+    thread = threading.Thread(target=board.serve, daemon=True)
+    thread.start()
+    try:
+        yield board
+    finally:
+        board.close()
+        thread.join()

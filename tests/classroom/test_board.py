@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,21 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvmlab.classroom import Board, board_page, read_seats
-from tests.classroom.builders import NOW, class_folder, line
+from tests.classroom.builders import NOW, class_folder, line, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@contextmanager
-def served(board: Board) -> Iterator[Board]:
-    thread = threading.Thread(target=board.serve, daemon=True)
-    thread.start()
-    try:
-        yield board
-    finally:
-        board.close()
-        thread.join()
 
 
 @pytest.fixture

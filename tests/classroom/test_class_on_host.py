@@ -23,7 +23,7 @@ import pytest
 from kvmlab.classroom import Board, collect
 from kvmlab.course import find_task
 from kvmlab.deadline import until
-from tests.classroom.test_board import served
+from tests.classroom.builders import served
 from tests.notebooks.test_browser import cell, executed, jupyterlab, open_jupyterlab, run_all_cells
 from tests.notebooks.test_course_in_browser import a_task_is_done
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvmlab.classroom import (
+    Board,
+    SeatSource,
     check_seat,
     collect,
     export_class,
@@ -21,8 +24,13 @@ from kvmlab.classroom import (
 from kvmlab.classroom.collection import parse_sources
 from kvmlab.course import progress
 from kvmlab.course.progress import ProgressEvent, TaskState
+from kvmlab.deadline import until
 from kvmlab.errors import UsageError
-from tests.classroom.builders import NOW, SEATS, class_folder
+from kvmlab.hosts import SshRunner
+from tests.classroom.builders import NOW, SEATS, class_folder, served
+from tests.hosts.conftest import Server, free_port, runtime, server
+
+__all__ = ["runtime", "server"]
 
 
 @pytest.fixture
@@ -108,3 +116,60 @@ def test_the_check_of_a_machine_names_what_is_missing(tmp_path: Path) -> None:
     for name in ("disk", "memory", "cores", "bundle"):
         assert not many[name].ready
         assert many[name].todo
+
+
+@pytest.mark.usefixtures("runtime")
+def test_progress_is_collected_from_another_machine_by_ssh(
+    server: Server, tmp_path: Path, state: Path
+) -> None:
+    """Through a real sshd; one machine that is off does not keep the others from the class."""
+    progress.record("02-1", ProgressEvent.START)
+    folder = tmp_path / "class"
+    seat = {"anna": SeatSource(state, server.target)}
+    late = {"late": SeatSource(tmp_path / "none", server.target)}
+    assert collect(folder, seat | late) == ("anna",)
+    progress.record("02-1", ProgressEvent.CHECK, result="passed")
+    off = {"off": SeatSource(None, replace(server.target, port=free_port()))}
+    with pytest.raises(UsageError, match=r"progress of off cannot be read.*nothing listens"):
+        collect(folder, off | seat)
+    assert [name.name for name in read_seats(folder)] == ["anna", "late"]
+    assert dict(read_seats(folder)[0].tasks) == {"02-1": TaskState.PASSED}
+
+
+@pytest.mark.usefixtures("runtime")
+def test_who_logs_in_is_found_by_their_own_state_directory(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of the machine but the login; its own sshd says where the home is."""
+    monkeypatch.delenv("KVMLAB_STATE_HOME", raising=False)
+    told = SshRunner(server.target)
+    try:
+        home = told.run(("sh", "-c", "echo $HOME"), timeout_sec=30).stdout.strip()
+    finally:
+        told.close()
+    path = Path(home) / ".local/state/kvmlab/course/progress.jsonl"
+    expected = path.read_text() if path.exists() else ""
+    assert SeatSource(None, server.target).read() == expected
+
+
+def test_a_source_is_a_path_or_a_login() -> None:
+    sources = parse_sources(["anna=ssh://anna@pc1:2222", "ssh://bo@pc2/srv/state", "x/carol.jsonl"])
+    assert list(sources) == ["anna", "bo", "carol"]
+    assert [str(source) for source in sources.values()][:2] == [
+        "ssh://anna@pc1:2222",
+        "ssh://bo@pc2/srv/state",
+    ]
+    with pytest.raises(UsageError, match="names no machine"):
+        parse_sources(["anna=ssh://-oProxyCommand=x"])
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_board_follows_another_machine_without_waiting_for_it(
+    server: Server, tmp_path: Path, state: Path
+) -> None:
+    progress.record("02-1", ProgressEvent.START)
+    folder = tmp_path / "class"
+    collect(folder, {"anna": SeatSource(state, server.target)})
+    with served(Board(folder, following=True)) as board:
+        progress.record("02-1", ProgressEvent.CHECK, result="passed")
+        until(lambda: "02-1 ✓" in board.page("", ""), timeout_sec=60, what="The board")
