@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kvmlab.clock import Clock as Clock
     from kvmlab.course.prediction import predict as predict
     from kvmlab.course.question import questions as questions
+    from kvmlab.course.tuning_prediction import predict_tunings as predict_tunings
     from kvmlab.domain import TestVM as TestVM
     from kvmlab.domain import node_device as node_device
     from kvmlab.domain import node_tree as node_tree
@@ -93,6 +94,7 @@ _HOMES = {
     "node_tree": "kvmlab.domain",
     "open_lab": "kvmlab.lab",
     "predict": "kvmlab.course.prediction",
+    "predict_tunings": "kvmlab.course.tuning_prediction",
     "questions": "kvmlab.course.question",
     "read_channels": "kvmlab.changes",
     "set_channels": "kvmlab.changes",
@@ -148,6 +150,7 @@ __all__ = [
     "open_lab",
     "persistence",
     "predict",
+    "predict_tunings",
     "questions",
     "read_channels",
     "sentences",

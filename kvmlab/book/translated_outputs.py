@@ -19,7 +19,7 @@ from lxml import etree
 from lxml import html as lxml_html
 from nbformat import NotebookNode
 
-from kvmlab.course import phrases, prediction
+from kvmlab.course import phrases, prediction, tuning_prediction
 from kvmlab.course.bilingual import Bilingual
 from kvmlab.course.card import tasks_html
 from kvmlab.course.elements import words
@@ -247,7 +247,7 @@ def _bilingual() -> tuple[dict[str, str], tuple[tuple[re.Pattern[str], str], ...
 
 
 def _texts() -> Iterator[Bilingual]:
-    for module in (prediction, phrases):
+    for module in (prediction, tuning_prediction, phrases):
         yield from (each for each in vars(module).values() if isinstance(each, Bilingual))
     for declared in PREDICTIONS:
         yield from (declared.question, declared.above, declared.below, declared.close)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,46 +83,6 @@ def published_figures(row: AtlasRow) -> list[str]:
     """Return what was published about a tuning, each figure with its source."""
     figures = published_of(row.tuning)
     return [names.valued(figure.value, cited(figure)) for figure in figures]
-
-
-def predictions(
-    data: Atlas, predicted: Mapping[str, str], *, column: str = "throughput"
-) -> pd.DataFrame:
-    """Return a row for each prediction: what was expected of a tuning, and what was measured.
-
-    A prediction is "better", "worse" or "same", in one of the atlas's columns. Of a tuning that
-    was refused the table has the reason.
-
-    Raises:
-        UsageError: a prediction is none of these words, or the atlas has no such row.
-    """
-    import pandas as pd
-
-    from kvmlab.report.dataframe import WholeFrame
-
-    rows = []
-    for tuning, expected in predicted.items():
-        if expected not in _MEASURED_AS:
-            raise UsageError(
-                f"{expected!r} is no prediction.", todo=f"Use {', '.join(_MEASURED_AS)}."
-            )
-        row = data.row(tuning)
-        effect = row.effect(column)
-        measured = row.refused or (effect.verdict if effect is not None else _EMPTY)
-        right = "" if row.refused else ("yes" if measured == _MEASURED_AS[expected] else "no")
-        rows.append(
-            {
-                "tuning": tuning,
-                "predicted": expected,
-                "measured": measured,
-                _("ratio of {column}").format(column=_(column)): ratio(effect),
-                "right": right,
-            }
-        )
-    return WholeFrame(pd.DataFrame(rows).set_index("tuning"))
-
-
-_MEASURED_AS = {"better": "better", "worse": "worse", "same": "no difference shown"}
 
 
 def atlases(*data: Atlas) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from kvmlab.report import names
 from kvmlab.report.atlas_table import atlas as atlas
 from kvmlab.report.atlas_table import atlases as atlases
 from kvmlab.report.atlas_table import folds as folds
-from kvmlab.report.atlas_table import predictions as predictions
 from kvmlab.report.path_stations import stations
 from kvmlab.results import PUBLISHED, Comparison, Reach, Result, Summary
 from kvmlab.results import compare as compare_results

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import nbformat
 import pandas as pd
 
+from kvmlab.report.html import PLOTLY
 from kvmlab.results import Result, load
 from kvmlab.runbook import Outcome
 
@@ -46,6 +48,12 @@ def table(run: Outcome, name: str, cell_id: str) -> pd.DataFrame:
     """Return the table that a cell shows."""
     (frame,) = pd.read_html(io.StringIO(page(run, name, cell_id)))
     return frame
+
+
+def figures_of(run: Outcome, name: str, cell_id: str) -> list[dict[str, Any]]:
+    """Return the figures that a cell shows, as JSON."""
+    data = [output.get("data", {}) for output in _outputs(run, name, cell_id)]
+    return [each[PLOTLY] for each in data if PLOTLY in each]
 
 
 def verdicts(run: Outcome, name: str) -> dict[str, str]:

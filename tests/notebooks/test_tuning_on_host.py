@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from kvmlab.runbook import Outcome, run
-from tests.notebooks.executed import page, table, text
+from tests.notebooks.executed import figures_of, page, text
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(1200)]
 
@@ -23,11 +23,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 def test_the_tour_judges_every_prediction(done: Outcome) -> None:
-    frame = table(done, TUNING, "measure")
-    assert len(frame) == 8
-    judged = {str(row.iloc[0]): str(row.iloc[2]) for _, row in frame.iterrows()}
+    (drawn,) = figures_of(done, TUNING, "measure")
+    marks = [mark for trace in drawn["data"] for mark in trace.get("hovertext", ())]
+    assert len(marks) == 8
+    judged = {mark.partition(":")[0]: mark.rpartition(", ")[2] for mark in marks}
     assert judged["guest-tso=off"] == "worse"
     assert judged["mtu=9000"] == "better"
+    assert "No guess was made." in page(done, TUNING, "measure")
 
 
 def test_a_packed_ring_is_refused_with_its_reason(done: Outcome) -> None:

@@ -110,16 +110,6 @@ def test_the_legend_covers_no_label_of_an_axis(browser: Browser, tmp_path: Path)
             assert box["y"] + box["height"] <= legend["y"], label.text_content()
 
 
-def test_predictions_are_laid_beside_what_was_measured() -> None:
-    frame = tables.predictions(
-        ATLAS, {"guest-tso=off": "worse", "event-idx=off": "worse", "in-order=on": "better"}
-    )
-    assert list(frame["right"]) == ["yes", "no", ""]
-    assert str(frame.loc["in-order=on", "measured"]) == "libvirt has no word for it."
-    with pytest.raises(UsageError, match="no prediction"):
-        tables.predictions(ATLAS, {"guest-tso=off": "great"})
-
-
 def test_atlases_of_two_hosts_stand_side_by_side() -> None:
     other = replace(ATLAS, host="kvm1", rows=ATLAS.rows[:2])
     frame = tables.atlases(other, ATLAS)

@@ -81,6 +81,13 @@ def predicted() -> go.Figure:
     return kvmlab.predict("04-latency").beside(compare(bare_port(), vf(), "rtt_p50_us")).figure
 
 
+def tunings_predicted() -> go.Figure:
+    guesses = kvmlab.predict_tunings("08-tour", "guest-tso=off", "mtu=9000", "rx-ring=64")
+    guesses.lists["guest-tso=off"].value = "worse"
+    guesses.lists["mtu=9000"].value = "same"
+    return guesses.beside(Atlas.shipped()).figure
+
+
 def stack(name: str) -> go.Figure:
     return figures.stack(Layout(described(HOSTS / f"{name}.yaml")).facts.users)
 
@@ -106,6 +113,7 @@ DRAWN: dict[str, Callable[[], go.Figure]] = {
     "spread": lambda: figures.spread(test_tables.queues("vhost", 80, 0)),
     "sweep": lambda: figures.sweep(labelled(test_sweep.sizes())),
     "timeline": lambda: figures.timeline(*map(timeline, RECORDED)),
+    "tunings predicted": tunings_predicted,
     "under load": lambda: figures.under_load(labelled(test_sweep.loaded())),
 } | {f"stack of {path.stem}": lambda path=path: stack(path.stem) for path in HOSTS.glob("*.yaml")}
 
@@ -121,9 +129,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "flagged": lambda: tables.flagged(flagged()),
     "hops": lambda: tables.hops(builders.virtio()),
     "migrations": lambda: tables.migrations(test_migration_figure.result()),
-    "predictions": lambda: tables.predictions(
-        Atlas.shipped(), {"guest-tso=off": "worse", "zerocopy=on": "same"}
-    ),
     "published": tables.published,
     "queue limits": lambda: tables.queue_limits(
         test_tables.channels("vhost", 3.2, 800_000, 0), workload="tcp_up"
