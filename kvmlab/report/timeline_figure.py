@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kvmlab.errors import UsageError
-from kvmlab.language import N_, _, typeset
+from kvmlab.language import _, typeset
 from kvmlab.report import names, style
 from kvmlab.results.timeline import Lane, Mark, MarkKind, Span, Timeline
 
@@ -30,10 +30,10 @@ _COLOURS: dict[Lane, str] = {
     "idle": "#eceff2",
 }
 _SYMBOLS: dict[MarkKind, str] = {
-    N_("exit"): "x",
+    "exit": "x",
     "system call": "line-ns-open",
     "interrupt": "diamond",
-    N_("packet"): "circle-open",
+    "packet": "circle-open",
 }
 _LEGEND: dict[MarkKind, str] = {
     "exit": "VM exit",
