@@ -39,7 +39,7 @@ exec cat -- "$path"
 
 @dataclass(frozen=True)
 class SeatSource:
-    """Where a seat's progress is: a file or a state directory, here or where ``machine`` is.
+    """Place of a seat's progress: a file or a state directory, here or on ``machine``.
 
     Without a path it is the state directory of who logs in there.
     """

@@ -134,7 +134,7 @@ class TuningPredictionResult:
 
     @property
     def sentences(self) -> tuple[Bilingual, ...]:
-        """How many guesses are as measured, and what to ask of the others."""
+        """Count of the guesses that are as measured, and what to ask of the others."""
         if not self.guesses:
             return (_NONE,)
         count = _COUNT.format(right=len(self.right), guesses=len(self.guesses))

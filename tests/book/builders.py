@@ -19,7 +19,6 @@ from kvmlab.runbook.notebooks import find_notebooks
 from kvmlab.runbook.run_record import NotebookEntry, RunRecord
 from tests.report import builders
 
-
 #: Cells of the course, which show something of their own.
 _COURSE = ("kvmlab.questions(", "lab.tasks(")
 

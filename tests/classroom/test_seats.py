@@ -142,11 +142,11 @@ def test_who_logs_in_is_found_by_their_own_state_directory(
 ) -> None:
     """Nothing is known of the machine but the login; its own sshd says where the home is."""
     monkeypatch.delenv("KVMLAB_STATE_HOME", raising=False)
-    told = SshRunner(server.target)
+    runner = SshRunner(server.target)
     try:
-        home = told.run(("sh", "-c", "echo $HOME"), timeout_sec=30).stdout.strip()
+        home = runner.run(("sh", "-c", "echo $HOME"), timeout_sec=30).stdout.strip()
     finally:
-        told.close()
+        runner.close()
     path = Path(home) / ".local/state/kvmlab/course/progress.jsonl"
     expected = path.read_text() if path.exists() else ""
     assert SeatSource(None, server.target).read() == expected
