@@ -7,6 +7,7 @@ into a cookie at once, so that no projector shows it.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import threading
 from contextlib import suppress
@@ -30,6 +31,7 @@ REFRESH_SEC: Final = 5
 #: Longer ago is said in hours.
 _MOST_MINUTES: Final = 120
 _COOKIE: Final = "kvmlab-board"
+_DRAWN: Final = re.compile(r"seed(\d+)-level(\d+)")
 _SIGNS: Final = {
     TaskState.UNTOUCHED: "·",
     TaskState.STARTED: "…",
@@ -59,8 +61,16 @@ def board_page(
             return words.MINUTES_AGO.format(minutes=minutes).text(language)
         return words.HOURS_AGO.format(hours=round(minutes / 60)).text(language)
 
+    def incident(label: str) -> str:
+        """Return what an incident is called: one that was drawn has a seed and a level."""
+        drawn = _DRAWN.fullmatch(label)
+        if drawn is None:
+            return label
+        return words.DRAWN.format(seed=drawn[1], level=drawn[2]).text(language)
+
     return template("kvmlab.classroom", "board.html.j2").render(
         seats=seats,
+        incident=incident,
         states=list(TaskState)[1:],
         signs=_SIGNS,
         ago=ago,

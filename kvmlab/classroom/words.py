@@ -10,6 +10,7 @@ from kvmlab.course.progress import TaskState
 
 MINUTES_AGO: Final = Bilingual("{minutes} min ago", "{minutes} 分钟前")
 HOURS_AGO: Final = Bilingual("{hours} h ago", "{hours} 小时前")
+DRAWN: Final = Bilingual("seed {seed}, level {level}", "种子 {seed}，{level} 级")
 STATES: Final[Mapping[TaskState, Bilingual]] = {
     TaskState.UNTOUCHED: Bilingual("untouched", "未开始"),
     TaskState.STARTED: Bilingual("at work", "进行中"),

@@ -57,7 +57,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     ("scheme", "language", "words"),
     [
         ("light", "en", ("wants help", "at work", "12 min")),
-        ("dark", "zh-CN", ("需要帮助", "进行中", "12 分钟")),
+        ("dark", "zh-CN", ("需要帮助 · 02-1", "进行中", "种子 7，2 级 ✓ 12 分钟")),
     ],
 )
 def test_three_seats_in_a_browser(

@@ -138,7 +138,7 @@ def test_three_seats_at_once_are_on_the_board(
             open_jupyterlab(page, address)
             run_all_cells(page)
             executed(page, work / "terminal.ipynb")
-            the_board_shows(trainer, "ben", "wants help (02-2)", first=True)
+            the_board_shows(trainer, "ben", "wants help · 02-2", first=True)
         finally:
             help_is_there.set()
         page.bring_to_front()

@@ -426,6 +426,33 @@ def test_queues_that_nobody_uses(host: Host, vm: TestVM) -> None:
         assert verdict(look(host, vm), Rule.QUEUES_MISMATCH) is Verdict.OK
 
 
+def test_a_ring_that_holds_no_merged_packet(host: Host, vm: TestVM) -> None:
+    with Virtio(backend="vhost").plan(inspect(host, prove_kvm=False), vm=vm).applied(vm) as nic:
+        assert verdict(look(host, vm), Rule.SHORT_RING) is Verdict.OK
+        vm.agent.run(("ethtool", "-G", nic.guest_interface, "rx", "16"), timeout_sec=60)
+        finding = look(host, vm).finding(Rule.SHORT_RING)
+        assert finding.verdict is Verdict.WARNING
+        assert finding.subjects == (nic.guest_interface,)
+        assert f"{nic.guest_interface} 16" in finding.observed
+        command = finding.fix.split("`")[1].replace("ethN", nic.guest_interface)
+        vm.agent.run(tuple(command.split()), timeout_sec=60)
+        assert verdict(look(host, vm), Rule.SHORT_RING) is Verdict.OK
+
+
+def test_a_vhost_worker_behind_other_programs(host: Host, vm: TestVM) -> None:
+    assert verdict(look(host), Rule.VHOST_PRIORITY) is Verdict.NOT_APPLICABLE
+    with Virtio(backend="vhost").plan(inspect(host, prove_kvm=False), vm=vm).applied(vm):
+        assert verdict(look(host), Rule.VHOST_PRIORITY) is Verdict.OK
+        (worker, *_) = vm.threads().vhost
+        host.run(("renice", "-n", "19", "-p", str(worker)), timeout_sec=60, root=True)
+        finding = look(host).finding(Rule.VHOST_PRIORITY)
+        assert finding.verdict is Verdict.WARNING
+        assert f"{worker} (19)" in finding.observed
+        command = finding.fix.split("`")[1].replace("THREAD", str(worker))
+        host.run(tuple(command.split()), timeout_sec=60, root=True)
+        assert verdict(look(host), Rule.VHOST_PRIORITY) is Verdict.OK
+
+
 def test_a_macvtap_that_is_deaf_to_filters_below_a_windows(host: Host, vm: TestVM) -> None:
     facts = inspect(host, prove_kvm=False)
     metadata = f"virsh metadata {vm.name} http://libosinfo.org/xmlns/libvirt/domain/1.0 --live"

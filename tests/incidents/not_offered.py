@@ -1,10 +1,13 @@
-"""Measure the faults that are not offered: ``python -m tests.incidents.not_offered``.
+"""Measure the faults that are not offered: ``python -m tests.incidents.not_offered [spread]``.
 
-Prints the rows of the table in docs/incidents.md, from an embedded host of its own.
+Prints the rows of the tables in docs/incidents.md, from an embedded host of its own: those of the
+virtual clock, or with the word ``spread`` those that need several CPUs, under wall time.
 """
 
 from __future__ import annotations
 
+import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
@@ -14,8 +17,16 @@ from kvmlab.incidents import Fault, FaultSite, Health, Prober
 from kvmlab.incidents.fault import Alteration, GuestState
 from kvmlab.lab import Lab, open_lab
 from kvmlab.schemes import Scheme, SriovVf, Virtio
+from kvmlab.tunings import tuned
 
 HALT_POLL = "/sys/module/kvm/parameters/halt_poll_ns"
+ROUNDS = 7
+#: Puts all interrupts of devices onto one CPU, or spreads them again.
+INTERRUPTS = """\
+for list in /proc/irq/[0-9]*/smp_affinity_list; do
+    echo "$1" >"$list" 2>/dev/null || true
+done
+"""
 Make = Callable[[FaultSite], Alteration]
 ON_VIRTIO: tuple[tuple[str, Make], ...] = (
     ("receiving ring of 64 in the VM", lambda site: GuestState("ring", "rx", "64")),
@@ -64,10 +75,73 @@ def on_scheme(lab: Lab, scheme: Scheme, faults: Sequence[tuple[str, Make]], line
         prober.stop()
 
 
+def small_pages(lab: Lab) -> None:
+    """Measure the VM with its memory in pages of 2 MiB and of 4 KiB, each started anew."""
+    healths = []
+    for pages in ("transparent", "none"):
+        lab.inspect()
+        plan = lab.plan(tuned(Virtio(backend="vhost"), f"huge-pages={pages}"))
+        with plan.applied(lab.vm):
+            prober = Prober(FaultSite.of(lab, plan))
+            prober.start()
+            healths.append(prober.measure())
+            prober.stop()
+        row(f"pages behind the guest: {pages}", healths[-1], healths[0])
+
+
+def spread(lab: Lab) -> None:
+    """Measure two queue pairs, one of them used, and all interrupts on one CPU, in turns."""
+    lab.inspect()
+    plan = lab.plan(Virtio(backend="vhost", queues=2))
+    with plan.applied(lab.vm) as nic:
+        site = FaultSite.of(lab, plan)
+        prober = Prober(site)
+        prober.start()
+
+        def set_up(channels: int, cpus: str) -> None:
+            words = ("ethtool", "-L", nic.guest_interface, "combined", str(channels))
+            lab.vm.agent.run(words, timeout_sec=60, check=False)  # 80 where they are used already
+            script = ("sh", "-c", INTERRUPTS, "sh", cpus)
+            lab.vm.agent.run(script, timeout_sec=60)
+            lab.host.run(script, timeout_sec=60, root=True)
+
+        ways = {
+            "none (virtio, vhost, 2 queue pairs)": (2, "0-1"),
+            "one queue pair of two used": (1, "0-1"),
+            "all interrupts on one CPU, in host and VM": (2, "0"),
+        }
+        healths: dict[str, list[Health]] = {name: [] for name in ways}
+        for _round in range(ROUNDS):
+            for name, way in ways.items():
+                set_up(*way)
+                healths[name].append(prober.measure())
+        prober.stop()
+    first = next(iter(ways))
+    for name in ways:
+        row(name, median_of(healths[name]), median_of(healths[first]))
+
+
+def median_of(healths: Sequence[Health]) -> Health:
+    return Health(
+        *(
+            statistics.median(getattr(each, name) for each in healths)
+            for name in Health.__dataclass_fields__
+        )
+    )
+
+
 def main() -> None:
+    if "spread" in sys.argv[1:]:
+        with (
+            tempfile.TemporaryDirectory() as out,
+            open_lab("embedded", clock="wall", out=out) as lab,
+        ):
+            spread(lab)
+        return
     with tempfile.TemporaryDirectory() as out, open_lab("embedded", out=out) as lab:
         on_scheme(lab, Virtio(backend="vhost"), ON_VIRTIO, f"echo 200000 >{HALT_POLL}")
         lab.host.run(("sh", "-c", f"echo 0 >{HALT_POLL}"), timeout_sec=60, root=True)
+        small_pages(lab)
         on_scheme(lab, SriovVf(), (), "ip link set p2p1 vf 0 max_tx_rate 20")
 
 
