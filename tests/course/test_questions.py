@@ -127,6 +127,26 @@ def test_every_section_asks(path: Path) -> None:
     assert not silent
 
 
+@pytest.mark.parametrize("path", sorted(notebook_folder().glob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_prediction_comes_before_each_comparison_and_its_result_after(path: Path) -> None:
+    """What is guessed (``guess = kvmlab.predict(…)``) is shown beside what was measured."""
+    guesses: dict[str, int] = {}
+    measured: list[int] = []
+    shown: dict[str, int] = {}
+    for place, cell in enumerate(nbformat.read(path, as_version=4).cells):
+        if cell.cell_type != "code":
+            continue
+        for name in re.findall(r"^(\w+) = kvmlab\.predict(?:_tunings)?\(", cell.source, re.M):
+            guesses[name] = place
+        if re.search(r"lab\.(?:compare|atlas)\(", cell.source):
+            measured.append(place)
+        for name in re.findall(r"^(\w+)\.beside\w*\(", cell.source, re.M):
+            shown[name] = place
+    assert guesses.keys() == shown.keys()
+    assert all(any(guess < place for guess in guesses.values()) for place in measured)
+    assert all(guesses[name] < shown[name] for name in guesses)
+
+
 def test_an_unknown_question_names_those_there_are() -> None:
     with pytest.raises(UsageError, match="no question '02-mood'"):
         kvmlab.questions("02-mood")
