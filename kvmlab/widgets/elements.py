@@ -10,6 +10,7 @@ from lxml import etree
 from lxml.html.builder import DIV, SPAN, TABLE, TD, TH, TR
 
 from kvmlab.language import _
+from kvmlab.rendering import is_headless
 
 _CELL = "padding: .2em .8em; text-align: left; vertical-align: top;"
 
@@ -43,6 +44,9 @@ def _text(element: etree._Element) -> str:
 
 
 def display_controls(controls: Any) -> None:
-    """Display a widget; where no kernel runs, a sentence stands in its place."""
-    content = controls._repr_mimebundle_()
-    display({**content, "text/plain": _("The panel works where a kernel runs.")}, raw=True)
+    """Display a widget; where nobody clicks, or no kernel runs, a sentence stands in its place."""
+    sentence = _("The panel works where a kernel runs.")
+    if is_headless():
+        display({"text/plain": sentence, "text/markdown": f"*{sentence}*"}, raw=True)
+        return
+    display({**controls._repr_mimebundle_(), "text/plain": sentence}, raw=True)

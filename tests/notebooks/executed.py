@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from kvmlab.report.html import PLOTLY
+from kvmlab.report.html import PLOTLY, WIDGET
 from kvmlab.results import Result, load
 from kvmlab.runbook import Outcome
 
@@ -64,6 +64,13 @@ def verdicts(run: Outcome, name: str) -> dict[str, str]:
         cell_id: match[1] if (match := _VERDICT.search(text(run, name, cell_id))) else ""
         for cell_id in claims
     }
+
+
+def widgets(run: Outcome, name: str) -> list[str]:
+    """Return the ids of the cells that show a widget."""
+    node = nbformat.read(run.folder / "notebooks" / f"{name}.ipynb", as_version=4)
+    code = (cell for cell in node.cells if cell.cell_type == "code")
+    return [cell.id for cell in code if any(WIDGET in o.get("data", {}) for o in cell.outputs)]
 
 
 def host_devices(result: Result) -> list[str]:

@@ -25,7 +25,7 @@ from kvmlab.errors import RunFailed
 from kvmlab.results import Result
 from kvmlab.runbook import Outcome, run
 from kvmlab.runbook.notebooks import notebook_folder
-from tests.notebooks.executed import host_devices, stored, table, text, verdicts
+from tests.notebooks.executed import host_devices, stored, table, text, verdicts, widgets
 from tests.runbook.builders import notebook
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Run the notebooks once for all the tests of this module."""
     out = tmp_path_factory.mktemp("run") / "out"
     return run(["00", "01", "02"], out=out, console=Console(file=io.StringIO()))
+
+
+def test_a_headless_run_shows_no_widget(done: Outcome) -> None:
+    """Nobody could click it."""
+    names = [path.stem for path in (done.folder / "notebooks").glob("*.ipynb")]
+    assert len(names) == 3
+    assert [widgets(done, name) for name in names] == [[], [], []]
 
 
 def emitter(result: Result) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from kvmlab.errors import MeasureError, UsageError
 from kvmlab.measure import OnProgress, Progress
+from kvmlab.report.html import WIDGET
 from kvmlab.results import Result
 from kvmlab.schemes import FullEmulation, Macvtap, PciPassthrough, Scheme, SriovVf, Virtio
 from kvmlab.schemes.options import options_of
@@ -176,3 +178,18 @@ SCHEMES = (FullEmulation(), Virtio(), Macvtap(), PciPassthrough(), SriovVf())
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.id)
 def test_options_left_alone_are_the_scheme_itself(scheme: Scheme) -> None:
     assert OptionControls(scheme, lambda: None).scheme == scheme
+
+
+@pytest.mark.parametrize("headless", [True, False])
+def test_nobody_gets_a_widget_that_does_nothing(
+    headless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a headless run a sentence stands where the controls would be."""
+    displayed: list[Any] = []
+    monkeypatch.setattr("kvmlab.widgets.elements.display", lambda data, **_: displayed.append(data))
+    if headless:
+        monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
+    panel()._ipython_display_()
+    (controls,) = displayed
+    assert (WIDGET in controls) is not headless
+    assert controls["text/plain"] == "The panel works where a kernel runs."
