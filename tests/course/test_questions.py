@@ -129,7 +129,7 @@ def test_every_section_asks(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(notebook_folder().glob("*.ipynb")), ids=lambda p: p.stem)
 def test_a_prediction_comes_before_each_comparison_and_its_result_after(path: Path) -> None:
-    """What is guessed (``guess = kvmlab.predict(…)``) is shown beside what was measured."""
+    """Each guess (``guess = kvmlab.predict(…)``) is shown beside what was measured."""
     guesses: dict[str, int] = {}
     measured: list[int] = []
     shown: dict[str, int] = {}
