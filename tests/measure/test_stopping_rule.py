@@ -63,7 +63,7 @@ def test_three_trials_that_agree_are_not_extended() -> None:
 
 def test_one_trial_that_stands_out_among_three_is_followed_by_others() -> None:
     one_is_slow = of([100, 80, 101, 100, 99, 101], then=100)
-    samples, stopping = rounds(extended(3), Clock.VIRTUAL, noise(0.005, 1), one_is_slow)
+    samples, _stopping = rounds(extended(3), Clock.VIRTUAL, noise(0.005, 1), one_is_slow)
     assert 3 < len(samples[0]) <= 6
     assert widest(samples) < widest([values[:3] for values in samples]) / 2
 
