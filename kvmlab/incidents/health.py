@@ -15,9 +15,9 @@ from kvmlab.hosts import run_script, script_text
 if TYPE_CHECKING:
     from kvmlab.incidents.fault import FaultSite
 
-#: Size of the file that is fetched, in MiB, and how often the guest's probe fetches it.
+#: Size of the file that is fetched, in MiB, and how often a probe fetches it.
 FILE_MIB: Final = 16
-_DOWNLOADS: Final = 3
+_FETCHES: Final = 3
 #: Real seconds for one measurement, and seconds of the VM's clock for one transfer.
 _WALL_SEC: Final = 120
 _TRANSFER_SEC: Final = 3
@@ -217,7 +217,7 @@ def parse_health(text: str) -> Health:
         ping round-trip min/avg/max = 0.121/0.141/0.164 ms
         large 4 packets transmitted, 4 packets received, 0% packet loss
         download 141.32 141.67
-        upload 126000000
+        upload 378000000
 
     A part without a line was not measured; pings that could not even be sent are all lost.
 
@@ -234,10 +234,8 @@ def parse_health(text: str) -> Health:
             loss=_loss("ping", text),
             round_trip_ms=float(mean[1]) if mean else None,
             large_loss=_loss("large", text),
-            download=_speed(_DOWNLOADS, float(download[2]) - float(download[1]))
-            if download
-            else None,
-            upload=_speed(1, int(upload[1]) / 1e9) if upload else None,
+            download=_speed(float(download[2]) - float(download[1])) if download else None,
+            upload=_speed(int(upload[1]) / 1e9) if upload else None,
         )
     except (ValueError, OverflowError) as error:
         raise OutputError(
@@ -252,5 +250,5 @@ def _loss(part: str, text: str) -> float | None:
     return 100.0 if re.search(rf"^{part} ", text, re.MULTILINE) else None
 
 
-def _speed(transfers: int, seconds: float) -> float:
-    return transfers * FILE_MIB / seconds if seconds > 0 else 0.0
+def _speed(seconds: float) -> float:
+    return _FETCHES * FILE_MIB / seconds if seconds > 0 else 0.0

@@ -84,7 +84,7 @@ def test_the_probes_are_read() -> None:
     health = parse_health(PRINTED)
     assert (health.loss, health.round_trip_ms, health.large_loss) == (10, 0.25, 100)
     assert health.download == 3 * FILE_MIB / 2
-    assert health.upload == FILE_MIB / 0.5
+    assert health.upload == 3 * FILE_MIB / 0.5
     cut = parse_health("ping PING 192.0.2.1 (192.0.2.1): 56 data bytes\ndownload 0 0\n")
     assert (cut.loss, cut.download, cut.upload) == (100, 0, None)
 
