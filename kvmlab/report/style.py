@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 from markupsafe import escape
+from rich.cells import cell_len
 
 from kvmlab.clock import Clock
 from kvmlab.language import ENGLISH, _, current_language, translate, typeset
@@ -250,8 +251,25 @@ def wrapped(label: str) -> str:
     >>> str(wrapped("virtio, vhost, on kvm1"))
     'virtio,<br>vhost,<br>on kvm1'
     """
-    label = _(label).replace("，", ", ")
+    label = _(label)
+    if cell_len(label) > len(label):
+        return text.lines(*_wrapped_han(label))
     scheme, on, host = label.rpartition(", on ")
     head, comma, tail = (f"{scheme}," if on else label).partition(", ")
     there = f"on {host}" if on else ""
     return text.lines(f"{head}{comma.strip()}", *textwrap.wrap(tail, LABEL_COLUMNS), there)
+
+
+def _wrapped_han(label: str) -> list[str]:
+    """Break a Chinese label after its first comma, then where a line would get too long.
+
+    >>> _wrapped_han("virtio，QEMU 后端，在内嵌宿主机上")
+    ['virtio，', 'QEMU 后端，', '在内嵌宿主机上']
+    """
+    first, *parts = re.split("(?<=，)", label)
+    rows = [first, ""]
+    for part in parts:
+        if rows[-1] and cell_len(rows[-1] + part) > LABEL_COLUMNS:
+            rows.append("")
+        rows[-1] += part
+    return rows

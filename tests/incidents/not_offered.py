@@ -20,7 +20,7 @@ from kvmlab.schemes import Scheme, SriovVf, Virtio
 from kvmlab.tunings import tuned
 
 HALT_POLL = "/sys/module/kvm/parameters/halt_poll_ns"
-ROUNDS = 7
+ROUNDS = 5
 #: Puts all interrupts of devices onto one CPU, or spreads them again.
 INTERRUPTS = """\
 for list in /proc/irq/[0-9]*/smp_affinity_list; do
