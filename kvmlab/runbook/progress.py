@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from kvmlab.language import translate
 from kvmlab.runbook.notebooks import Notebook
 
 
@@ -61,7 +62,11 @@ class RunProgress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays, in the reader's language."""
+        self.print_line(translate(text))
+
+    def print_line(self, text: str) -> None:
+        """Print a line that stays, as it is."""
         self._console.print(f"[dim]{self._clock()}[/dim]  {escape(text)}", highlight=False)
 
     def begin(self, notebook: Notebook, *, is_alone: bool = True) -> NotebookProgress:
@@ -69,7 +74,7 @@ class RunProgress:
         if self._live is not None:
             task = self._live.add_task("", name=notebook.name, section="", total=None)
             return NotebookProgress(self, notebook, live=self._live, task=task)
-        self.say(f"{notebook.name}: {notebook.title}")
+        self.print_line(f"{notebook.name}: {notebook.title}")
         return NotebookProgress(self, notebook, prefix="" if is_alone else f"{notebook.name}  ")
 
     def print_end(self, notebook: Notebook, elapsed_sec: float, *, ok: bool) -> None:
@@ -106,15 +111,15 @@ class NotebookProgress:
         self._started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Print a line about this notebook."""
-        self._run.say(f"{self._prefix}{text}")
+        """Print a line about this notebook, in the reader's language."""
+        self._run.print_line(f"{self._prefix}{translate(text)}")
 
     def cell(self, index: int, total: int, section: str, source: str) -> None:
         """Note that a cell of the notebook starts."""
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=index, total=total, section=escape(section))
         elif section != self._section:
-            self.say(f"  {index + 1}/{total}  {section}")
+            self._run.print_line(f"{self._prefix}  {index + 1}/{total}  {section}")
         self._section = section
 
     def end(self, *, ok: bool) -> None:

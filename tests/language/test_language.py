@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from kvmlab.cli import answer
 from kvmlab.doctor import judge
@@ -28,6 +30,8 @@ from kvmlab.language import (
 )
 from kvmlab.report import figures, sentences, tables
 from kvmlab.results import compare
+from kvmlab.runbook.notebooks import find_notebooks
+from kvmlab.runbook.progress import RunProgress
 from kvmlab.schemes import PciPassthrough, Scheme
 from kvmlab.schemes.feasibility import Attempt
 from tests.doctor.test_rules import readings
@@ -60,6 +64,8 @@ def test_a_text_is_shown_in_the_language_that_is_asked_for() -> None:
         ("irqbalance may move interrupts onto the vCPUs' CPUs of a and b.", "a 和 b 的 vCPU"),
         ("nobody wrote an entry for this", "nobody wrote an entry for this"),
         ("host", "宿主机"),
+        ("cold boot: there is no saved state for this image, QEMU and preparation", "冷启动：这"),
+        ("cold boot: a state; now saved", "冷启动：a state；现已保存"),
         ("eth0, bridge", "eth0, bridge"),
     ],
 )
@@ -296,3 +302,18 @@ def test_what_a_notebook_shows_of_threads_and_of_a_refusal_is_chinese() -> None:
 def test_names_of_costs_and_headings_are_chinese(finished: str, chinese: str) -> None:
     with reading("zh"):
         assert chinese in _(finished)
+
+
+def test_the_progress_of_a_run_is_chinese() -> None:
+    """What a host says while it starts is not, and passes through."""
+    lines = io.StringIO()
+    with reading("zh"), RunProgress(Console(file=lines)) as progress:
+        progress.say("preparing the host")
+        (book,) = find_notebooks(["02"], "zh-CN")
+        notebook = progress.begin(book, is_alone=False)
+        notebook.say("saving the state of the host")
+        notebook.cell(3, 64, "打开宿主机", "lab")
+    printed = lines.getvalue()
+    assert "正在准备宿主机" in printed
+    assert f"{book.name}  正在保存宿主机的状态" in printed
+    assert "4/64  打开宿主机" in printed
