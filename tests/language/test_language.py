@@ -305,7 +305,7 @@ def test_names_of_costs_and_headings_are_chinese(finished: str, chinese: str) ->
 
 
 def test_the_progress_of_a_run_is_chinese() -> None:
-    """What a host says while it starts is not, and passes through."""
+    """Lines of the host are translated; headings of the notebook stand as they are."""
     lines = io.StringIO()
     with reading("zh"), RunProgress(Console(file=lines)) as progress:
         progress.say("preparing the host")
