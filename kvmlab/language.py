@@ -47,7 +47,8 @@ _TOUCHING: Final = re.compile(rf"(?<=[{_HAN}])(?=[A-Za-z0-9`])|(?<=[A-Za-z0-9%`]
 _BLANK: Final = re.compile(rf"(?<=[{_HAN}{_MARKS}]) (?=[{_HAN}{_MARKS}])")
 #: Blanks in what is still a name: "VLAN 7".
 _NAME_BLANKS: Final = 2
-_JOINTS: Final = (" against ", ", used by ", " : ")
+_RATIO: Final = " : "
+_JOINTS: Final = (" against ", ", used by ", _RATIO)
 #: Ends of the names of costs, whose entries have a place before them.
 _AMOUNTS: Final = (" a packet", " a megabyte")
 #: A name, such as "ens1f0 (0000:02:00.0)", and a sentence about it.
@@ -264,6 +265,11 @@ def _translated(language: str, text: str, depth: int = 0) -> str:
         # Whole sentences first: a place would take several of them.
         if shown and all(map(str.__ne__, shown, parts)):
             return here.join(shown)
+    # So are the two sides of a ratio, each of which may be made of parts.
+    sides = text.split(_RATIO)
+    shown = [_translated(language, side, depth + 1) for side in sides if len(sides) > 1]
+    if shown and all(map(str.__ne__, shown, sides)):
+        return _RATIO.join(shown)
     matched = entries.template_of(text)
     if matched is not None:
         template, places = matched

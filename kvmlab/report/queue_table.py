@@ -43,7 +43,7 @@ def queue_limits_table(*results: Result, workload: str) -> pd.DataFrame:
         exits = result.summary("vm_exits_per_packet", workload).median
         idle = _median(result, workload, _idle_percent)
         rows[result.label] = {
-            names.workload(workload): f"{names.number(speed.median)} {speed.unit}",
+            names.workload(workload): f"{names.number(speed.median)} {_(speed.unit)}",
             "busiest worker": _of_a_cpu(_median(result, workload, _load("worker_us"))),
             "busiest vCPU": _of_a_cpu(_median(result, workload, _load("vcpu_us"))),
             "host's CPUs idle": _EMPTY if idle is None else f"{idle:.0f} %",

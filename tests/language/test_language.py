@@ -295,6 +295,10 @@ def test_what_a_notebook_shows_of_threads_and_of_a_refusal_is_chinese() -> None:
         ("CPU time a packet, TCP from the VM", "每个数据包的 CPU 时间，从虚拟机发出的 TCP"),
         ("VM exits (npf) a packet, TCP from the VM", "每个数据包的 VM 退出（npf）"),
         ("virtio, QEMU back end : e1000, fully emulated", "virtio，QEMU 后端 : e1000，全虚拟化"),
+        (
+            "virtio, vhost, 4 of 4 queues : virtio, vhost, 1 of 4 queues",
+            "virtio，vhost，4 个队列用 4 个 : virtio，vhost，4 个队列用 1 个",
+        ),
         ("iommu group", "IOMMU 组"),
         ("Came up", "启动方式"),
     ],
