@@ -11,6 +11,8 @@ from importlib.resources import files
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
+from markupsafe import Markup, escape
+
 from kvmlab.language import translate
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def template(package: str, name: str) -> Template:
         finalize=_in_language,
     )
     environment.globals["_"] = translate
+    environment.filters["code"] = _with_code
     source = files(package).joinpath("templates", name)
     return environment.from_string(source.read_text(encoding="utf-8"))
 
@@ -68,11 +71,19 @@ def script_hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
+def _with_code(text: str) -> Markup:
+    """Translate a text, and make code of what stands between its grave accents."""
+    parts = translate(text).split("`")
+    elements = (CODE.format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
+    return Markup("").join(elements)
+
+
 def _in_language(value: object) -> object:
     # Markup is made of texts that are translated already.
     return translate(value) if type(value) is str else value
 
 
+CODE: Final = Markup("<code>{}</code>")
 #: Set in the kernel of a run, where nobody clicks: what would be a widget is then a static text.
 HEADLESS_VARIABLE: Final = "KVMLAB_HEADLESS"
 

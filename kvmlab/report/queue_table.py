@@ -38,7 +38,7 @@ def queue_limits_table(*results: Result, workload: str) -> pd.DataFrame:
         raise not_counted()
     rows = {}
     for result, share in zip(results, shares, strict=True):
-        metric, *_ = result.metric_names(workload, ())
+        metric = result.metric_names(workload, ())[0]
         speed = result.summary(metric, workload)
         exits = result.summary("vm_exits_per_packet", workload).median
         idle = _median(result, workload, _idle_percent)

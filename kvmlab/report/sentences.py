@@ -142,14 +142,14 @@ def comparisons(*items: Comparison) -> Paragraph:
 
 
 def bullet_list(*items: object) -> Paragraph:
-    """Return a list with one point for each item, as it prints itself.
+    """Return a list with one point for each item, as it prints itself, in the reader's language.
 
     Raises:
         UsageError: there is no item.
     """
     if not items:
         raise UsageError("There is nothing to make a list of.")
-    return Paragraph("\n".join(f"- {item}" for item in items))
+    return Paragraph("\n".join(f"- {_(str(item))}" for item in items))
 
 
 def layers(result: Result) -> Paragraph:

@@ -18,6 +18,7 @@ from kvmlab.clock import Clock
 from kvmlab.domain import Interface
 from kvmlab.errors import UsageError
 from kvmlab.facts import HostFacts, Rule
+from kvmlab.language import reading
 from kvmlab.results import Cost, Metric, Result, Trial, Window
 from kvmlab.results.migration import MigrationResult, Packet
 from kvmlab.schemes.feasibility import attempt, cables_for
@@ -417,3 +418,12 @@ def test_always_something_and_never_what_the_host_cannot_do(
         if set(address.names) & set(facts.carriers):
             bus = address.address
             assert not any(bus in step for item in offered for step in item.steps)
+
+
+def test_commands_in_an_answer_to_migration_are_code_in_both_languages() -> None:
+    advice = advise(embedded(), migration=True)
+    for language in ("en", "zh"):
+        with reading(language):
+            page = advice._repr_html_()
+        assert "<code>bridge link set dev PORT learning off</code>" in page
+        assert "`" not in page

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from kvmlab.advice.guidance import WINDOWS
 from kvmlab.cli import answer
 from kvmlab.doctor import judge
 from kvmlab.domain.threads import VmThreads
@@ -182,6 +183,14 @@ def test_a_claim_shows_chinese_and_its_data_are_english() -> None:
         assert bundle["text/markdown"].startswith("✓ 吞吐量上升。**得到证实**")
     english = sentences.claim("Throughput rises.", comparison, at_least=2.0)
     assert bundle[sentences.CLAIM_MIME] == english._repr_mimebundle_()[sentences.CLAIM_MIME]
+
+
+def test_a_list_of_sentences_is_chinese() -> None:
+    """As notebook 06 prints the advice for Windows."""
+    with reading("zh"):
+        printed = str(sentences.bullet_list(*WINDOWS))
+    assert len(printed.splitlines()) == len(WINDOWS)
+    assert all(HAN.search(line) for line in printed.splitlines())
 
 
 def test_every_text_of_a_figure_is_chinese() -> None:
