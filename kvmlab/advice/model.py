@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvmlab.advice.needs import Need
+from kvmlab.language import N_, _
 from kvmlab.serialization import to_json
 
 
@@ -76,11 +77,13 @@ class MigrationAnswer:
     measured: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return one line, with the title stressed as in Markdown."""
+        """Return one line in the reader's language, with the title stressed as in Markdown."""
         if self.possible:
             return " ".join((f"**{self.title}**: this host can.", *self.measured))
-        sure = "not known" if self.possible is None else "not here"
-        return f"**{self.title}**: {sure}. {self.why}"
+        sure = N_("not known") if self.possible is None else N_("not here")
+        return _("**{title}**: {sure}. {why}").format(
+            title=_(self.title), sure=_(sure), why=_(self.why)
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -19,6 +20,7 @@ from kvmlab.domain import Interface
 from kvmlab.errors import UsageError
 from kvmlab.facts import HostFacts, Rule
 from kvmlab.language import reading
+from kvmlab.report.sentences import bullet_list
 from kvmlab.results import Cost, Metric, Result, Trial, Window
 from kvmlab.results.migration import MigrationResult, Packet
 from kvmlab.schemes.feasibility import attempt, cables_for
@@ -427,3 +429,11 @@ def test_commands_in_an_answer_to_migration_are_code_in_both_languages() -> None
             page = advice._repr_html_()
         assert "<code>bridge link set dev PORT learning off</code>" in page
         assert "`" not in page
+
+
+def test_answers_to_migration_are_chinese_in_a_list() -> None:
+    advice = advise(embedded(), migration=True)
+    with reading("zh"):
+        printed = str(bullet_list(*advice.migration)).splitlines()
+    assert len(printed) == len(advice.migration)
+    assert not [line for line in printed if re.search(r"(?:\b[a-z]{2,}\b ){2}", line)]
