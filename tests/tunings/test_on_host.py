@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -274,20 +275,50 @@ def test_rules_lie_in_the_way_of_every_packet(facts: HostFacts, host: Host, vm: 
             assert output(host, "ebtables", "-L", "KVMLAB").count("DROP") == 100
 
 
-def test_a_vm_is_started_anew_and_its_viommu_asked_for_translations(
+@dataclass(frozen=True)
+class StartedVm:
+    """Costs of a VM on the host, and the states of its guest's idle loop."""
+
+    translations: int
+    eventfds: int
+    huge_kib: int
+    sleeps: str
+
+
+def started(host: Host, vm: TestVM, nic: Nic) -> StartedVm:
+    """Send echoes, and read what QEMU read, its descriptors and pages, the guest's idle loop."""
+    calls = ("sed", "-n", "s/^syscr: //p", f"/proc/{vm.pid()}/io")
+    begin = int(output(host, *calls))
+    in_vm(vm, "ping", "-n", "-q", "-c", "50", "-i", "0.01", nic.peer_ip)
+    asked = int(output(host, *calls)) - begin
+    folder = f"/proc/{vm.pid()}"
+    descriptors = output(host, "sh", "-c", f"for one in {folder}/fd/*; do readlink $one; done")
+    pages = output(
+        host, "sed", "-n", "s/^AnonHugePages: *\\([0-9]*\\) kB/\\1/p", f"{folder}/smaps_rollup"
+    )
+    idle = "cat /sys/devices/system/cpu/cpu0/cpuidle/state*/name 2>/dev/null; true"
+    sleeps = in_vm(vm, "sh", "-c", idle)
+    return StartedVm(asked, descriptors.count("anon_inode:[eventfd]"), int(pages), sleeps)
+
+
+def test_a_vm_is_started_anew_with_what_it_has_from_its_start(
     facts: HostFacts, host: Host, vm: TestVM
 ) -> None:
     """Count what QEMU reads: vhost asks by a message for each translation that it misses."""
     before = state(host, vm)
-    asked = {}
+    seen = []
     for names in (("iommu-platform=on",), RESTARTED):
         with tuned(VHOST, *names).plan(facts, vm=vm).applied(vm) as nic:
-            calls = ("sed", "-n", "s/^syscr: //p", f"/proc/{vm.pid()}/io")
-            begin = int(output(host, *calls))
-            in_vm(vm, "ping", "-n", "-q", "-c", "50", "-i", "0.01", nic.peer_ip)
-            asked[names[-1]] = int(output(host, *calls)) - begin
+            seen.append(started(host, vm, nic))
+    usual, anew = seen
     # An echo sends one buffer that is mapped anew, and receives into another.
-    assert asked["viommu=strict"] > asked["iommu-platform=on"] + 50
+    assert anew.translations > usual.translations + 50
+    # Two for each of 31 ports of virtio-serial in place of 2.
+    assert anew.eventfds >= usual.eventfds + 2 * 28
+    # What is left is QEMU's own.
+    assert anew.huge_kib < usual.huge_kib / 3
+    assert "haltpoll" in anew.sleeps
+    assert "haltpoll" not in usual.sleeps
     assert state(host, vm) == before
 
 
