@@ -10,7 +10,7 @@ from contextlib import contextmanager
 Run = Callable[..., str]
 
 _BEGIN = """
-mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+[ -e /sys/kernel/tracing/kprobe_events ] || mount -t tracefs tracefs /sys/kernel/tracing
 cd /sys/kernel/tracing
 for name; do echo "p:kvmlabtest/$name $name" >>kprobe_events || exit 1; done
 echo 1 >events/kvmlabtest/enable
