@@ -45,6 +45,7 @@ _IN_JUPYTERLAB: Final = Bilingual(
     "In JupyterLab a list takes your guess for each.",
     "在 JupyterLab 里，每一项都有一个列表供你猜。",
 )
+_NAMED: Final = Bilingual("{title} ({tuning})", "{title}（{tuning}）")
 _TITLE: Final = Bilingual(
     "Throughput with each tuning, predicted and measured", "用上每一项时的吞吐量：预测与实测"
 )
@@ -83,7 +84,7 @@ class TuningPredictions:
             tuning: ipywidgets.Dropdown(
                 options=options,
                 value="",
-                description=f"{_title(tuning)} ({tuning})",
+                description=_NAMED.format(title=_title(tuning), tuning=tuning).text(),
                 style={"description_width": "24em"},
                 layout={"width": "40em", "max_width": "100%"},
             )

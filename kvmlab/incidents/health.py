@@ -130,10 +130,14 @@ class Health:
 
 
 class Prober:
-    """Measures the health of a scene; its two web servers run from `start` to `stop`."""
+    """Measures the health of a scene; its two web servers run from `start` to `stop`.
 
-    def __init__(self, scene: FaultSite) -> None:
+    A transfer that takes longer than ``transfer_sec`` seconds of the VM's clock does not end.
+    """
+
+    def __init__(self, scene: FaultSite, *, transfer_sec: int = _TRANSFER_SEC) -> None:
         self._scene = scene
+        self._transfer_sec = transfer_sec
 
     def start(self) -> None:
         """Start the servers at the peer and in the VM, and fetch once from each.
@@ -161,7 +165,7 @@ class Prober:
         text = ""
         if inside:
             text = scene.lab.vm.agent.run(
-                ("sh", "-s", "--", scene.peer_address, str(_TRANSFER_SEC), *inside),
+                ("sh", "-s", "--", scene.peer_address, str(self._transfer_sec), *inside),
                 timeout_sec=_WALL_SEC,
                 input_text=script_text("kvmlab.incidents", "probe_guest.sh"),
             ).stdout
@@ -174,7 +178,7 @@ class Prober:
             "probe_peer.sh",
             scene.peer_netns,
             scene.vm_address,
-            str(_TRANSFER_SEC),
+            str(self._transfer_sec),
             timeout_sec=_WALL_SEC,
             root=True,
         ).stdout

@@ -142,7 +142,8 @@ class IncidentPanel:
     def _shown_hints(self) -> Elements:
         if not self._hints:
             return []
-        return [OL(*(LI(*words(hint.text())) for hint in self._hints), style="margin: .2em 0;")]
+        hints = OL(*(LI(*words(hint.text())) for hint in self._hints), style="margin: .2em 0;")
+        return [paragraph(phrases.HINTS), hints]
 
     def _show_state(self) -> None:
         state = self.session.state

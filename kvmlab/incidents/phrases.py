@@ -18,6 +18,7 @@ PASSED: Final = Bilingual(
     "Mended: the VM is as healthy as before, and what was put in is gone.",
     "已修好：虚拟机和之前一样健康，放进去的东西也不在了。",
 )
+HINTS: Final = Bilingual("Hints so far:", "到目前为止的提示：")
 NOT_YET: Final = Bilingual("Not mended yet:", "还没有修好：")
 NO_MORE_HINTS: Final = Bilingual(
     "There are no more hints. `kvmlab incident solve` shows what it was and mends it.",

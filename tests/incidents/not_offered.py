@@ -21,6 +21,8 @@ from kvmlab.tunings import tuned
 
 HALT_POLL = "/sys/module/kvm/parameters/halt_poll_ns"
 ROUNDS = 5
+#: Under wall time a transfer takes longer than the incident's probe waits for one.
+SLOW_SEC = 30
 #: Puts all interrupts of devices onto one CPU, or spreads them again.
 INTERRUPTS = """\
 for list in /proc/irq/[0-9]*/smp_affinity_list; do
@@ -94,8 +96,7 @@ def spread(lab: Lab) -> None:
     lab.inspect()
     plan = lab.plan(Virtio(backend="vhost", queues=2))
     with plan.applied(lab.vm) as nic:
-        site = FaultSite.of(lab, plan)
-        prober = Prober(site)
+        prober = Prober(FaultSite.of(lab, plan), transfer_sec=SLOW_SEC)
         prober.start()
 
         def set_up(channels: int, cpus: str) -> None:
@@ -116,18 +117,17 @@ def spread(lab: Lab) -> None:
                 set_up(*way)
                 healths[name].append(prober.measure())
         prober.stop()
-    first = next(iter(ways))
-    for name in ways:
-        row(name, median_of(healths[name]), median_of(healths[first]))
-
-
-def median_of(healths: Sequence[Health]) -> Health:
-    return Health(
-        *(
-            statistics.median(getattr(each, name) for each in healths)
-            for name in Health.__dataclass_fields__
+    for name, measured in healths.items():
+        columns = (
+            spread_of([getattr(health, part) or 0.0 for health in measured])
+            for part in ("round_trip_ms", "download", "upload")
         )
-    )
+        print(f"| {name} | {' | '.join(columns)} |", flush=True)
+
+
+def spread_of(values: Sequence[float]) -> str:
+    """Return the median of values, and their range."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} – {max(values):.3g})"
 
 
 def main() -> None:
