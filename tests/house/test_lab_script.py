@@ -64,7 +64,12 @@ class Clone:
 
     def environment(self, more: dict[str, str]) -> dict[str, str]:
         """Return an environment that names nothing of this machine but the chosen programs."""
-        plain = {"PATH": str(self.programs), "HOME": str(self.directory.parent)}
+        home = self.directory.parent
+        plain = {
+            "PATH": str(self.programs),
+            "HOME": str(home),
+            "KVMLAB_SHARED_CACHE": str(home / "shared"),  # This machine may have an image for all.
+        }
         plain |= {"CALLS": str(self.calls), "KVMLAB_PYTHON": str(self.programs / "python-whole")}
         return plain | more
 
