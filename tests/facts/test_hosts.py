@@ -132,9 +132,8 @@ def test_the_adviser_says_what_the_atlas_has_of_the_settings_at_hand(one: Layout
     notes = [
         note for note in advise(one.facts, diagnosis=one.diagnosis()).notes if "The atlas" in note
     ]
-    named = [
-        name for note in notes for name in re.findall(r"The atlas s\w+ \w+ ([\w-]+=\w+)", note)
-    ]
+    sentence = r"The atlas (?:says of|shows no difference for) ([\w-]+=\w+)"
+    named = [name for note in notes for name in re.findall(sentence, note)]
     assert named == one.description["truth"].get("evidence", [])
     for name in named:
         main = atlas.row(name).main("tcp_down")
