@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import threading
 import time
@@ -26,6 +27,7 @@ from kvmlab.errors import (
     UsageError,
 )
 from kvmlab.hosts import Host, libvirt_client, open_host, open_second_host
+from kvmlab.stored_files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,10 @@ _SETTLE_SEC: Final = 60.0
 _HOME_SEC: Final = 900.0
 _REPAIR_SEC: Final = 120.0
 _RESTART_SEC: Final = 30.0
+_RECONNECT_SEC: Final = 1.0
 _ROUNDS_BEFORE_POST_COPY: Final = 2
+#: The libvirt whose daemon dereferences a null pointer of VIR_MIGRATE_POSTCOPY_RESUME.
+_DIES_OF_RESUME: Final = 11_003
 _MIB: Final = 1 << 20
 _TOO_SLOW: Final = (
     "The VM runs where it was. Where it writes faster than memory moves, pre-copy has no end: "
@@ -50,7 +55,8 @@ class MigrationOptions:
 
     ``preallocate`` lets the destination take all of the VM's memory before anything moves. A VF
     pins it; without this that happens while the VM stands still. None: where the VM has a VF in a
-    team.
+    team. ``bandwidth_mib`` is for pre-copy; what follows a VM that runs at the destination already
+    has a limit of its own, ``post_copy_bandwidth_mib``.
 
     Raises:
         UsageError: a number is not above 0.
@@ -60,12 +66,14 @@ class MigrationOptions:
     downtime_ms: int | None = None
     auto_converge: bool = False
     post_copy: bool = False
+    post_copy_bandwidth_mib: int | None = None
     parallel: int | None = None
     preallocate: bool | None = None
     timeout_sec: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("bandwidth_mib", "downtime_ms", "parallel", "timeout_sec"):
+        numbers = ("bandwidth_mib", "downtime_ms", "post_copy_bandwidth_mib", "parallel")
+        for name in (*numbers, "timeout_sec"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"{name}={value:g} is no option of a migration.", todo="Above 0.")
@@ -76,6 +84,9 @@ class MigrationOptions:
             f"downtime limit {self.downtime_ms} ms" if self.downtime_ms else "",
             "auto-converge" if self.auto_converge else "",
             "post-copy" if self.post_copy else "",
+            f"at most {self.post_copy_bandwidth_mib} MiB/s in post-copy"
+            if self.post_copy_bandwidth_mib
+            else "",
             f"multifd, {self.parallel} connections" if self.parallel else "",
         ]
         return ", ".join(filter(None, texts))
@@ -134,6 +145,8 @@ class MigrateVm(Step):
         words += ["--bandwidth", str(options.bandwidth_mib)] if options.bandwidth_mib else []
         words += ["--auto-converge"] if options.auto_converge else []
         words += ["--postcopy", "--postcopy-after-precopy"] if options.post_copy else []
+        if options.post_copy_bandwidth_mib:
+            words += ["--postcopy-bandwidth", str(options.post_copy_bandwidth_mib)]
         if options.parallel:
             words += ["--parallel", "--parallel-connections", str(options.parallel)]
         return (shlex.join(words),)
@@ -224,6 +237,13 @@ def _await_arrival(
         _abort(vm)
         raise
     for error in failures:
+        if _broke_off_in_post_copy(vm):
+            raise StepFailed(
+                f"{vm.name} went on at {there.label}, and then post-copy broke off: a part of its "
+                "memory had stayed behind.",
+                todo="It comes home with all of it where both hosts still have their part.",
+                evidence=error.message,
+            ) from error
         late = f" within {options.timeout_sec:g} s and was cancelled" if cancelled else ""
         raise StepFailed(
             f"{vm.name} did not migrate to {there.label}{late}.",
@@ -294,6 +314,9 @@ def _arguments(vm: TestVM, transport: str, options: MigrationOptions) -> tuple[i
         parameters[library.VIR_MIGRATE_PARAM_URI] = transport
     if options.bandwidth_mib is not None:
         parameters[library.VIR_MIGRATE_PARAM_BANDWIDTH] = options.bandwidth_mib
+    if options.post_copy_bandwidth_mib is not None:
+        limit = options.post_copy_bandwidth_mib
+        parameters[library.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = limit
     if options.parallel is not None:
         parameters[library.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = options.parallel
     xml = _call(vm, vm.handle.XMLDesc, library.VIR_DOMAIN_XML_MIGRATABLE)
@@ -326,7 +349,7 @@ def bring_home(step: MigrateVm, host: Host) -> bool:
 
     A migration under way is cancelled; one in post-copy, which cannot be, is led to its end. Of two
     copies, the one that has the state is kept: the destination's where it runs, else the source's.
-    Where the destination has lost the VM, it is started anew.
+    Where the destination has lost the VM, or post-copy one of the two hosts, it is started anew.
 
     Raises:
         StepFailed: it runs on neither host and cannot be started, or does not come home.
@@ -342,9 +365,16 @@ def bring_home(step: MigrateVm, host: Host) -> bool:
     with _repaired_destination(step, host) as there:
         away = _find(there, step.domain) if there is not None else None
         if there is None or away is None:
+            if in_post_copy:
+                # What it has written since then was over there alone.
+                _destroy(home)
             return _revive(home)
         if in_post_copy:
             _finish_post_copy(step, home, there)
+        elif _misses_memory(away) and _state(home) not in _ACTIVE:
+            # The memory that it waits for ended with the source.
+            _destroy(away)
+            return _revive(home)
         state, state_away = _state(home), _state(away)
         if state == "running" and state_away != "running":
             # The destination waited for a migration that has been cancelled.
@@ -372,32 +402,97 @@ def _is_in_post_copy(home: TestVM) -> bool:
     """Return whether the VM went on at the destination, and left a part of its memory here."""
     library = libvirt_client.library()
     reasons = (library.VIR_DOMAIN_PAUSED_POSTCOPY, library.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
-    try:
-        state, reason = _call(home, home.handle.state)
-    except DomainNotFound:
-        return False
+    state, reason = _state_and_reason(home)
     return state == library.VIR_DOMAIN_PAUSED and reason in reasons
+
+
+def _broke_off_in_post_copy(home: TestVM) -> bool:
+    """Return the same of a migration that has failed; False where its host does not answer."""
+    try:
+        return _is_in_post_copy(home)
+    except HostError:
+        return False
+
+
+def _misses_memory(away: TestVM) -> bool:
+    """Return whether the VM runs at the destination without all of its memory: post-copy failed."""
+    library = libvirt_client.library()
+    failed = (library.VIR_DOMAIN_RUNNING, library.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+    return _state_and_reason(away) == failed
+
+
+def _state_and_reason(vm: TestVM) -> tuple[int, int]:
+    """Return libvirt's numbers of them; (-1, -1) for a domain that is gone."""
+    try:
+        state, reason = _call(vm, vm.handle.state)
+    except DomainNotFound:
+        return -1, -1
+    return state, reason
 
 
 def _finish_post_copy(step: MigrateVm, home: TestVM, there: Host) -> None:
     """Move the rest of the memory to the destination, where the VM runs already.
 
+    Where it still moves, with nobody to wait for it, its end is waited for; where the connection
+    was lost, it goes on over a new one.
+
     Raises:
-        StepFailed: libvirt cannot.
+        StepFailed: none of it has moved for a minute.
     """
-    library = libvirt_client.library()
-    flags = library.VIR_MIGRATE_LIVE | library.VIR_MIGRATE_POSTCOPY
-    flags |= library.VIR_MIGRATE_POSTCOPY_RESUME
-    uri = {library.VIR_MIGRATE_PARAM_URI: step.transport} if step.transport else {}
-    try:
-        _call(home, home.handle.migrate3, there.libvirt, uri, flags)
-    except (HostError, DomainNotFound) as error:
-        if _is_in_post_copy(home):
+    left, deadline = None, time.monotonic() + _SETTLE_SEC
+    while _is_in_post_copy(home):
+        reason = _reconnect(step, home, there) if step.transport else _resume(home, there)
+        remaining = _job(home).get("memory_remaining")
+        if remaining != left:
+            left, deadline = remaining, time.monotonic() + _SETTLE_SEC
+        elif time.monotonic() > deadline:
             raise StepFailed(
                 f"The memory that {step.domain} left behind does not follow it to {there.label}.",
                 todo="It runs there, and stops where it needs a page of that memory.",
-                evidence=error.message,
-            ) from error
+                evidence=reason,
+            )
+        time.sleep(_RECONNECT_SEC)
+
+
+def _resume(home: TestVM, there: Host) -> str:
+    """Let libvirt go on with post-copy over a new connection; return why it does not."""
+    library = libvirt_client.library()
+    try:
+        version = libvirt_client.call(there.libvirt.getLibVersion, host=there.label)
+        if version // 1000 == _DIES_OF_RESUME:
+            return f"The libvirtd of {there.label} is 11.3, which dies of such a request."
+        flags = library.VIR_MIGRATE_LIVE | library.VIR_MIGRATE_POSTCOPY
+        flags |= library.VIR_MIGRATE_POSTCOPY_RESUME
+        _call(home, home.handle.migrate3, there.libvirt, {}, flags)
+    except (HostError, DomainNotFound) as error:
+        return error.message
+    return ""
+
+
+def _reconnect(step: MigrateVm, home: TestVM, there: Host) -> str:
+    """Let both QEMUs meet anew where they met before; return why they do not.
+
+    The destination's may not answer, where it waits for a page itself; as long as it still listens
+    it needs no request.
+    """
+    reason = _qmp(home, "migrate", uri=step.transport.replace("unix://", "unix:"), resume=True)
+    if reason:
+        away = _find(there, step.domain)
+        if away is not None and _misses_memory(away):
+            _qmp(away, "migrate-recover", uri=step.transport.replace("unix://", "unix:"))
+    return reason
+
+
+def _qmp(vm: TestVM, name: str, **arguments: Any) -> str:
+    """Give a command to the VM's QEMU; return its error, "" where there is none."""
+    import libvirt_qemu
+
+    command = json.dumps({"execute": name, "arguments": arguments})
+    try:
+        answer = _call(vm, libvirt_qemu.qemuMonitorCommand, vm.handle, command, 0)
+    except (HostError, DomainNotFound) as error:
+        return error.message
+    return str(parse_json(answer).get("error", {}).get("desc", ""))
 
 
 @contextmanager

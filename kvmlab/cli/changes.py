@@ -44,15 +44,33 @@ def plan(
     domain: DomainName = None,
     cable: CableText = "",
     option: SchemeOptions = None,
+    to: Annotated[
+        str, typer.Option("--to", help="Only of `plan migrate`: the destination, qemu+ssh://…")
+    ] = "",
     cut: Cut = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a scheme would change: each step on the host, old → new, and the VM's XML.
 
     Changes nothing. Ends with 3 where this host cannot do it, with 1 where the guard refuses it.
+    `plan migrate` is `migrate --dry-run`: the checks and commands of a live migration.
     """
     from kvmlab.changes.guard import refuse
+    from kvmlab.cli.migrate import migrate
 
+    if scheme == "migrate":
+        migrate(
+            host=host,
+            to=to,
+            domain=domain,
+            cable=cable,
+            option=option,
+            dry_run=True,
+            as_json=as_json,
+        )
+        return
+    if to:
+        raise UsageError("--to is for a live migration.", todo="kvmlab plan migrate --to HOST")
     chosen = scheme_from(scheme, option)
     with open_lab(host, domain=domain, cable=cable, cut=cut or ()) as lab:
         proposal = lab.plan(chosen)

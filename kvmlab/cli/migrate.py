@@ -16,7 +16,7 @@ from kvmlab.errors import UsageError
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
-    from kvmlab.migration import MemoryLoad, MigrationOptions
+    from kvmlab.migration import MemoryLoad, MigrationOptions, MigrationPlan
 
 commands = CommandGroup()
 _MIB: Final = 1 << 20
@@ -132,8 +132,7 @@ def _inside(
         there = stack.enter_context(lab.second_host(with_vfs=needs_vfs(nic)))
         card = stack.enter_context(lab.plan_migratable(nic).applied(lab.vm))
         plan = lab.plan_migration(there, options=options)
-        if not as_json:
-            print_line(str(plan))
+        _show(plan, dry_run=dry_run, as_json=as_json)
         if dry_run:
             print_notice("Dry run: nothing was changed that is not put back now.")
             return
@@ -169,8 +168,7 @@ def _between_hosts(
 
     with open_host(to, allows_changes=lab.host.allows_changes) as there:
         plan = lab.plan_migration(there, options=options)
-        if not as_json:
-            print_line(str(plan))
+        _show(plan, dry_run=dry_run, as_json=as_json)
         if dry_run:
             print_notice("Dry run: nothing was changed.")
             return
@@ -189,6 +187,14 @@ def _between_hosts(
     if load is not None:
         print_line(f"the VM wrote {writer.mib_per_sec:.0f} MiB/s ({load})")
     print_line(f"{lab.vm.name} is back on {lab.host.label}.")
+
+
+def _show(plan: MigrationPlan, *, dry_run: bool, as_json: bool) -> None:
+    """Print the plan; as JSON where it is all that there will be."""
+    if not as_json:
+        print_line(str(plan))
+    elif dry_run:
+        print_json(plan.to_dict())
 
 
 def _progress() -> Callable[[Mapping[str, Any]], None]:

@@ -26,6 +26,8 @@ _FOUR_ANSWERS: Final = (
 
 #: <cpu mode> of VMs that see the host's CPU, whatever it has.
 _CPU_AS_IT_IS: Final = ("host-passthrough", "maximum")
+#: <cpu mode> of VMs that see the model and the features of the CPU that they were started on.
+_CPU_LIKE_IT: Final = "host-model"
 #: File systems that several hosts mount, by their names in /proc/mounts; NFS has several.
 _SHARED_FILE_SYSTEMS: Final = frozenset(
     {"ceph", "fuse.ceph", "cifs", "smb3", "gfs2", "ocfs2", "fuse.glusterfs", "lustre", "gpfs",
@@ -272,15 +274,25 @@ def _is_shared(path: str, mounts: Mapping[str, str]) -> bool:
 
 def cpu_of_this_host(readings: FindingsInput) -> Finding:
     """List VMs whose CPU is this host's; the lab's own, which live here only, are left out."""
-    rule, read = Rule.CPU_OF_THIS_HOST, "live XML: <cpu mode>"
+    rule, read = Rule.CPU_OF_THIS_HOST, "live XML, XML for a migration: <cpu mode>"
     others = [vm for vm in readings.vms if not vm.lab]
     if not others:
         return _no_such_cards(readings, rule, read, "No VM runs but the lab's.")
     bound = [f"{vm.name} ({vm.cpu_mode})" for vm in others if vm.cpu_mode in _CPU_AS_IT_IS]
+    model = readings.facts.cpu.model
     if bound:
-        model = readings.facts.cpu.model
         return warning(
             rule, read, f"These see this host's CPU, {model}: {listed(bound)}.", subjects=bound
+        )
+    like = [vm for vm in others if vm.cpu_mode == _CPU_LIKE_IT]
+    if like:
+        subjects = [vm.name for vm in like]
+        return warning(
+            rule,
+            read,
+            f"These see every feature of this host's CPU, {model}, and a host that lacks one "
+            f"refuses them: {_names(like)} (host-model).",
+            subjects=subjects,
         )
     return ok(rule, read, f"The CPU of {_names(others)} is a named one.")
 

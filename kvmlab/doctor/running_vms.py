@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.domain import Domain, Interface, PciAddress
@@ -105,7 +105,8 @@ class RunningVm:
     serial: tuple[SerialController, ...] = ()
     #: What stops a migration, apart from functions of the host: "USB device of the host".
     anchors: tuple[str, ...] = ()
-    #: <cpu mode>: "host-passthrough", "custom", …; empty where the XML has none.
+    #: <cpu mode> as it was written: "host-passthrough", "host-model", "custom", …; empty where
+    #: the XML has none.
     cpu_mode: str = ""
     #: Files of the host that are its disks.
     disk_files: tuple[str, ...] = ()
@@ -114,7 +115,25 @@ class RunningVm:
 def read_vms(host: Host) -> tuple[tuple[RunningVm, ...], str]:
     """Return the running VMs, and why they could not be read (empty if they could)."""
     texts, unread = read_domains(host)
-    return tuple(sorted(map(parse_vm, texts), key=lambda vm: vm.name)), unread
+    vms = (_with_written_cpu(host, parse_vm(text)) for text in texts)
+    return tuple(sorted(vms, key=lambda vm: vm.name)), unread
+
+
+def _with_written_cpu(host: Host, vm: RunningVm) -> RunningVm:
+    """Return the VM with the mode of its CPU as it was written.
+
+    The live XML has a named model in place of "host-model"; the XML for a migration has what was
+    written.
+    """
+    if vm.cpu_mode != "custom":
+        return vm
+    migratable = libvirt_client.library().VIR_DOMAIN_XML_MIGRATABLE
+    try:
+        domain = libvirt_client.call(host.libvirt.lookupByName, vm.name, host=host.label)
+        text = libvirt_client.call(domain.XMLDesc, migratable, what="describe a domain")
+    except (DomainNotFound, HostError):
+        return vm  # it has ended, or this connection may not ask for that
+    return replace(vm, cpu_mode=Domain.parse(text).cpu_mode or vm.cpu_mode)
 
 
 def read_domains(host: Host) -> tuple[tuple[str, ...], str]:

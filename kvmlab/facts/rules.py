@@ -416,7 +416,9 @@ _VMS: Final = {
         "VMs see a CPU that other hosts have",
         "With <cpu mode='host-passthrough'> or 'maximum' a VM sees this host's CPU as it is. It "
         "migrates to hosts of the same CPU and microcode only, and QEMU cannot tell the "
-        "difference: a guest may fail on an instruction that is missing there.",
+        "difference: a guest may fail on an instruction that is missing there. With 'host-model' "
+        "it sees the model and all features of the CPU that it was started on: libvirt compares "
+        "them, and refuses to migrate it to a host that lacks one, to an older one for example.",
         "Give the VM a CPU that all hosts have: `virsh cpu-baseline` of their capabilities names "
         "it. `kvmlab migrate --dry-run --to HOST` compares two hosts.",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.changes.change import AppliedSteps
@@ -102,6 +102,16 @@ class MigrationPlan:
             yield migration
         finally:
             migration.revert()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return checks and commands as JSON."""
+        return {
+            "vm": self.vm.name,
+            "destination": self.there.label,
+            "checks": [asdict(check) for check in self.checks],
+            "do": list(self.step.do_text),
+            "undo": list(self.step.undo_text),
+        }
 
     def __str__(self) -> str:
         return plain_text(self._draw, width=_WIDTH)

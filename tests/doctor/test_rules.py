@@ -368,6 +368,7 @@ TABLE: list[tuple[Rule, Verdict, Made]] = [
     (Rule.LOCAL_DISKS, OK, lambda: readings(
         vms=(vm(disk_files=("/srv/images/a.img",)),), symptoms=MOUNTED)),
     (Rule.CPU_OF_THIS_HOST, WARNING, lambda: readings(vms=(vm(cpu_mode="host-passthrough"),))),
+    (Rule.CPU_OF_THIS_HOST, WARNING, lambda: readings(vms=(vm(cpu_mode="host-model"),))),
     (Rule.CPU_OF_THIS_HOST, OK, lambda: readings(vms=(vm(cpu_mode="custom"),))),
     (Rule.CPU_OF_THIS_HOST, NONE,
      lambda: readings(vms=(vm(cpu_mode="host-passthrough", lab=True),))),

@@ -71,7 +71,7 @@ take_vf() { # the second VF gets the host's driver, and its interface comes a mo
     fail "the VF $vf gets no interface"
 }
 
-take_function() { # it starts anew when a VF comes, and a VF without a link gets no MAC
+take_function() { # it starts anew when a VF comes, and a VF of one that is off gets no MAC
     for path in /run/netns/*; do
         [ "${path##*/}" = "$name" ] || ip -n "${path##*/}" link set dev "$pf" netns "$name" 2>/dev/null
     done
@@ -87,18 +87,19 @@ take_function() { # it starts anew when a VF comes, and a VF without a link gets
         # A port that is off, as it is after the move, has nothing to start anew.
         echo 2 >"$function/sriov_numvfs" || fail "$pf gets no VFs"
     fi
+    # Its link comes half a second later; nothing here waits for that.
     ip -n "$name" link set dev "$pf" up || fail "$pf cannot be moved into $name"
-    now
-    end=$((now + 3000))
-    until ip -n "$name" link show dev "$pf" | grep -q LOWER_UP; do
-        now
-        [ "$now" -lt "$end" ] || fail "$pf has no link after 30 s"
-        sleep 0.05
-    done
     ip -n "$name" link show dev "${pf}v1" >/dev/null 2>&1 || take_vf
 }
 
-make_networks() {
+make_networks() { # both name a VF, but neither needs more of it than its place on the PCI bus
+    now
+    end=$((now + 3000))
+    until [ -e "$function/virtfn0" ]; do
+        now
+        [ "$now" -lt "$end" ] || fail "$pf has no VFs after 30 s"
+        sleep 0.05
+    done
     vf=$(basename "$(readlink -f "$function/virtfn0")")
     at=$(echo "$vf" | sed "s/\(.*\):\(.*\):\(.*\)\.\(.*\)/domain='0x\1' bus='0x\2' slot='0x\3' function='0x\4'/")
     known=
@@ -137,14 +138,13 @@ start_daemon() {
 await_daemon() {
     now
     end=$((now + 6000))
-    until answers; do
-        if [ -n "$daemon" ]; then
-            wait "$daemon" || fail "libvirtd does not start: $(cat "$folder/start.log")"
-            daemon=''
-        elif ! runs; then
-            # What ran at first was about to end.
-            start_daemon
-        fi
+    while :; do
+        # With -d it returns once its socket is there.
+        [ -z "$daemon" ] || wait "$daemon" || fail "libvirtd does not start: $(cat "$folder/start.log")"
+        daemon=''
+        answers && return
+        # What ran at first was about to end.
+        runs || start_daemon
         now
         [ "$now" -lt "$end" ] || fail "the libvirtd of $name does not answer after 60 s"
         sleep 0.1
@@ -195,14 +195,16 @@ up)
     fi
     name_hosts
     fresh='' daemon=''
-    [ -s "$folder/etc/libvirtd.conf" ] || make_folder
     make_namespace
-    # It starts while the ports wait for their links.
+    # A port with VFs is reset three times, and sleeps for most of it: libvirtd starts meanwhile.
+    [ -z "$pf" ] || take_function &
+    taken=$!
+    [ -s "$folder/etc/libvirtd.conf" ] || make_folder
     runs || start_daemon
     make_network
-    [ -z "$pf" ] || take_function
     await_daemon
     [ -z "$pf" ] || make_networks
+    wait "$taken" || exit
     ;;
 down)
     if [ -e "/run/netns/$name" ]; then

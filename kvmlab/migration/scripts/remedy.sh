@@ -45,5 +45,7 @@ read -r _
 case $remedy in
 no-learning) bridge link set dev "$port" learning on ;;
 ageing) ip link set dev "$bridge" type bridge ageing_time 30000 ;;
+# Where the VM has moved, its tap went with it.
+fdb-*) bridge fdb del "$mac" dev "$tap" master 2>/dev/null ;;
 esac
 echo '=== end'
