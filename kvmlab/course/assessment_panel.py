@@ -103,7 +103,9 @@ class AssessmentPanel:
         self.controls = ipywidgets.VBox(
             [
                 ipywidgets.HTML(html(_bold(_HEADING), paragraph(_ABOUT))),
-                ipywidgets.HBox([self.name, self.seed, self.buttons["Begin"]]),
+                ipywidgets.HBox(
+                    [self.name, self.seed, self.buttons["Begin"]], layout={"flex_flow": "row wrap"}
+                ),
                 self.accordion,
                 ipywidgets.HBox([self.buttons["Finish"], self.buttons["Certificate"]]),
                 self.message,

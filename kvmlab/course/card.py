@@ -76,7 +76,7 @@ class TaskCard:
         rows = [
             ipywidgets.HTML(_text_of(session.task)),
             *([self.answer] if self.answer is not None else []),
-            ipywidgets.HBox(list(self.buttons.values())),
+            ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"}),
             self.message,
         ]
         self.controls = ipywidgets.VBox(rows)

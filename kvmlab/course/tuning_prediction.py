@@ -67,6 +67,9 @@ _WRONG: Final = Bilingual(
 _HALF, _SAME = 0.36, 1.03
 _ROW_PX: Final = 30
 _NEAREST: Final = 1.25
+#: Below the plot: the axis with its title, and a legend of up to four lines.
+_AXIS_PX: Final = 46
+_LEGEND_PX: Final = 80
 #: How faintly the band of a guess is drawn.
 _FAINT: Final = 0.22
 
@@ -84,16 +87,14 @@ class TuningPredictions:
             tuning: ipywidgets.Dropdown(
                 options=options,
                 value="",
-                description=_NAMED.format(title=_title(tuning), tuning=tuning).text(),
-                style={"description_width": "24em"},
-                layout={"width": "40em", "max_width": "100%"},
+                layout={"width": "12em"},
             )
             for tuning in self.tunings
         }
         for tuning, chosen in self.lists.items():
             chosen.observe(partial(self._guessed, tuning), names="value")
         self.controls = ipywidgets.VBox(
-            [ipywidgets.HTML(html(paragraph(_QUESTION))), *self.lists.values()]
+            [ipywidgets.HTML(html(paragraph(_QUESTION))), *map(self._row, self.tunings)]
         )
 
     @property
@@ -109,6 +110,12 @@ class TuningPredictions:
         rows = [LI(f"{_title(tuning)} (", CODE(tuning), ")") for tuning in self.tunings]
         where = () if is_headless() else (paragraph(_IN_JUPYTERLAB),)
         show(self.controls, html(frame(paragraph(_QUESTION), UL(*rows), *where)))
+
+    def _row(self, tuning: str) -> ipywidgets.HBox:
+        """Return a tuning's name and its list, which goes below the name on a narrow page."""
+        name = _NAMED.format(title=_title(tuning), tuning=tuning)
+        label = ipywidgets.HTML(html(paragraph(name)), layout={"width": "26em"})
+        return ipywidgets.HBox([label, self.lists[tuning]], layout={"flex_flow": "row wrap"})
 
     def _guessed(self, tuning: str, change: Any) -> None:
         if change["new"]:
@@ -147,6 +154,7 @@ class TuningPredictionResult:
         effects = [(row, tuning, self._effect(tuning)) for row, tuning in enumerate(self.tunings)]
         sizes = [effect.size for _row, _tuning, effect in effects if effect is not None]
         reach = 1.1 * max([_NEAREST, *(size for size in sizes if math.isfinite(size))])
+        plot_px = _ROW_PX * len(self.tunings)
         figure = go.Figure()
         self._draw_guesses(figure, reach)
         for words, colour, symbol, drawn in self._groups(effects):
@@ -171,15 +179,17 @@ class TuningPredictionResult:
                 "ticktext": list(self.tunings),
                 "fixedrange": True,
             },
-            legend={"x": 0, "y": 1, "yanchor": "bottom"},
+            # Below the axis, where it has the room for a line of each on a narrow page.
+            legend={"x": 0, "y": -_AXIS_PX / plot_px, "yanchor": "top"},
         )
         return style.finish(
             figure,
             title=_TITLE.text(),
             notice=style.notice_of((self.atlas.emulated,), self.atlas.clock),
-            plot_px=_ROW_PX * len(self.tunings),
+            plot_px=plot_px,
             left_px=170,
-            head_px=34,
+            head_px=0,
+            bottom_px=_AXIS_PX + _LEGEND_PX,
         )
 
     def _effect(self, tuning: str) -> TuningEffect | None:

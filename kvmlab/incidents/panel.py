@@ -20,6 +20,8 @@ from kvmlab.language import translate
 from kvmlab.widgets.elements import display_controls
 
 _TICK_SEC: Final = 5.0
+#: On a narrow page controls go on in the next line, and no button is cut.
+_WRAPPED: Final = {"flex_flow": "row wrap"}
 _QUOTE: Final = (
     "margin: .4em 0; padding: .3em 1em; border-left: 4px solid #ba5f10; max-width: 60em; "
     "font-size: 1.05em; line-height: 1.5;"
@@ -77,10 +79,12 @@ class IncidentPanel:
         self.controls = ipywidgets.VBox(
             [
                 ipywidgets.HTML(html(heading)),
-                ipywidgets.HBox([self.level, self.seed, self.buttons["Start"]]),
+                ipywidgets.HBox([self.level, self.seed, self.buttons["Start"]], layout=_WRAPPED),
                 self.report,
                 self.time,
-                ipywidgets.HBox([self.buttons[name] for name in actions if name != "Start"]),
+                ipywidgets.HBox(
+                    [self.buttons[name] for name in actions if name != "Start"], layout=_WRAPPED
+                ),
                 self.message,
             ]
         )

@@ -70,7 +70,9 @@ class AdvicePanel:
         options = (self.guest_os, self.load, self.density, self.migration)
         for option in options:
             option.observe(self._update, names="value")
-        self.controls = ipywidgets.VBox([ipywidgets.HBox(list(options)), self._output])
+        self.controls = ipywidgets.VBox(
+            [ipywidgets.HBox(list(options), layout={"flex_flow": "row wrap"}), self._output]
+        )
 
     def _ipython_display_(self) -> None:
         display(self.advice)

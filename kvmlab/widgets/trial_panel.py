@@ -91,7 +91,13 @@ class TrialPanel:
         self._figure = ipywidgets.Output()
         first = [self._model, *([self._seconds] if seconds else []), self.button]
         self.controls = ipywidgets.VBox(
-            [ipywidgets.HBox(first), self.options.box, self._tuning, self._line, self._figure]
+            [
+                ipywidgets.HBox(first, layout={"flex_flow": "row wrap"}),
+                self.options.box,
+                self._tuning,
+                self._line,
+                self._figure,
+            ]
         )
         self.results: tuple[Result, ...] = tuple(measured)
         if not self.results:

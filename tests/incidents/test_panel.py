@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from ipywidgets import HBox
 
 from kvmlab.course.bilingual import Bilingual
 from kvmlab.errors import UsageError
@@ -127,3 +128,10 @@ def test_an_interrupt_says_what_puts_the_host_back(
     panel.press("Check")
     assert "Interrupted. End puts the host back." in panel.message.value
     assert "End" in enabled(panel)
+
+
+def test_no_button_is_cut_on_a_narrow_page(panel: IncidentPanel) -> None:
+    """Rows of controls go on in the next line."""
+    rows = [child for child in panel.controls.children if isinstance(child, HBox)]
+    assert len(rows) == 2
+    assert all(row.layout.flex_flow == "row wrap" for row in rows)
