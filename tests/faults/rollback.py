@@ -239,16 +239,36 @@ def _reopened(scene: Scene) -> bool:
 
 
 def _during_restore(scene: Scene) -> Rollback:
-    """Restore again and again from the moment of the fault: once, both want the lock."""
+    """Restore from just before the timer fires on: both want the lock, and the undo."""
     with running_lab(scene) as lab:
         began = time.monotonic()
         lab.process.kill()
-        while time.monotonic() - began < CONFIRM_SEC + 10:
-            with suppress(KvmlabError):  # the host may have its lock just then
-                restore(scene.host)
-            time.sleep(0.2)
+        until(
+            lambda: _silence(scene) >= CONFIRM_SEC - 3,
+            timeout_sec=_UNDONE_SEC,
+            every_sec=0.2,
+            what="the last seconds before the timer fires",
+        )
+        # Where the host is first, its lock is taken until it has undone everything.
+        until(lambda: _restored(scene), timeout_sec=_UNDONE_SEC, what="a restore")
         seconds = _await_undone(scene, began)
-    return Rollback(_case(RESTORE, scene), seconds)
+    undone = scene.on_host("tail", "-n", "1", f"{FOLDER}/undone")
+    how = "by the host" if "by the host itself" in undone else "by restore"
+    return Rollback(_case(RESTORE, scene, how), seconds)
+
+
+def _silence(scene: Scene) -> int:
+    """Return the seconds of the host's clock since the last message of the lab."""
+    look = 'read -r up _ </proc/uptime; read -r _ at _ <"$1"; echo $((${up%.*} - at))'
+    return int(scene.on_host("sh", "-c", look, "sh", f"{FOLDER}/beat"))
+
+
+def _restored(scene: Scene) -> bool:
+    try:
+        restore(scene.host)
+    except KvmlabError:
+        return False
+    return True
 
 
 def _counting(scene: Scene) -> list[str]:
@@ -277,14 +297,14 @@ def _state(host: Host, vm: TestVM) -> dict[str, Any]:
         return {"unreadable": str(error)}
 
 
-def _case(name: str, scene: Scene) -> FaultCase:
+def _case(name: str, scene: Scene, how: str = "by the host") -> FaultCase:
     remains = differences(scene.before, read_state(scene.host, scene.vm))
     remains += [leftover.what for leftover in leftovers(scene.host)]
     remains += restore(scene.host)
     remains += [f"meters: {process}" for process in _counting(scene)]
     log = scene.on_host("tail", "-n", "3", f"{FOLDER}/log")
-    how = "not at all" if remains else "by the host"
-    return FaultCase(name, "virtio-vhost", how, log, tuple(remains))
+    outcome = "not at all" if remains else how
+    return FaultCase(name, "virtio-vhost", outcome, log, tuple(remains))
 
 
 ROLLBACKS: Final = (*CAUSES, OWN_PORT, RESTORE)
