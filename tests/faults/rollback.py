@@ -252,7 +252,7 @@ def _during_restore(scene: Scene) -> Rollback:
         # Where the host is first, its lock is taken until it has undone everything.
         until(lambda: _restored(scene), timeout_sec=_UNDONE_SEC, what="a restore")
         seconds = _await_undone(scene, began)
-    undone = scene.on_host("tail", "-n", "1", f"{FOLDER}/undone")
+    undone = _last_lines(scene, "undone")
     how = "by the host" if "by the host itself" in undone else "by restore"
     return Rollback(_case(RESTORE, scene, how), seconds)
 
@@ -290,6 +290,12 @@ def _await_undone(scene: Scene, began: float) -> float:
     return time.monotonic() - began
 
 
+def _last_lines(scene: Scene, name: str) -> str:
+    """Return the last three lines of a file of the host's own undo; none where it did nothing."""
+    look = 'tail -n 3 "$1" 2>/dev/null || true'
+    return scene.on_host("sh", "-c", look, "sh", f"{FOLDER}/{name}")
+
+
 def _state(host: Host, vm: TestVM) -> dict[str, Any]:
     try:
         return read_state(host, vm)
@@ -302,7 +308,7 @@ def _case(name: str, scene: Scene, how: str = "by the host") -> FaultCase:
     remains += [leftover.what for leftover in leftovers(scene.host)]
     remains += restore(scene.host)
     remains += [f"meters: {process}" for process in _counting(scene)]
-    log = scene.on_host("tail", "-n", "3", f"{FOLDER}/log")
+    log = _last_lines(scene, "log")
     outcome = "not at all" if remains else how
     return FaultCase(name, "virtio-vhost", outcome, log, tuple(remains))
 
