@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmlab.facts import HostFacts
-    from kvmlab.results.migration import MigrationResult
+    from kvmlab.results.migration_figures import MigrationFigures
 
 WINDOWS: Final = (
     "The article: e1000 for a Windows guest at low load, no macvtap. Today: virtio with a current "
@@ -39,7 +39,7 @@ def migration_answers(
     facts: HostFacts,
     candidates: Sequence[Candidate],
     excluded: Sequence[Exclusion],
-    migrations: Sequence[MigrationResult] = (),
+    migrations: Sequence[MigrationFigures] = (),
 ) -> tuple[MigrationAnswer, ...]:
     """Return the four answers to the migration question, each judged for this host.
 
@@ -59,11 +59,12 @@ def migration_answers(
     )
 
 
-def _measured(migration: MigrationResult) -> str:
+def _measured(migration: MigrationFigures) -> str:
     remedy = f" with {migration.remedy}" if migration.remedy else ""
+    source = f" ({migration.source})" if migration.source else ""
     return (
         f"Measured{remedy}: a VM that {TRAFFIC_TEXTS[migration.traffic]} was out of reach for "
-        f"{migration.hole_ms:.0f} ms, with {migration.downtime_ms} ms of downtime."
+        f"{migration.hole_ms:.0f} ms, with {migration.downtime_ms} ms of downtime{source}."
     )
 
 
