@@ -60,12 +60,19 @@ def migration_answers(
 
 
 def _measured(migration: MigrationFigures) -> str:
-    remedy = f" with {migration.remedy}" if migration.remedy else ""
-    source = f" ({migration.source})" if migration.source else ""
-    return (
-        f"Measured{remedy}: a VM that {TRAFFIC_TEXTS[migration.traffic]} was out of reach for "
-        f"{migration.hole_ms:.0f} ms, with {migration.downtime_ms} ms of downtime{source}."
+    does = TRAFFIC_TEXTS[migration.traffic]
+    hole, downtime = round(migration.hole_ms), migration.downtime_ms
+    sentence = (
+        f"Measured: a VM that {does} was out of reach for {hole} ms, with {downtime} ms of "
+        "downtime."
     )
+    if migration.remedy:
+        sentence = (
+            f"Measured with the remedy {migration.remedy}: a VM that {does} was out of reach for "
+            f"{hole} ms, with {downtime} ms of downtime."
+        )
+    source = f"These figures come from here: {migration.source}."
+    return f"{sentence} {source}" if migration.source else sentence
 
 
 def _answers(
