@@ -91,7 +91,7 @@ class MigrationEvidence:
             raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
         except (KeyError, TypeError, ValueError) as error:
             raise OutputError(f"{path} holds no migrations: {error}.") from error
-        source = f"shipped with kvmlab: {evidence.host}, {evidence.measured_on}"
+        source = f"shipped with kvmlab ({evidence.host}, {evidence.measured_on})"
         figures = tuple(replace(one, source=source) for one in evidence.figures)
         return replace(evidence, figures=figures)
 

@@ -45,7 +45,7 @@ def test_four_answers_ship_with_kvmlab(tmp_path: Path) -> None:
     figures = measured_migrations(tmp_path)
     assert tuple((one.scheme, one.traffic, one.remedy) for one in figures) == ANSWERS
     for one in figures:
-        assert one.source.startswith("shipped with kvmlab: embedded host, 20")
+        assert one.source.startswith("shipped with kvmlab (embedded host, 20")
         assert one.downtime_ms > 0
         assert one.hole_ms > 0
         assert one.count >= 1
@@ -95,7 +95,7 @@ def test_medians_are_of_one_kind(tmp_path: Path) -> None:
     evidence = evidence_of((RESULT, *others), measured_on="2026-11-29", versions={"QEMU": "10.0"})
     evidence.save(tmp_path / "migrations.json")
     (loaded,) = MigrationEvidence.load(tmp_path / "migrations.json").figures
-    assert loaded == replace(figures, source="shipped with kvmlab: embedded host, 2026-11-29")
+    assert loaded == replace(figures, source="shipped with kvmlab (embedded host, 2026-11-29)")
     with pytest.raises(UsageError, match="No migration"):
         evidence_of((), measured_on="", versions={})
 
