@@ -71,7 +71,7 @@ def _measured(migration: MigrationFigures) -> str:
             f"Measured with the remedy {migration.remedy}: a VM that {does} was out of reach for "
             f"{hole} ms, with {downtime} ms of downtime."
         )
-    source = f"Their source: {migration.source}."
+    source = f"The source of these figures: {migration.source}."
     return f"{sentence} {source}" if migration.source else sentence
 
 
