@@ -36,9 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put tests that need the embedded host last, and give them time for its first start.
+    """Put tests that need the embedded host last, those of long files first among them.
 
-    Slow tests are left out where those that need a host are.
+    They have time for the host's first start. Slow tests are left out where those that need a host
+    are.
     """
     if config.getoption("markexpr") == "not host":
         slow = [item for item in items if item.get_closest_marker("slow")]
@@ -47,7 +48,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("host") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(HOST_TEST_TIMEOUT_SEC))
-    items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, float]:
+    """Return the sort key of a test: without a host first, then by falling length of its file.
+
+    A long file that started last would keep one worker busy while the others have nothing left.
+    """
+    minutes = item.get_closest_marker("minutes")
+    return item.get_closest_marker("host") is not None, -(minutes.args[0] if minutes else 1)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from tests.faults.kill_points import SCHEMES, FaultCase, after, kill_everywhere,
 from tests.faults.scene import Scene
 from tests.faults.stranger import CABLE, CABLES, SPEC, stranger
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(6), pytest.mark.timeout(600)]
 
 Out = pytest.CaptureFixture[str]
 #: What takes seconds and stands for its kind.

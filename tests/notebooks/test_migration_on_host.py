@@ -11,7 +11,7 @@ from kvmlab.results.migration import MigrationResult, load_migration
 from kvmlab.runbook import Outcome, run
 from tests.notebooks.executed import table, text
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(1200)]
 
 NAME = "07-live-migration"
 
