@@ -30,7 +30,7 @@ from tests.notebooks.test_course_in_browser import a_task_is_done
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
 CELLS = {
     "imports": "import kvmlab",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Capfd = pytest.CaptureFixture[str]
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(16), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(12), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from kvmlab.schemes import Macvtap, Virtio
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.minutes(4)]
 
 PCI = "/sys/bus/pci/devices"
 PF = "0000:0b:00.0"

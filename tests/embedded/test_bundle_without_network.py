@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(8), pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.slow, pytest.mark.timeout(3000)]
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

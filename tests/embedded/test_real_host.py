@@ -28,7 +28,7 @@ from kvmlab.embedded.resolver import choose_machine
 from kvmlab.embedded.svm_probe import injects_once
 from kvmlab.errors import HostBusy, KvmlabError, MachineDied
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(400)]
 
 MARK = "/run/kvmlab-test-was-here"
 

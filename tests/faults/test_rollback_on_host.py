@@ -11,7 +11,7 @@ from tests.faults.rollback import ROLLBACKS, roll_back
 from tests.faults.scene import Scene
 from tests.faults.stranger import stranger
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(6), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(9), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

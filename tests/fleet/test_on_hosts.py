@@ -11,7 +11,7 @@ from kvmlab.cli import answer
 from kvmlab.fleet import load_record
 from tests.fleet.strangers import dask_workers, kill_at_work, kvmlab, strangers
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
 
 
 def test_a_fleet_survives_the_death_of_a_worker(

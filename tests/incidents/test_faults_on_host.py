@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvmlab.lab import Lab
     from kvmlab.schemes import Scheme
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(9)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(7)]
 
 SCHEMES = list(dict.fromkeys(fault.scheme for fault in FAULTS.values()))
 

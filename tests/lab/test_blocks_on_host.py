@@ -15,7 +15,7 @@ from kvmlab.measure import Progress, Trials
 from kvmlab.results import Result, compare
 from kvmlab.schemes import Virtio
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(3)]
+pytestmark = pytest.mark.host
 
 TRIALS = Trials(count=4, seconds=1, workloads=("tcp_up", "latency"), trace_path=False)
 METRICS = (("tcp_up_mbps", "tcp_up"), ("rtt_p50_us", "latency"), ("vm_exits_per_packet", "tcp_up"))

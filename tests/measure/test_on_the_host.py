@@ -30,7 +30,7 @@ from kvmlab.results import Raw, Result, Trial, compare, find_runs
 from kvmlab.results.journal import recovered
 from kvmlab.schemes import FullEmulation, Virtio
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(5)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3)]
 
 # A claim of "never" needs three trials.
 TRIALS = Trials(count=3, seconds=1, workloads=("latency", "pps"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvmlab.lab import Lab
     from kvmlab.results import Result
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
 
 SLOWEST_FIRST = (
     FullEmulation("e1000"),

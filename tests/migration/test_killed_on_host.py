@@ -19,7 +19,7 @@ from kvmlab.migration.second_host import LABEL
 from tests.migration.dying_controller import MOMENTS
 from tests.migration.host_state import state_of, uptime_of_vm
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

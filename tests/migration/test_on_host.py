@@ -21,7 +21,7 @@ from kvmlab.schemes.port import BRIDGE
 from tests.migration.breakage import BREAKAGES, LIBVIRTD_OF_B, Breakage
 from tests.migration.host_state import assert_as_before, memory_taken, uptime_of_vm
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(900)]
 CABLE = EMBEDDED_NIC_CABLE
 #: The peer's hole may be longer than libvirt's downtime by no more than this.
 BEYOND_DOWNTIME_MS = 200

@@ -15,7 +15,7 @@ from kvmlab.migration import MemoryLoad, MigrationOptions, written_memory
 from kvmlab.migration.trial import JobLog
 from tests.migration.host_state import assert_as_before, uptime_of_vm
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(900)]
 BANDWIDTH_MIB: Final = 32
 #: More than the bandwidth, and more than can be left to a stop of 300 ms.
 LOAD: Final = MemoryLoad(48, 32)

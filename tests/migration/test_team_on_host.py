@@ -17,7 +17,7 @@ from kvmlab.migration.team import VF_ALIAS
 from tests.migration.breakage import BREAKAGES, Breakage, breaking_the_way_home
 from tests.migration.host_state import assert_as_before, memory_taken, uptime_of_vm
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(6), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(5), pytest.mark.timeout(900)]
 GOAL_MS = 1000
 #: The peer's hole may be longer than libvirt's downtime by no more than this.
 BEYOND_DOWNTIME_MS = 200

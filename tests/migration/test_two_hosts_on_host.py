@@ -22,7 +22,7 @@ from kvmlab.domain import TestVM
 from tests.fleet.strangers import Fleet, kvmlab, strangers, uri_of
 from tests.migration.host_state import uptime_of_vm
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(900)]
 
 HERE, THERE = "kvm1", "kvm2"
 #: Both come from one saved state. One gets another name, another UUID, and no VM.

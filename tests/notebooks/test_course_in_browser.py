@@ -34,7 +34,7 @@ from tests.notebooks.test_browser import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
 STEPS_TO_A_THIRD = 5
 

@@ -14,7 +14,7 @@ from kvmlab.results import Result
 from kvmlab.runbook import Outcome, run
 from tests.notebooks.executed import host_devices, stored_by_scheme, text, verdicts
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(8), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(1200)]
 
 PASSTHROUGH, SRIOV = "03-pci-passthrough", "04-sr-iov"
 # `lspci | grep "Virtual Function"`, in the article.

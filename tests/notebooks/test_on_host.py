@@ -31,7 +31,7 @@ from tests.runbook.builders import notebook
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(8)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(5)]
 
 PARAMETERS = 'HOST: str = "embedded"  # host\nOUT: str = "results"  # folder'
 APPLY_AND_DIE = (

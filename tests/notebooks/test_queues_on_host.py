@@ -21,7 +21,7 @@ from tests.notebooks.executed import (
     verdicts,
 )
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(6), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(1200)]
 
 QUEUES, CONCLUSION = "05-multi-queue", "06-conclusion"
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from kvmlab.runbook import Outcome, run
 from tests.notebooks.executed import figures_of, page, text
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(5), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(1200)]
 
 TUNING = "08-tuning"
 

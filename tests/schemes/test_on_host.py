@@ -28,7 +28,7 @@ from kvmlab.schemes import Macvtap, PciPassthrough, Scheme, SriovVf, Virtio, per
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(5), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(600)]
 
 PF = "/sys/bus/pci/devices/0000:0b:00.0"
 

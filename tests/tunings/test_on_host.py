@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kvmlab.hosts import Host
     from kvmlab.lab import Lab
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(5), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(7), pytest.mark.timeout(600)]
 
 VHOST = Virtio(backend="vhost")
 #: The largest value of each, applied together in a few changes: what one leaves, the sum shows.

@@ -14,7 +14,7 @@ from tests.faults.host_state import read_state
 from tests.faults.scene import Scene
 from tests.faults.stranger import CABLE, SPEC, stranger
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(3), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
 Out = pytest.CaptureFixture[str]
 WHERE = ("--host", SPEC, "--cable", CABLE)
