@@ -131,7 +131,7 @@ PREDICTIONS: Final = (
         ),
         below=Bilingual(
             "You expected even more. Guest, cable and peer are the same in both, and they are most of what a VF's round trip is made of.",
-            "你以为差别更大。虚拟机、电缆和对端在两者中都一样，而 VF 的往返大半就由它们组成。",
+            "你以为差别更大。虚拟机、网线和对端在两者中都一样，而 VF 的往返大半就由它们组成。",
         ),
         close=Bilingual(
             "The kinds of crossings decide, not the number of devices.",

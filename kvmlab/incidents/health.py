@@ -97,12 +97,10 @@ class Health:
                 "The VM does not reach the peer: no ping is answered.",
                 "虚拟机无法到达对端：没有任何 ping 得到应答。",
             ),
-            Effect.LOSS: Bilingual(
-                "{loss:g} % of the pings are lost.", "{loss:g} % 的 ping 丢失。"
-            ),
+            Effect.LOSS: Bilingual("{loss:g} % of the pings are lost.", "{loss:g}% 的 ping 丢失。"),
             Effect.LARGE_LOST: Bilingual(
                 "Pings of 1400 bytes are lost ({large_loss:g} %), small ones are not.",
-                "1400 字节的 ping 丢失（{large_loss:g} %），小包正常。",
+                "1400 字节的 ping 丢失（{large_loss:g}%），小包正常。",
             ),
             Effect.SLOW_ROUND_TRIP: Bilingual(
                 "A round trip takes {round_trip:.2f} ms; it took {usual:.2f} ms before.",

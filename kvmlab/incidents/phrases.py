@@ -26,11 +26,11 @@ NO_MORE_HINTS: Final = Bilingual(
 )
 NO_RULE: Final = Bilingual(
     "The doctor has no rule for this: only measuring finds it.",
-    "doctor 没有针对它的规则：只有测量才能发现。",
+    "诊断（doctor）没有针对它的规则：只有测量才能发现。",
 )
 READS_NOTHING: Final = Bilingual(
     "The doctor has a rule near it, which found nothing: {title}.",
-    "doctor 有一条相近的规则，但没有发现问题：{title}。",
+    "诊断（doctor）有一条相近的规则，但没有发现问题：{title}。",
 )
 TIME: Final = Bilingual(
     "{minutes:.1f} min, hints included ({hints} taken).",
@@ -57,7 +57,7 @@ BUTTONS: Final[Mapping[str, Bilingual]] = {
 LEVEL: Final = Bilingual("Level", "级别")
 SEED: Final = Bilingual("Seed", "种子")
 PANEL: Final = Bilingual("Incident: break and mend", "故障演练：找出并修复")
-DOCTOR: Final = Bilingual("The doctor", "doctor")
+DOCTOR: Final = Bilingual("The doctor", "诊断（doctor）")
 HEALTHY_BEFORE: Final = Bilingual(
     "Before: round trip {round_trip:.2f} ms, download {download:.0f} MiB/s, upload "
     "{upload:.0f} MiB/s.",
@@ -94,12 +94,12 @@ HOW_TO_LOOK: Final[Mapping[Effect, Bilingual]] = {
     Effect.SLOW_DOWNLOAD: Bilingual(
         "Compare directions and see who is busy: is a thread at 100 %, does a counter of drops "
         "grow, or does everybody wait? How large are the packets that the VM gets?",
-        "比较两个方向，看谁在忙：有线程到 100 % 吗？有丢包计数在增长吗？还是大家都在等？虚拟机收到的数据包有多大？",
+        "比较两个方向，看谁在忙：有线程到 100% 吗？有丢包计数在增长吗？还是大家都在等？虚拟机收到的数据包有多大？",
     ),
     Effect.SLOW_UPLOAD: Bilingual(
         "Compare directions and see who is busy: is a thread at 100 %, does a counter of drops "
         "grow, or does everybody wait? How large are the packets that the VM sends?",
-        "比较两个方向，看谁在忙：有线程到 100 % 吗？有丢包计数在增长吗？还是大家都在等？虚拟机发出的数据包有多大？",
+        "比较两个方向，看谁在忙：有线程到 100% 吗？有丢包计数在增长吗？还是大家都在等？虚拟机发出的数据包有多大？",
     ),
 }
 #: The second hint: the layer.

@@ -151,7 +151,7 @@ class TapLoss(TapFault):
     cause = Bilingual(
         "netem on the tap loses 30 % of what goes to the VM. No error counter of a port moves; the "
         "queueing discipline counts them as dropped.",
-        "tap 上的 netem 丢掉 30 % 发往虚拟机的数据包。网口的错误计数器不动；队列规则把它们计为 dropped。",
+        "tap 上的 netem 丢掉 30% 发往虚拟机的数据包。网口的错误计数器不动；队列规则把它们计为 dropped。",
     )
     evidence = ("tc -s qdisc show dev {tap}",)
     rule = Rule.RING_DROPS

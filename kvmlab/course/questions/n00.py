@@ -73,10 +73,10 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         ),
         2,
         (
-            ("on the cable", "在电缆上"),
+            ("on the cable", "在网线上"),
             (
                 "The cable is short; a frame is on it for a moment.",
-                "电缆很短，帧在上面只有一瞬间。",
+                "网线很短，帧在上面只有一瞬间。",
             ),
         ),
         (

@@ -186,7 +186,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
         ),
         (
-            ("The cable is full.", "电缆满了。"),
+            ("The cable is full.", "网线跑满了。"),
             (
                 "With small messages it is emptier than with large ones.",
                 "消息小的时候，它比消息大的时候更空。",
@@ -237,7 +237,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
             (
                 "Right: count the workers, as the doctor does.",
-                "对：要像 doctor 那样数一数工作线程。",
+                "对：要像诊断（doctor）那样数一数工作线程。",
             ),
         ),
         (

@@ -79,7 +79,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
             (
                 "Right: a teaming pair; the guest's driver joins them by the MAC.",
-                "对：这是一对 teaming；虚拟机的驱动靠 MAC 把它们合在一起。",
+                "对：这是组成 team 的一对；虚拟机的驱动靠 MAC 把它们合在一起。",
             ),
         ),
         (

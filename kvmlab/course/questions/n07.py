@@ -15,7 +15,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         ),
         1,
         (
-            ("the copy of the memory while the VM runs", "虚拟机运行时的内存拷贝"),
+            ("the copy of the memory while the VM runs", "虚拟机运行时的内存复制"),
             (
                 "Right. The stop comes once what is left fits into it, so it hardly changes.",
                 "对。剩下的内存能在停顿里传完时才停，所以停顿几乎不变。",
@@ -32,7 +32,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ("both by the same factor", "两者按同样的倍数变长"),
             (
                 "The stop is bounded: QEMU copies on until the rest fits.",
-                "停顿有上限：QEMU 一直拷贝到剩余部分放得下为止。",
+                "停顿有上限：QEMU 一直复制到剩余部分放得下为止。",
             ),
         ),
     ),
@@ -40,7 +40,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         "07-pool",
         (
             "VMs with teamed VFs move between two hosts. What must the hosts' pools of VFs have in common?",
-            "带 VF 组队的虚拟机要在两台宿主机之间迁移。两边的 VF 池必须有什么相同？",
+            "VF 与 virtio 组成 team 的虚拟机要在两台宿主机之间迁移。两边的 VF 池必须有什么相同？",
         ),
         3,
         (
@@ -66,7 +66,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         "07-sends",
         (
             "A teamed VM that sends all the time needs no remedy after its migration; one that only receives does. Why?",
-            "一直在发送的组队虚拟机迁移后不需要补救，只接收的需要。为什么？",
+            "组成 team 的虚拟机，一直在发送的迁移时不需要补救，只接收的需要。为什么？",
         ),
         2,
         (
@@ -83,14 +83,14 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
             (
                 "Right: without them the bridge keeps the old entry until something announces the VM.",
-                "对：没有这些包，网桥会保留旧条目，直到有谁宣告虚拟机的新位置。",
+                "对：没有这些包，网桥会保留旧条目，直到有谁通告虚拟机的新位置。",
             ),
         ),
         (
             ("The VF stays plugged in.", "VF 一直插着。"),
             (
                 "It is unplugged in either case before the memory is copied to its end.",
-                "两种情况下，VF 都在内存拷贝结束之前拔掉。",
+                "两种情况下，VF 都在内存复制结束之前拔掉。",
             ),
         ),
     ),
@@ -98,7 +98,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         "07-names",
         (
             "Why does host B have a bridge and networks of the same names as host A?",
-            "为什么 B 宿主机的网桥和网络与 A 宿主机同名？",
+            "为什么宿主机 B 的网桥和网络与宿主机 A 同名？",
         ),
         1,
         (
@@ -112,7 +112,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
         ),
         (
-            ("Else libvirt would not connect to host B.", "否则 libvirt 连不上 B 宿主机。"),
+            ("Else libvirt would not connect to host B.", "否则 libvirt 连不上宿主机 B。"),
             (
                 "It connects to any; it refuses when the VM's bridge is missing there.",
                 "哪里都能连；是虚拟机的网桥在那边不存在时才拒绝。",
@@ -156,7 +156,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         "07-begin",
         (
             "The VM in a team only receives. When does its hole begin?",
-            "用成对网卡的虚拟机只接收。空洞从什么时候开始？",
+            "组成 team 的虚拟机只接收数据。空洞从什么时候开始？",
         ),
         1,
         (
@@ -174,7 +174,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
         ),
         (
-            ("when host B plugs in its VF", "B 宿主机插上 VF 的时候"),
+            ("when host B plugs in its VF", "宿主机 B 插上 VF 的时候"),
             (
                 "By then the VM has announced itself, and the hole is over.",
                 "那时虚拟机已经通告了自己，空洞已经结束。",

@@ -11,7 +11,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         "08-percent",
         (
             "A tuning saves 3 % of the instructions of a TCP stream that waits for nothing. What becomes of its throughput under this clock?",
-            "某个调优项让一条从不等待的 TCP 流少用 3 % 的指令。在这种时钟下，吞吐量会怎样？",
+            "某个调优项让一条从不等待的 TCP 流少用 3% 的指令。在这种时钟下，吞吐量会怎样？",
         ),
         3,
         (
@@ -25,14 +25,14 @@ QUESTIONS: Final[tuple[Question, ...]] = (
             ),
         ),
         (
-            ("Nothing can be seen: 3 % are within the spread.", "看不出来：3 % 在波动范围之内。"),
+            ("Nothing can be seen: 3 % are within the spread.", "看不出来：3% 在波动范围之内。"),
             (
                 "The same work takes the same time again here, so a few trials show one percent.",
                 "在这里，同样的工作每次用时相同，测几次就能看出百分之一。",
             ),
         ),
         (
-            ("It rises by about 3 %.", "上升约 3 %。"),
+            ("It rises by about 3 %.", "上升约 3%。"),
             (
                 "Right. On a server, cache misses and waiting can count for more than instructions.",
                 "对。在服务器上，缓存未命中和等待的影响可能比指令数更大。",

@@ -55,7 +55,7 @@ def check_tap(site: Site) -> Reasons:
         Bilingual(
             f"{site.answer} is {'a ' + kind if kind else 'a port of hardware'}, where the cable "
             "is. Packets of the VM enter the kernel on the other side of the bridge.",
-            f"{site.answer} 是{'一个 ' + kind if kind else '物理网口'}，电缆就插在那里。虚拟机的数据包是从网桥的另一侧进入内核的。",
+            f"{site.answer} 是{'一个 ' + kind if kind else '物理网口'}，网线就插在那里。虚拟机的数据包是从网桥的另一侧进入内核的。",
         )
     ]
 
@@ -84,7 +84,7 @@ def check_bridge(site: Site) -> Reasons:
                 "p2p1 does not belong to the bridge"
                 + (f"; {others} does, where no cable under test is." if others else "."),
                 "p2p1 不在网桥里"
-                + (f"；里面是 {others}，被测的电缆不在那里。" if others else "。"),
+                + (f"；里面是 {others}，被测的网线不在那里。" if others else "。"),
             )
         )
     elif "UP" not in port["flags"]:

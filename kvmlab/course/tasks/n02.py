@@ -76,7 +76,7 @@ def check_macvtap(site: Site) -> Reasons:
         reasons.append(
             Bilingual(
                 "It sits on {dev}, and the cable under test is at p2p1.",
-                "它在 {dev} 上，被测的电缆插在 p2p1。",
+                "它在 {dev} 上，被测的网线插在 p2p1。",
             ).format(dev=interface.source_dev)
         )
     if interface.source_mode != "bridge":
@@ -146,7 +146,7 @@ def check_host_macvlan(site: Site) -> Reasons:
         where = (
             Bilingual(
                 "{address} is on {on}: what the host sends through the port leaves by the cable, and never comes back to the macvtap. ",
-                "{address} 在 {on} 上：宿主机从网口发出的包会走上电缆，不会再回到 macvtap。",
+                "{address} 在 {on} 上：宿主机从网口发出的包会走上网线，不会再回到 macvtap。",
             ).format(address=address, on=on)
             if on
             else Bilingual("", "")

@@ -278,7 +278,7 @@ TASKS: Final = (
         hints=(
             Bilingual(
                 "This cable has addresses of its own: 198.51.100.1 and 198.51.100.10.",
-                "这条电缆有自己的地址：198.51.100.1 和 198.51.100.10。",
+                "这根网线有自己的地址：198.51.100.1 和 198.51.100.10。",
             ),
             Bilingual(
                 "`ip netns exec peer ping -n -c 40 -i 0.05 198.51.100.10`",

@@ -41,28 +41,28 @@ def check_moved(site: Site) -> Reasons:
         return [
             Bilingual(
                 "The VM is on host B and stands still: it is paused there. Live means that it goes on by itself; leave out `--suspend`, or resume it there.",
-                "虚拟机已在 B 宿主机上，但停着：它在那里处于暂停状态。热迁移之后它应当自己接着运行；去掉 `--suspend`，或者在那边恢复运行。",
+                "虚拟机已在宿主机 B 上，但停着：它在那里处于暂停状态。热迁移之后它应当自己接着运行；去掉 `--suspend`，或者在那边恢复运行。",
             )
         ]
     if there == "shut off":
         return [
             Bilingual(
                 "Host B has a definition of the VM, and nothing that runs: an XML went there, no memory. Here the VM is {here}.",
-                "B 宿主机上有虚拟机的定义，但没有运行：过去的只是 XML，不是内存。这边的虚拟机：{here}。",
+                "宿主机 B 上有虚拟机的定义，但没有运行：过去的只是 XML，不是内存。这边的虚拟机：{here}。",
             ).format(here=here)
         ]
     if there != "running":
         return [
             Bilingual(
                 "Here the VM is {here}, and host B does not have it. Two things are to be named: the libvirt of host B as the destination; and, since the two hosts share no network, a socket of the file system where the two QEMUs meet (`--migrateuri`).",
-                "这边的虚拟机：{here}；B 宿主机上没有它。要写明两样：目的地是 B 宿主机的 libvirt；两台宿主机没有共同的网络，所以还要指定两个 QEMU 碰头的文件系统套接字（`--migrateuri`）。",
+                "这边的虚拟机：{here}；宿主机 B 上没有它。要写明两样：目的地是宿主机 B 的 libvirt；两台宿主机没有共同的网络，所以还要指定两个 QEMU 碰头的文件系统套接字（`--migrateuri`）。",
             ).format(here=here)
         ]
     if not site.pings():
         return [
             Bilingual(
                 "The VM runs on host B, but the peer gets no answer from it.",
-                "虚拟机在 B 宿主机上运行，但对端得不到它的应答。",
+                "虚拟机在宿主机 B 上运行，但对端得不到它的应答。",
             )
         ]
     return []
@@ -82,7 +82,7 @@ def check_bridge_of_b(site: Site) -> Reasons:
         return [
             Bilingual(
                 "Host B has no bridge {bridge}: it is a network namespace of its own, `hostb`. `ip -n hostb link` lists what is in it.",
-                "B 宿主机上没有网桥 {bridge}：它有自己的网络命名空间 `hostb`。`ip -n hostb link` 列出里面有什么。",
+                "宿主机 B 上没有网桥 {bridge}：它有自己的网络命名空间 `hostb`。`ip -n hostb link` 列出里面有什么。",
             ).format(bridge=BRIDGE)
         ]
     reasons: Reasons = []
@@ -90,7 +90,7 @@ def check_bridge_of_b(site: Site) -> Reasons:
         reasons.append(
             Bilingual(
                 "The bridge is there, and the port p1p2 of host B does not belong to it: a VM would arrive, and reach nobody.",
-                "网桥有了，但 B 宿主机的网口 p1p2 不在里面：虚拟机能过来，却谁也到不了。",
+                "网桥有了，但宿主机 B 的网口 p1p2 不在里面：虚拟机能过来，却谁也到不了。",
             )
         )
     if "UP" not in bridge["flags"]:
@@ -173,7 +173,7 @@ def check_hole(site: Site) -> Reasons:
         return [
             Bilingual(
                 "That is the length of the whole record. Nearly all of it is pre-copy, in which the VM answers.",
-                "这是整个记录的长度。其中大部分是预拷贝，虚拟机一直在应答。",
+                "这是整个记录的长度。其中大部分是预复制，虚拟机一直在应答。",
             )
         ]
     return [
@@ -195,7 +195,7 @@ TASKS: Final = (
         title=Bilingual("Move it by hand", "手工迁移"),
         text=Bilingual(
             f"The VM has a virtio NIC, and there is a host B. Its libvirt answers at `{HOST_B}`. Migrate the running VM to it, in a shell on the host, by `virsh migrate`. The two hosts share no network: let the QEMUs meet at `{_SOCKET}`.",
-            f"虚拟机有一块 virtio 网卡，还有一台 B 宿主机，它的 libvirt 地址是 `{HOST_B}`。在宿主机的 shell 里用 `virsh migrate` 把运行中的虚拟机迁移过去。两台宿主机没有共同的网络：让两个 QEMU 在 `{_SOCKET}` 碰头。",
+            f"虚拟机有一块 virtio 网卡，还有一台宿主机 B，它的 libvirt 地址是 `{HOST_B}`。在宿主机的 shell 里用 `virsh migrate` 把运行中的虚拟机迁移过去。两台宿主机没有共同的网络：让两个 QEMU 在 `{_SOCKET}` 碰头。",
         ),
         trains=Bilingual("virsh migrate", "virsh migrate"),
         minutes=7,
@@ -207,7 +207,7 @@ TASKS: Final = (
         hints=(
             Bilingual(
                 "The plan of this notebook prints the command. `virsh -c URI list --all` shows what host B has.",
-                "本篇的计划会打印这条命令。`virsh -c URI list --all` 显示 B 宿主机上有什么。",
+                "本篇的计划会打印这条命令。`virsh -c URI list --all` 显示宿主机 B 上有什么。",
             ),
             Bilingual(
                 "`virsh migrate --live kvmlab-vm URI --migrateuri SOCKET`; put the URI in quotes, for its question mark.",
@@ -235,7 +235,7 @@ TASKS: Final = (
         title=Bilingual("The same name on both hosts", "两边同名"),
         text=Bilingual(
             f"On this host VMs are on the bridge {BRIDGE}, and their XML says so. On host B (the network namespace `hostb`) there is none of that name, and none of them could come. Make it there, in a shell on the host: up, and with the port p1p2 of host B in it.",
-            f"这台宿主机上的虚拟机都接在网桥 {BRIDGE} 上，XML 里就是这么写的。B 宿主机（网络命名空间 `hostb`）上没有这个名字的网桥，它们都迁不过去。在宿主机的 shell 里给它建一个：启用，并把 B 宿主机的网口 p1p2 接进去。",
+            f"这台宿主机上的虚拟机都接在网桥 {BRIDGE} 上，XML 里就是这么写的。宿主机 B（网络命名空间 `hostb`）上没有这个名字的网桥，它们都迁不过去。在宿主机的 shell 里给它建一个：启用，并把宿主机 B 的网口 p1p2 接进去。",
         ),
         trains=Bilingual("what an XML refers to", "XML 引用了什么"),
         minutes=6,
@@ -252,7 +252,7 @@ TASKS: Final = (
         hints=(
             Bilingual(
                 "`ip -n hostb …` does in host B what `ip …` does here.",
-                "`ip -n hostb …` 在 B 宿主机里做 `ip …` 在这边做的事。",
+                "`ip -n hostb …` 在宿主机 B 里做 `ip …` 在这边做的事。",
             ),
             Bilingual(
                 "Three commands: `link add … type bridge`, `link set p1p2 master …`, `link set … up`.",
@@ -318,7 +318,7 @@ TASKS: Final = (
         title=Bilingual("The hole, from the peer's record", "从对端的记录看空洞"),
         text=Bilingual(
             f"A moment ago the VM migrated to host B and came home. On the way out the peer sent it 50 echoes each second; `{_RECORD}` has what its `ping -D` printed. How long did the peer hear nothing at most, in milliseconds?",
-            f"刚才虚拟机迁移到 B 宿主机又回来了。去的路上，对端每秒向它发 50 个 ping；`{_RECORD}` 是 `ping -D` 的输出。对端最长有多少毫秒什么也没收到？",
+            f"刚才虚拟机迁移到宿主机 B 又回来了。去的路上，对端每秒向它发 50 个 ping；`{_RECORD}` 是 `ping -D` 的输出。对端最长有多少毫秒什么也没收到？",
         ),
         trains=Bilingual("measuring an interruption", "测量中断"),
         minutes=7,
@@ -363,12 +363,12 @@ TASKS: Final = (
         practice=Practice.READING,
         choices=(
             Bilingual("the clocks of the two hosts differ", "两台宿主机的时钟不一致"),
-            Bilingual("pre-copy, which copies all memory", "预拷贝，要复制全部内存"),
+            Bilingual("pre-copy, which copies all memory", "预复制，要复制全部内存"),
             Bilingual(
                 "bridges have to hear where the VM is now, and the next echo has to come",
                 "网桥要先知道虚拟机在哪里，还要等下一个 ping 到来",
             ),
-            Bilingual("the guest starts anew on host B", "虚拟机在 B 宿主机上重新启动"),
+            Bilingual("the guest starts anew on host B", "虚拟机在宿主机 B 上重新启动"),
         ),
         check=chosen(
             3,
