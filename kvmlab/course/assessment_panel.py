@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets
 from lxml import etree
@@ -22,6 +22,9 @@ from kvmlab.course.question import find_question
 from kvmlab.course.session import TaskSession
 from kvmlab.errors import UsageError
 from kvmlab.language import translate
+
+if TYPE_CHECKING:
+    from kvmlab.widgets import HostTerminal
 
 _HEADING: Final = Bilingual("The final assessment", "结业测验")
 _ABOUT: Final = Bilingual(
@@ -64,13 +67,18 @@ class AssessmentPanel:
     """The assessment of this seat with its controls. Where nobody clicks a sentence stands there.
 
     ``session_of`` returns a task on the open host. What was begun in a terminal goes on here, and
-    the other way. ``folder`` is where the certificate is written.
+    the other way. ``folder`` is where the certificate is written. The button of ``terminal`` stands
+    above the panel.
     """
 
     def __init__(
-        self, session_of: Callable[[str], TaskSession], folder: Path | None = None
+        self,
+        session_of: Callable[[str], TaskSession],
+        folder: Path | None = None,
+        terminal: HostTerminal | None = None,
     ) -> None:
         self._session_of = session_of
+        self._terminal = terminal
         self._folder = folder or Path()
         self._asked_twice = ""
         self.name = ipywidgets.Text(description=_NAME.text(), layout={"width": "20em"})
@@ -119,7 +127,7 @@ class AssessmentPanel:
 
     def _ipython_display_(self) -> None:
         about = frame(_bold(_HEADING), paragraph(_ABOUT), paragraph(_IN_TERMINAL, colour=GREY))
-        show(self.controls, html(about))
+        show(self.controls, html(about), self._terminal)
 
     def _handler(
         self, action: Callable[[], tuple[etree._Element, ...]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets
 from IPython.display import HTML, display
@@ -35,6 +35,9 @@ from kvmlab.course.session import TaskSession
 from kvmlab.course.task import Task
 from kvmlab.rendering import is_headless
 
+if TYPE_CHECKING:
+    from kvmlab.widgets import HostTerminal
+
 _FULL_LABEL: Final = {"description_width": "initial"}
 _WIDE: Final = {"width": "max-content", "max_width": "60em"}
 
@@ -43,11 +46,18 @@ class TaskCard:
     """A task with buttons to start, check, take a hint, solve and reset it.
 
     Where nobody clicks it is its text alone. A click keeps the kernel busy, as a cell does.
-    ``on_change`` is called after every click.
+    ``on_change`` is called after every click. The button of ``terminal`` stands above a card that
+    is displayed by itself.
     """
 
-    def __init__(self, session: TaskSession, on_change: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        session: TaskSession,
+        on_change: Callable[[], None] | None = None,
+        terminal: HostTerminal | None = None,
+    ) -> None:
         self.session = session
+        self._terminal = terminal
         self._on_change = on_change
         self._hints: list[etree._Element] = []
         self.message = ipywidgets.HTML()
@@ -91,7 +101,7 @@ class TaskCard:
         self.buttons[name].click()
 
     def _ipython_display_(self) -> None:
-        show(self.controls, _static(self.task))
+        show(self.controls, _static(self.task), self._terminal)
 
     def _handler(
         self, action: Callable[[], tuple[etree._Element, ...]]
@@ -160,9 +170,15 @@ class TaskCard:
 
 
 class TaskList:
-    """All tasks of a notebook, one below the other, to be opened by a click."""
+    """All tasks of a notebook, one below the other, to be opened by a click.
 
-    def __init__(self, sessions: Sequence[TaskSession]) -> None:
+    The button of ``terminal`` stands above them.
+    """
+
+    def __init__(
+        self, sessions: Sequence[TaskSession], terminal: HostTerminal | None = None
+    ) -> None:
+        self._terminal = terminal
         self.cards = tuple(TaskCard(session, self._update) for session in sessions)
         self.accordion = ipywidgets.Accordion(
             children=[card.controls for card in self.cards], selected_index=None
@@ -178,7 +194,7 @@ class TaskList:
 
     def _ipython_display_(self) -> None:
         tasks = [card.task for card in self.cards]
-        show(self.controls, tasks_html(tasks))
+        show(self.controls, tasks_html(tasks), self._terminal)
 
     def _raised(self, change: Any) -> None:
         opened = self.accordion.selected_index
@@ -203,11 +219,13 @@ def tasks_html(tasks: Sequence[Task]) -> str:
     return html(paragraph(_about(tasks)), *(_frame_of(task) for task in tasks))
 
 
-def show(controls: Any, static: str) -> None:
-    """Display a widget, or the static HTML where nobody clicks."""
+def show(controls: Any, static: str, terminal: HostTerminal | None = None) -> None:
+    """Display a widget below the button of a terminal, or the static HTML where nobody clicks."""
     if is_headless():
         display(HTML(static))
         return
+    if terminal is not None:
+        display(terminal)
     display({**controls._repr_mimebundle_(), "text/html": static}, raw=True)
 
 

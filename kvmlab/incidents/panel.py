@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import ipywidgets
 from lxml import etree
@@ -18,6 +18,9 @@ from kvmlab.incidents.registry import LEVELS, draw, find_fault
 from kvmlab.incidents.session import Debriefing, IncidentSession, IncidentState
 from kvmlab.language import translate
 from kvmlab.widgets.elements import display_controls
+
+if TYPE_CHECKING:
+    from kvmlab.widgets import HostTerminal
 
 _TICK_SEC: Final = 5.0
 #: On a narrow page controls go on in the next line, and no button is cut.
@@ -37,11 +40,13 @@ Elements = list[etree._Element]
 class IncidentPanel:
     """An incident with its controls. Where no kernel runs, a sentence stands in its place.
 
-    A click keeps the kernel busy for some seconds, as a cell does.
+    A click keeps the kernel busy for some seconds, as a cell does. The button of ``terminal`` stands
+    above the panel.
     """
 
-    def __init__(self, session: IncidentSession) -> None:
+    def __init__(self, session: IncidentSession, terminal: HostTerminal | None = None) -> None:
         self.session = session
+        self._terminal = terminal
         self._hints: list[Bilingual] = []
         self._ticks = False
         self.level = ipywidgets.Dropdown(
@@ -95,7 +100,7 @@ class IncidentPanel:
         self.buttons[name].click()
 
     def _ipython_display_(self) -> None:
-        display_controls(self.controls)
+        display_controls(self.controls, self._terminal)
 
     def _handler(self, action: Callable[[], Elements]) -> Callable[[object], None]:
         def pressed(_button: object) -> None:

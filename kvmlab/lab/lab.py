@@ -674,7 +674,7 @@ class Lab:
         from kvmlab.incidents import IncidentSession
         from kvmlab.incidents.panel import IncidentPanel
 
-        return IncidentPanel(IncidentSession(self))
+        return IncidentPanel(IncidentSession(self), self.terminal())
 
     # ------------------------------------------------------------------ the course
 
@@ -686,7 +686,7 @@ class Lab:
         """
         from kvmlab.course.card import TaskCard
 
-        return TaskCard(self.task_session(task_id))
+        return TaskCard(self.task_session(task_id), terminal=self.terminal())
 
     def tasks(self, notebook: str) -> TaskList:
         """Return the cards of all tasks of a notebook, given by its number.
@@ -697,7 +697,8 @@ class Lab:
         from kvmlab.course import tasks_of
         from kvmlab.course.card import TaskList
 
-        return TaskList([self.task_session(task.id) for task in tasks_of(notebook)])
+        sessions = [self.task_session(task.id) for task in tasks_of(notebook)]
+        return TaskList(sessions, self.terminal())
 
     def assessment(self) -> AssessmentPanel:
         """Return the panel of the final assessment: twenty items, a score, and a certificate.
@@ -706,7 +707,7 @@ class Lab:
         """
         from kvmlab.course.assessment_panel import AssessmentPanel
 
-        return AssessmentPanel(self.task_session)
+        return AssessmentPanel(self.task_session, terminal=self.terminal())
 
     def task_session(self, task_id: str) -> TaskSession:
         """Return a task on this host, to be started, checked and reset by a program.

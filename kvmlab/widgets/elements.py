@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 from lxml import etree
@@ -11,6 +11,9 @@ from lxml.html.builder import DIV, SPAN, TABLE, TD, TH, TR
 
 from kvmlab.language import _
 from kvmlab.rendering import is_headless
+
+if TYPE_CHECKING:
+    from kvmlab.widgets.host_terminal import HostTerminal
 
 _CELL = "padding: .2em .8em; text-align: left; vertical-align: top;"
 
@@ -43,10 +46,15 @@ def _text(element: etree._Element) -> str:
     return etree.tostring(element, encoding="unicode", method="html")
 
 
-def display_controls(controls: Any) -> None:
-    """Display a widget; where nobody clicks, or no kernel runs, a sentence stands in its place."""
+def display_controls(controls: Any, terminal: HostTerminal | None = None) -> None:
+    """Display a widget, below the button of a terminal if one is given.
+
+    Where nobody clicks, or no kernel runs, a sentence stands in the widget's place.
+    """
     sentence = _("The panel works where a kernel runs.")
     if is_headless():
         display({"text/plain": sentence, "text/markdown": f"*{sentence}*"}, raw=True)
         return
+    if terminal is not None:
+        display(terminal)
     display({**controls._repr_mimebundle_(), "text/plain": sentence}, raw=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import html
 
 from kvmlab.classroom.seats import seat_of
 from kvmlab.course import TaskSession, find_task, read_progress, tasks_of
+from kvmlab.course.assessment_panel import AssessmentPanel
 from kvmlab.course.card import TaskCard, TaskList, tasks_html
 from kvmlab.errors import UsageError
 from kvmlab.language import reading
+from kvmlab.widgets import HostTerminal
 from tests.course.test_assessment_panel import session_of
 
 
@@ -23,6 +26,23 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def cards() -> TaskList:
     return TaskList([session_of(task.id) for task in tasks_of("02")])
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_a_terminal_is_offered_above_tasks_a_card_and_the_assessment(
+    headless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a headless run nobody presses its button."""
+    if headless:
+        monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
+    displayed: list[Any] = []
+    monkeypatch.setattr("kvmlab.course.card.display", lambda one, **_kind: displayed.append(one))
+    terminal = HostTerminal(("kvmlab", "host", "ssh"))
+    TaskList([session_of("02-1")], terminal)._ipython_display_()
+    TaskCard(session_of("02-1"), terminal=terminal)._ipython_display_()
+    AssessmentPanel(session_of, tmp_path, terminal)._ipython_display_()
+    places = [place for place, one in enumerate(displayed) if one is terminal]
+    assert places == ([] if headless else [0, 2, 4])
 
 
 def test_a_card_says_what_its_task_trains() -> None:

@@ -13,6 +13,7 @@ from kvmlab.errors import UsageError
 from kvmlab.incidents import Health, IncidentSession, IncidentState
 from kvmlab.incidents.panel import IncidentPanel
 from kvmlab.incidents.session import Debriefing, IncidentCheck
+from kvmlab.widgets import HostTerminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,6 +129,21 @@ def test_an_interrupt_says_what_puts_the_host_back(
     panel.press("Check")
     assert "Interrupted. End puts the host back." in panel.message.value
     assert "End" in enabled(panel)
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_a_terminal_is_offered_above_the_panel(
+    headless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if headless:
+        monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
+    displayed: list[Any] = []
+    monkeypatch.setattr(
+        "kvmlab.widgets.elements.display", lambda one, **_kind: displayed.append(one)
+    )
+    terminal = HostTerminal(("kvmlab", "host", "ssh"))
+    IncidentPanel(cast("IncidentSession", RecordedSession()), terminal)._ipython_display_()
+    assert [one is terminal for one in displayed] == ([False] if headless else [True, False])
 
 
 def test_no_button_is_cut_on_a_narrow_page(panel: IncidentPanel) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kvmlab.deadline import until
+from tests.notebooks.course_page import BUTTON, Terminals
 from tests.notebooks.test_browser import (
     executed,
     jupyterlab,
@@ -17,42 +16,9 @@ from tests.notebooks.test_browser import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, WebSocket
+    from playwright.sync_api import Browser, Page
 
 CELLS = {"terminal": 'from kvmlab.widgets import HostTerminal\nHostTerminal(("echo", "the-host"))'}
-
-
-class Terminals:
-    """Collects what the terminals of a page print; xterm draws it on a canvas."""
-
-    def __init__(self, page: Page) -> None:
-        self.printed: list[str] = []
-        page.on("websocket", self._listen)
-
-    def _listen(self, socket: WebSocket) -> None:
-        if "/terminals/" in socket.url:
-            socket.on("framereceived", lambda frame: self.printed.append(str(frame)))
-
-    def wait_for(self, page: Page, text: str) -> None:
-        """Wait until a terminal has printed ``text``."""
-
-        def seen() -> bool:
-            page.wait_for_timeout(100)
-            return text in self.text
-
-        until(
-            seen,
-            timeout_sec=60,
-            every_sec=0.1,
-            what=f"{text!r} in a terminal",
-            evidence=lambda: self.text[-2000:],
-        )
-
-    @property
-    def text(self) -> str:
-        """All that was printed; a line can come in several frames."""
-        frames = [json.loads(frame) for frame in self.printed]
-        return "".join(words for kind, words, *_ in frames if kind == "stdout")
 
 
 @pytest.mark.timeout(400)
@@ -70,7 +36,7 @@ def test_the_button_and_the_tile_open_a_terminal_beside_the_notebook(
         open_jupyterlab(page, address)
         run_all_cells(page)
         executed(page, work / "terminal.ipynb")
-        page.get_by_role("button", name="Open a terminal on the host").click()
+        page.get_by_role("button", name=BUTTON).click()
         terminals.wait_for(page, "echo the-host")
         # The notebook is still in view, at its left.
         notebook = page.locator(".jp-Notebook").bounding_box()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.notebooks.course_page import BUTTON, Terminals
 from tests.notebooks.test_browser import (
     executed,
     jupyterlab,
@@ -13,7 +14,6 @@ from tests.notebooks.test_browser import (
     open_jupyterlab,
     run_all_cells,
 )
-from tests.notebooks.test_terminal import Terminals
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -43,7 +43,7 @@ def test_the_button_opens_a_shell_on_the_host(
         open_jupyterlab(page, address)
         run_all_cells(page)
         executed(page, work / "terminal.ipynb")
-        page.get_by_role("button", name="Open a terminal on the host").click()
+        page.get_by_role("button", name=BUTTON).click()
         terminals.wait_for(page, "root@")
         terminals.wait_for(page, "kvmlab host ssh --run-dir")
         page.locator(".jp-Terminal").click()
