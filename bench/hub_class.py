@@ -5,8 +5,9 @@
 
 Needs a JupyterHub (docs/recipes/jupyterhub_config.py) whose users have that password. Says how long
 each user waited from Run All to the last cell, and the memory of all of a user's processes by PSS.
-With a token everybody then takes a task of the notebook at once, by its buttons, and the
-board behind the Hub (docs/trainer.md) has to show it for each.
+With a token everybody then does a task of the notebook at once: by the buttons of its card, and by
+hand in the terminal on the host that stands beside the notebook. The board behind the Hub
+(docs/trainer.md) has to show it for each.
 """
 
 from __future__ import annotations
@@ -24,25 +25,20 @@ from playwright.sync_api import sync_playwright
 
 from bench._harness import Bench
 from bench._jupyterlab_page import failed_cells
-from kvmlab.course import tasks_of
+from kvmlab.course import Task, tasks_of
 from tests.conftest import BROWSERS
-from tests.notebooks.test_browser import cell, run_all_cells
+from tests.notebooks.course_page import HostShell, click, opened_card, wait_for_words
+from tests.notebooks.test_browser import run_all_cells
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 _START_SEC: Final = 180
 _RUN_SEC: Final = 1800
 _TASK_SEC: Final = 300
-#: Buttons of a task, and a part of what its card then says.
-_TASK: Final = (
-    ("Start", "Started."),
-    ("Check", "Not yet:"),
-    ("Hint", "Hint"),
-    ("Solve", "The solution"),
-    ("Check", "Passed."),
-    ("Reset", "as it was before"),
-)
+#: Before and after the lines of a solution: a button, and a part of what the card then says.
+_BEFORE: Final = (("Start", "Started."), ("Check", "Not yet:"), ("Hint", "Hint"))
+_AFTER: Final = (("Check", "Passed."), ("Reset", "as it was before"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,33 +80,38 @@ def main(argv: Sequence[str] | None = None) -> None:
                 page.wait_for_timeout(1000)
         bench.notes["users who did not come to the end"] = ", ".join(waiting) or "none"
         if chosen.board_token and not waiting:
-            # One that asks for an answer is not passed by its solution alone.
-            tasks = tasks_of(chosen.notebook[:2])
-            task = next(one.id for one in tasks if not one.has_answer)
-            for pressed, shown in _TASK:
-                with bench.timed(f"task {task}, {pressed}: until everybody's card says so"):
-                    for page in pages.values():
-                        _card(page, task).get_by_role("button", name=pressed, exact=True).click()
-                    for page in pages.values():
-                        words = _card(page, task).locator(".widget-html-content").last
-                        words.get_by_text(shown).wait_for(timeout=_TASK_SEC * 1000)
+            # One that asks for an answer is not passed by the lines of its solution alone.
+            task = next(one for one in tasks_of(chosen.notebook[:2]) if not one.has_answer)
+            _do_task(bench, list(pages.values()), task)
             page = stack.enter_context(browser.new_context()).new_page()
             with bench.timed("until the board behind the Hub shows everybody's task"):
                 page.goto(f"{chosen.hub}/services/board/?token={chosen.board_token}")
                 for user in chosen.users:
                     row = page.locator("tbody tr").filter(has=page.get_by_text(user, exact=True))
-                    row.get_by_text(f"{task} ○").wait_for(timeout=_TASK_SEC * 1000)
+                    row.get_by_text(f"{task.id} ✓").wait_for(timeout=_TASK_SEC * 1000)
     bench.finish()
 
 
-def _card(page: Page, task: str) -> Locator:
-    """Return the opened card of a task."""
-    tasks = cell(page, "lab.tasks(")
-    card = tasks.locator(".jupyter-widget-Collapse").filter(has_text=task)
-    if not card.get_by_role("button", name="Start", exact=True).count():
-        tasks.locator(".jupyter-widget-Collapse-header").filter(has_text=task).click()
-        card.get_by_role("button", name="Start", exact=True).wait_for(timeout=30_000)
-    return card
+def _do_task(bench: Bench, pages: Sequence[Page], task: Task) -> None:
+    """Have everybody do a task: press at once, and type its solution into their terminals."""
+    with bench.timed("until everybody has a terminal on the host"):
+        shells = [HostShell(page) for page in pages]
+    cards = [opened_card(page, task.id) for page in pages]
+
+    def press(name: str, shown: str) -> None:
+        with bench.timed(f"task {task.id}, {name}: until everybody's card says {shown!r}"):
+            for card in cards:
+                click(card, name)
+            for card in cards:
+                wait_for_words(card, shown, timeout_sec=_TASK_SEC)
+
+    for name, shown in _BEFORE:
+        press(name, shown)
+    with bench.timed(f"task {task.id}: until everybody has typed it"):
+        for shell in shells:
+            shell.type(*task.solution)
+    for name, shown in _AFTER:
+        press(name, shown)
 
 
 def _log_in(page: Page, hub: str, user: str, password: str, notebook: str) -> None:

@@ -8,7 +8,11 @@ from kvmlab.runbook import file_to_open
 print(file_to_open("00", "en", say=lambda line: print(line, file=sys.stderr)).parent)
 PY
 )
+clone=${KVMLAB_CLONE:-/srv/kvmlab}
+# A terminal's shell is no login shell, which would set PATH anew and not find `kvmlab`.
 exec jupyterhub-singleuser --ServerApp.root_dir="$notebooks" --LabApp.news_url=None \
     --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
     --LanguageServerManager.autodetect=False \
-    --LabApp.app_settings_dir="${KVMLAB_CLONE:-/srv/kvmlab}/kvmlab/runbook/jupyterlab_settings" "$@"
+    --LabApp.app_settings_dir="$clone/kvmlab/runbook/jupyterlab_settings" \
+    --LabApp.extra_labextensions_path="$clone/kvmlab/labextensions" \
+    --ServerApp.terminado_settings="{'shell_command': ['${SHELL:-/bin/sh}']}" "$@"

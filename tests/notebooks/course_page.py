@@ -88,9 +88,18 @@ def opened_card(page: Page, task: str) -> Locator:
     return card
 
 
-def press(card: Locator, name: str, shown: str, *, timeout_sec: float = 120) -> None:
+def press(card: Locator, name: str, shown: str) -> None:
     """Press a button of a card and wait for what the card then says."""
+    click(card, name)
+    wait_for_words(card, shown)
+
+
+def click(card: Locator, name: str) -> None:
     card.get_by_role("button", name=name, exact=True).click()
+
+
+def wait_for_words(card: Locator, shown: str, *, timeout_sec: float = 120) -> None:
+    """Wait until the card says ``shown`` below its buttons."""
     words = card.locator(".widget-html-content").last
     until(
         lambda: shown in words.inner_text(),
