@@ -72,7 +72,10 @@ def _row(row: AtlasRow, heads: dict[str, str], language: str) -> dict[str, str]:
     cells = {heads["tuning"]: row.tuning}
     for column in COLUMNS:
         cells[heads[column]] = ratio(row.effect(column))
-    cells[heads["does"]] = words.does if not row.refused else f"{words.does} ({_(row.refused)})"
+    cells[heads["does"]] = words.does
+    if row.refused:
+        refusal = _("{cost} ({part})").format(cost=words.does, part=_(row.refused))
+        cells[heads["does"]] = refusal
     cells[heads["use"]] = words.use
     cells[heads["elsewhere"]] = words.elsewhere
     cells[heads["published"]] = "; ".join(published_figures(row)) or _EMPTY
@@ -138,7 +141,7 @@ class AtlasFolds:
             {
                 "tuning": row.tuning,
                 "title": row.text(self.language).title,
-                "ratios": ", ".join(
+                "ratios": " · ".join(
                     f"{_HEADS[self._heads][column]} {ratio(row.effect(column))}"
                     for column in COLUMNS
                 ),
@@ -182,6 +185,7 @@ def bills_of(row: AtlasRow) -> list[dict[str, Any]]:
     return [
         {
             "workload": name,
+            "title": names.workload(name),
             "unit": bill[0].unit.partition("/")[0],
             "parts": [
                 {

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from kvmlab.errors import UsageError
+from kvmlab.language import reading
 from kvmlab.report import figures, html, tables
 from kvmlab.report.atlas_table import markdown
 from kvmlab.report.page import Head
@@ -63,6 +64,14 @@ def test_a_fold_shows_who_paid_and_escapes_what_it_shows() -> None:
     assert "<details data-tuning=" in text
     assert "&lt;b&gt;" in text
     assert "<td>guest</td><td>10.0 → 40.0</td><td>5,000 → 20,000</td>" in text
+
+
+def test_the_folds_are_in_the_readers_language() -> None:
+    with reading("zh-CN"):
+        text = tables.folds(ATLAS)._repr_html_()
+    assert "<th>从虚拟机发出的 TCP</th><th>条指令/包</th><th>条指令/MB</th>" in text
+    assert "tcp_up" not in text
+    assert " · 吞吐量 0.250 · " in text
 
 
 def test_a_click_on_a_row_opens_who_paid(browser: Browser, tmp_path: Path) -> None:
