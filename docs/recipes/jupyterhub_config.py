@@ -76,4 +76,4 @@ c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 120
 # One host for each seat: the other seats are the parallelism.
 c.Spawner.environment = {"KVMLAB_JOBS": "1", "KVMLAB_CLONE": str(CLONE)}
-c.Spawner.env_keep.extend(["KVMLAB_SHARED_CACHE", "PYTHONPATH"])
+c.Spawner.env_keep.extend(["KVMLAB_LANGUAGE", "KVMLAB_SHARED_CACHE", "PYTHONPATH"])

@@ -4,8 +4,10 @@ set -eu
 cd "$HOME"
 notebooks=$(python3 - <<'PY'
 import sys
+from kvmlab.language import current_language
 from kvmlab.runbook import file_to_open
-print(file_to_open("00", "en", say=lambda line: print(line, file=sys.stderr)).parent)
+language = current_language()
+print(file_to_open("00", language, say=lambda line: print(line, file=sys.stderr)).parent)
 PY
 )
 clone=${KVMLAB_CLONE:-/srv/kvmlab}
