@@ -142,7 +142,7 @@ PREDICTIONS: Final = (
         "07-team",
         Bilingual(
             "A VM with virtio alone migrates, then one in a team, whose VF is unplugged for it. The second only receives. Its peer hears nothing how many times as long?",
-            "先迁移只有 virtio 的虚拟机，再迁移一台有成对网卡的，为此要拔走它的 VF。后者只接收。对端听不到它的时间是前者的多少倍？",
+            "先迁移只有 virtio 的虚拟机，再迁移一台组成 team 的，为此要拔走它的 VF。后者只接收。对端听不到它的时间是前者的多少倍？",
         ),
         above=Bilingual(
             "You expected an even longer hole. Unplugging takes a moment only; what takes seconds is that nobody corrects the bridge until the VM announces itself.",
@@ -161,11 +161,11 @@ PREDICTIONS: Final = (
         "07-remedy",
         Bilingual(
             "The same team migrates with a remedy at the bridge. Its hole is how many times as long as that without?",
-            "同样的一对网卡，在网桥上用了一种办法再迁移。空洞是没有办法时的多少倍？",
+            "同样的 team，在网桥上采取一种补救办法之后再迁移。空洞是不补救时的多少倍？",
         ),
         above=Bilingual(
             "You expected less of it. With the remedy packets pass from the moment the VF is gone until the VM stops: nearly all of the hole was that time.",
-            "你以为作用更小。有了办法，从 VF 拔走到虚拟机停住，数据包一直能过：空洞的绝大部分就是这段时间。",
+            "你以为作用更小。有了补救，从 VF 拔走到虚拟机停住，数据包一直能过：空洞的绝大部分就是这段时间。",
         ),
         below=Bilingual(
             "You expected more of it. The VM still has to stop while the rest of its memory moves: no remedy at a bridge takes that away.",

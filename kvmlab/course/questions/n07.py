@@ -189,12 +189,12 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         ),
         3,
         (
-            ("The hole is as long as without a remedy.", "空洞和没有办法时一样长。"),
+            ("The hole is as long as without a remedy.", "空洞和不补救时一样长。"),
             ("The bridge is corrected seconds earlier.", "网桥早几秒就被纠正了。"),
         ),
         (
             ("Nothing is lost.", "什么也不丢。"),
-            ("The VM still stops, as with every remedy.", "虚拟机仍要停住，用什么办法都一样。"),
+            ("The VM still stops, as with every remedy.", "虚拟机仍要停住，用哪种补救办法都一样。"),
         ),
         (
             (
