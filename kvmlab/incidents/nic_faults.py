@@ -199,7 +199,7 @@ class PfDown(VfFault):
     )
     cause = Bilingual(
         "The PF is down. A VF gets its link through its PF: without it, no packet comes or goes.",
-        "PF 被关闭（down）。VF 的链路来自它的 PF:PF 不在，数据包就进出不了。",
+        "PF 被关闭（down）。VF 的链路来自它的 PF：PF 不在，数据包就进出不了。",
     )
     evidence = ("ip link show dev {port}",)
     rule = Rule.PF_DOWN

@@ -176,7 +176,7 @@ class TapMtu(TapFault):
         "The tap's MTU is 600. The bridge drops frames that are longer than the MTU of the port at "
         "which they leave, without a word: small packets work, large ones to the VM do not. TCP's merged "
         "packets pass, since each segment in them is cut later.",
-        "tap 的 MTU 是 600。网桥会悄悄丢弃超过出口 MTU 的帧：小包正常，发往虚拟机的大包不行。TCP 合并后的大包能过，因为其中的TCP 段稍后才切分。",
+        "tap 的 MTU 是 600。网桥会悄悄丢弃超过出口 MTU 的帧：小包正常，发往虚拟机的大包不行。TCP 合并后的大包能过，因为其中的 TCP 段稍后才切分。",
     )
     evidence = ("ip link show dev {tap}", "ip link show dev {port}")
     rule = Rule.MTU_MISMATCH
@@ -200,7 +200,7 @@ class PortMtu(PortFault):
     cause = Bilingual(
         "The port's MTU is 1280 and the VM's is 1500: the bridge drops what is longer at its way "
         "out. TCP may still work, since the NIC cuts its segments by the size that the VM asked for.",
-        "网口的 MTU 是 1280，虚拟机的是 1500：网桥在出口丢弃更长的帧。TCP 可能仍然正常，因为网卡按虚拟机要求的大小切分TCP 段。",
+        "网口的 MTU 是 1280，虚拟机的是 1500：网桥在出口丢弃更长的帧。TCP 可能仍然正常，因为网卡按虚拟机要求的大小切分 TCP 段。",
     )
     evidence = ("ip link show dev {port}", "ip link show dev {tap}")
     rule = Rule.MTU_MISMATCH
@@ -266,7 +266,7 @@ class VirtualCable(TapFault):
     cause = Bilingual(
         "libvirt has set the interface's link down (`virsh domif-setlink`): the guest sees no "
         "carrier. The tap on the host looks fine.",
-        "libvirt 把接口的链路设为 down(`virsh domif-setlink`)：虚拟机看不到载波。宿主机上的 tap 看起来一切正常。",
+        "libvirt 把接口的链路设为 down（`virsh domif-setlink`）：虚拟机看不到载波。宿主机上的 tap 看起来一切正常。",
     )
     evidence = (
         "virsh domif-getlink {domain} {tap}",
