@@ -215,4 +215,4 @@ def _print_debriefings(debriefings: Sequence[Debriefing]) -> None:
         print_line(phrases.MENDED_BY.text())
         for line in one.mend:
             print_line(f"  {line}")
-        print_line(f"doctor: {one.doctor.text()}")
+        print_line(phrases.DOCTOR.format(reads=one.doctor.text()).text())

@@ -145,7 +145,7 @@ class TaskCard:
     def _shown_hints(self) -> tuple[etree._Element, ...]:
         if not self._hints:
             return ()
-        return (paragraph(phrases.HINT), OL(*self._hints, style="margin: .2em 0;"))
+        return (paragraph(phrases.HINTS), OL(*self._hints, style="margin: .2em 0;"))
 
     def _solve(self) -> tuple[etree._Element, ...]:
         answer = self.session.solve()

@@ -11,6 +11,7 @@ from kvmlab.course.task import Difficulty, Practice
 START: Final = Bilingual("Start", "开始")
 CHECK: Final = Bilingual("Check", "检查")
 HINT: Final = Bilingual("Hint", "提示")
+HINTS: Final = Bilingual("Hints so far:", "到目前为止的提示：")
 SOLVE: Final = Bilingual("Solve", "解答")
 RESET: Final = Bilingual("Reset", "还原")
 ANSWER: Final = Bilingual("answer", "答案")

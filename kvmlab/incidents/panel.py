@@ -13,6 +13,7 @@ from lxml.html.builder import BLOCKQUOTE, DIV, LI, OL, PRE, SPAN
 
 from kvmlab.course.bilingual import Bilingual
 from kvmlab.course.elements import GREEN, GREY, ORANGE, bullets, html, outcome, paragraph, words
+from kvmlab.course.phrases import HINTS
 from kvmlab.incidents import phrases
 from kvmlab.incidents.registry import LEVELS, draw, find_fault
 from kvmlab.incidents.session import Debriefing, IncidentSession, IncidentState
@@ -152,7 +153,7 @@ class IncidentPanel:
         if not self._hints:
             return []
         hints = OL(*(LI(*words(hint.text())) for hint in self._hints), style="margin: .2em 0;")
-        return [paragraph(phrases.HINTS), hints]
+        return [paragraph(HINTS), hints]
 
     def _show_state(self) -> None:
         state = self.session.state
@@ -189,8 +190,8 @@ class IncidentPanel:
 
 def _report(state: IncidentState) -> Elements:
     label = DIV(translate(state.label), style=f"color: {GREY}; font-size: .9em;")
-    quotes = [BLOCKQUOTE(find_fault(name).symptom.text(), style=_QUOTE) for name in state.faults]
-    return [label, *quotes]
+    symptoms = [find_fault(name).symptom.text() for name in state.faults]
+    return [label, *(BLOCKQUOTE(*words(text), style=_QUOTE) for text in symptoms)]
 
 
 def _debriefed(debriefings: Sequence[Debriefing]) -> Elements:
@@ -204,6 +205,6 @@ def _debriefed(debriefings: Sequence[Debriefing]) -> Elements:
             PRE(shown, style=_CODE),
             paragraph(phrases.MENDED_BY),
             PRE("\n".join(one.mend), style=_CODE),
-            paragraph(f"{phrases.DOCTOR.text()}: {one.doctor.text()}"),
+            paragraph(phrases.DOCTOR.format(reads=one.doctor.text())),
         ]
     return elements

@@ -18,19 +18,18 @@ PASSED: Final = Bilingual(
     "Mended: the VM is as healthy as before, and what was put in is gone.",
     "已修好：虚拟机和之前一样健康，放进去的东西也不在了。",
 )
-HINTS: Final = Bilingual("Hints so far:", "到目前为止的提示：")
 NOT_YET: Final = Bilingual("Not mended yet:", "还没有修好：")
 NO_MORE_HINTS: Final = Bilingual(
     "There are no more hints. `kvmlab incident solve` shows what it was and mends it.",
     "没有更多提示了。`kvmlab incident solve` 会说明原因并修好它。",
 )
 NO_RULE: Final = Bilingual(
-    "The doctor has no rule for this: only measuring finds it.",
-    "诊断（doctor）没有针对它的规则：只有测量才能发现。",
+    "No rule fits: only measuring finds it.",
+    "没有针对它的规则，只有测量才能发现。",
 )
 READS_NOTHING: Final = Bilingual(
-    "The doctor has a rule near it, which found nothing: {title}.",
-    "诊断（doctor）有一条相近的规则，但没有发现问题：{title}。",
+    "A rule is near it, and finds nothing: {title}.",
+    "有一条相近的规则，但没有发现问题：{title}。",
 )
 TIME: Final = Bilingual(
     "{minutes:.1f} min, hints included ({hints} taken).",
@@ -57,7 +56,7 @@ BUTTONS: Final[Mapping[str, Bilingual]] = {
 LEVEL: Final = Bilingual("Level", "级别")
 SEED: Final = Bilingual("Seed", "种子")
 PANEL: Final = Bilingual("Incident: break and mend", "故障演练：找出并修复")
-DOCTOR: Final = Bilingual("The doctor", "诊断（doctor）")
+DOCTOR: Final = Bilingual("The doctor: {reads}", "诊断（doctor）：{reads}")
 HEALTHY_BEFORE: Final = Bilingual(
     "Before: round trip {round_trip:.2f} ms, download {download:.0f} MiB/s, upload "
     "{upload:.0f} MiB/s.",
