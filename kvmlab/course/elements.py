@@ -21,7 +21,7 @@ GREEN: Final = "#268a4f"
 ORANGE: Final = "#ba5f10"
 _CODE: Final = re.compile(r"`([^`]+)`")
 #: A widget of HTML has lines as high as a button.
-_LINES: Final = "line-height: 1.5;"
+LINES: Final = "line-height: 1.5;"
 _FRAME: Final = (
     "border: 1px solid rgba(127, 127, 127, .4); border-left: 4px solid #3b82c4; "
     "border-radius: 4px; padding: .6em 1em; margin: .3em 0; max-width: 60em; line-height: 1.5;"
@@ -72,7 +72,7 @@ def heading(task: Task) -> etree._Element:
 def paragraph(text: Bilingual | str, *, colour: str = "") -> etree._Element:
     """Return a paragraph, in the language of the run."""
     shown = text.text() if isinstance(text, Bilingual) else text
-    style = f"margin: .3em 0; {_LINES}" + (f" color: {colour};" if colour else "")
+    style = f"margin: .3em 0; {LINES}" + (f" color: {colour};" if colour else "")
     element: etree._Element = DIV(*words(shown), style=style)
     return element
 
@@ -80,7 +80,7 @@ def paragraph(text: Bilingual | str, *, colour: str = "") -> etree._Element:
 def bullets(texts: Iterable[Bilingual]) -> etree._Element:
     """Return a list of texts."""
     items = (LI(*words(text.text())) for text in texts)
-    element: etree._Element = UL(*items, style=f"margin: .2em 0; {_LINES}")
+    element: etree._Element = UL(*items, style=f"margin: .2em 0; {LINES}")
     return element
 
 

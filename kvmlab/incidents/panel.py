@@ -12,7 +12,17 @@ from lxml import etree
 from lxml.html.builder import BLOCKQUOTE, DIV, LI, OL, PRE, SPAN
 
 from kvmlab.course.bilingual import Bilingual
-from kvmlab.course.elements import GREEN, GREY, ORANGE, bullets, html, outcome, paragraph, words
+from kvmlab.course.elements import (
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    bullets,
+    html,
+    outcome,
+    paragraph,
+    words,
+)
 from kvmlab.course.phrases import HINTS
 from kvmlab.incidents import phrases
 from kvmlab.incidents.registry import LEVELS, draw, find_fault
@@ -152,7 +162,9 @@ class IncidentPanel:
     def _shown_hints(self) -> Elements:
         if not self._hints:
             return []
-        hints = OL(*(LI(*words(hint.text())) for hint in self._hints), style="margin: .2em 0;")
+        hints = OL(
+            *(LI(*words(hint.text())) for hint in self._hints), style=f"margin: .2em 0; {LINES}"
+        )
         return [paragraph(HINTS), hints]
 
     def _show_state(self) -> None:

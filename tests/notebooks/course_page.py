@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from kvmlab.deadline import until
 from tests.notebooks.test_browser import cell
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, WebSocket
 
 BUTTON = "Open a terminal on the host"
+#: What a terminal draws and nobody reads: colours, and how it is to paste.
+_DRAWN: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminals:
@@ -69,7 +72,7 @@ class HostShell:
             self._page.keyboard.type(line)
             self._page.keyboard.press("Enter")
         self._terminals.wait_for(self._page, f"typed-{1000 + self._typed}", after=begin)
-        return self._terminals.text[begin:]
+        return _DRAWN.sub("", self._terminals.text[begin:])
 
 
 def tasks_cell(page: Page) -> Locator:
