@@ -35,6 +35,10 @@ TUNINGS_OF: Final[Mapping[Rule, Mapping[str, str]]] = {
         "generic-receive": "guest-gro=off",
     },
     Rule.PACKET_CAPTURE: {"": "tcpdump=whole"},
+    Rule.BOUNCE_BUFFERS: {"": "swiotlb=force"},
+    Rule.GENERIC_XDP: {"": "port-xdp=generic"},
+    Rule.VHOST_ZEROCOPY: {"": "zerocopy=on"},
+    Rule.X2APIC_MISSING: {"": "x2apic=off"},
 }
 _COLUMN_WORKLOADS: Final = frozenset(workload for _, workload in COLUMNS.values())
 

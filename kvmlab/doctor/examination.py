@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from kvmlab.changes import leftovers
 from kvmlab.doctor import (
     rules_host,
+    rules_kernels,
     rules_local,
     rules_performance,
     rules_ports,
@@ -34,6 +35,7 @@ JUDGES: Final[tuple[Judge, ...]] = (
     *rules_sriov.JUDGES,
     *rules_vms.JUDGES,
     *rules_performance.JUDGES,
+    *rules_kernels.JUDGES,
     *rules_local.JUDGES,
 )
 #: Rules that only a plan or a VM in the making can meet.

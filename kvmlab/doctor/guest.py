@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from kvmlab.doctor.symptoms import parse_offloads
+from kvmlab.doctor.symptoms import parse_offloads, parse_vulnerabilities
 from kvmlab.errors import DomainError, HostError, OutputError
-from kvmlab.hosts import parse_output, script_text
+from kvmlab.hosts import ScriptOutput, parse_output, script_text
 
 if TYPE_CHECKING:
     from kvmlab.domain import TestVM
@@ -50,6 +50,12 @@ class Guest:
     receive_rings: Mapping[str, int] = field(default_factory=dict)
     #: By interface: offloads that can be switched, on or off.
     offloads: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    #: Words that its kernel was started with.
+    command_line: str = ""
+    #: Its CPU has an x2apic; None where there is none to have (Arm), or it was not read.
+    x2apic: bool | None = None
+    #: What its kernel says of each known bug of CPUs, by name.
+    vulnerabilities: Mapping[str, str] = field(default_factory=dict)
     #: Ids of the vhost workers that serve the VM on the host.
     vhost_workers: tuple[int, ...] = ()
     unread: str = ""
@@ -85,8 +91,11 @@ def parse_guest(name: str, text: str, *, vhost_workers: tuple[int, ...] = ()) ->
         drivers=dict(_pairs(output.text("drivers"))),
         interfaces=parse_interfaces(output.text("interfaces")),
         channels=parse_channels(output.text("channels")),
-        receive_rings=parse_receive_rings(output.text("rings") if "rings" in output else ""),
-        offloads=parse_offloads(output.text("offloads") if "offloads" in output else ""),
+        receive_rings=parse_receive_rings(_optional(output, "rings")),
+        offloads=parse_offloads(_optional(output, "offloads")),
+        command_line=_optional(output, "command_line").strip(),
+        x2apic={"yes": True, "no": False}.get(_optional(output, "x2apic").strip()),
+        vulnerabilities=parse_vulnerabilities(_optional(output, "vulnerabilities")),
         vhost_workers=vhost_workers,
     )
 
@@ -155,6 +164,11 @@ def parse_receive_rings(text: str) -> dict[str, int]:
         if len(sizes) == 2:
             rings[name] = int(sizes[1])
     return rings
+
+
+def _optional(output: ScriptOutput, name: str) -> str:
+    """Return the text of a section that recordings of older scripts lack."""
+    return output.text(name) if name in output else ""
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

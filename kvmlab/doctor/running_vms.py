@@ -110,6 +110,8 @@ class RunningVm:
     cpu_mode: str = ""
     #: Files of the host that are its disks.
     disk_files: tuple[str, ...] = ()
+    #: Features of the CPU that it must not have, as <cpu> names them.
+    without: tuple[str, ...] = ()
 
 
 def read_vms(host: Host) -> tuple[tuple[RunningVm, ...], str]:
@@ -178,6 +180,11 @@ def parse_vm(text: str) -> RunningVm:
             path
             for source in domain.node.iterfind("devices/disk[@type='file']/source")
             if (path := source.get("file"))
+        ),
+        without=tuple(
+            name
+            for feature in domain.node.iterfind("cpu/feature[@policy='disable']")
+            if (name := feature.get("name"))
         ),
     )
 

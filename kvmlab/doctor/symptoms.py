@@ -85,6 +85,8 @@ class TuningSymptoms:
     nice: Mapping[str, int] = field(default_factory=dict)
     #: Programs that capture packets: "tcpdump 812 at vnet0".
     captures: tuple[str, ...] = ()
+    #: vhost sends without a copy; None where vhost is not loaded.
+    zerocopy: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class Symptoms:
     mounts: Mapping[str, str] = field(default_factory=dict)
     #: MACs that somebody has entered at ports of bridges, as (MAC, port).
     fixed_entries: tuple[tuple[str, str], ...] = ()
+    #: What the kernel says of each known bug of CPUs, "spectre_v2" by name.
+    vulnerabilities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def log(self) -> tuple[str, ...]:
@@ -212,7 +216,21 @@ def parse_symptoms(output: ScriptOutput) -> Symptoms:
         offloads=parse_offloads(output.text("offloads")),
         mounts=parse_mounts(_optional(output, "mounts")),
         fixed_entries=parse_fixed_entries(_optional(output, "fixed_entries")),
+        vulnerabilities=parse_vulnerabilities(_optional(output, "vulnerabilities")),
     )
+
+
+def parse_vulnerabilities(text: str) -> dict[str, str]:
+    """Parse what a kernel says of its CPU's bugs, by name.
+
+    ::
+
+        meltdown:Not affected
+        spectre_v2:Vulnerable; IBPB: disabled; STIBP: disabled
+        itlb_multihit:KVM: Mitigation: VMX disabled
+    """
+    pairs = (line.partition(":") for line in _lines(text))
+    return {name: says for name, colon, says in pairs if colon}
 
 
 def parse_mounts(text: str) -> dict[str, str]:
@@ -281,6 +299,7 @@ def parse_tuning(drops: str, other: str) -> TuningSymptoms:
         throttled p2p1 3
         nice 1234 0
         capture tcpdump 812 vnet0
+        zerocopy vhost_net 0
     """
     lost: dict[str, int] = {}
     for line in _lines(drops):
@@ -312,6 +331,7 @@ def parse_tuning(drops: str, other: str) -> TuningSymptoms:
             for line in words
             if len(line) == 4 and line[0] == "capture"
         ),
+        zerocopy=next((v != 0 for kind, _, v in numbers if kind == "zerocopy"), None),
     )
 
 

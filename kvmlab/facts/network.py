@@ -214,6 +214,8 @@ def _lines(text: str) -> list[str]:
 _SPEED: Final = re.compile(r"/sys/class/net/([^/]+)/speed")
 #: How older kernels print a speed that they do not know.
 _UNKNOWN_SPEED: Final = 0xFFFFFFFF
+#: The kernel's number of programs of XDP that run in generic mode (XDP_ATTACHED_SKB).
+_GENERIC_XDP: Final = 2
 _DETAIL_KEYS: Final = {
     "tun": "type",
     "macvtap": "mode",
@@ -381,12 +383,24 @@ def _link(record: dict[str, Any], netns: str | None) -> Link:
             remote=_text(data, "remote") or _text(data, "remote6"),
             local=_text(data, "local") or _text(data, "local6"),
             xdp="xdp" in record,
+            generic_xdp=_has_generic_xdp(_dict(record, "xdp")),
             learns=port.get("learning") is True,
             floods=port.get("flood", port.get("unicast_flood")) is not False,
             locked=port.get("locked") is True,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unknown(json.dumps(record)) from error
+
+
+def _has_generic_xdp(xdp: dict[str, Any]) -> bool:
+    """Return whether a program of XDP runs in generic mode; several may be there.
+
+    ::
+
+        {"mode": 4, "attached": [{"mode": 1, "id": 7}, {"mode": 2, "id": 8}]}
+    """
+    programs = [xdp, *(entry for entry in _list(xdp, "attached") if isinstance(entry, dict))]
+    return any(program.get("mode") == _GENERIC_XDP for program in programs)
 
 
 def _vf(entry: Any) -> VfSettings:

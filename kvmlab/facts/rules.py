@@ -92,6 +92,13 @@ class Rule(StrEnum):
     NUMA_REMOTE = "numa-remote"
     VHOST_AFFINITY = "vhost-affinity"
     VIRTIO_SETTINGS = "virtio-settings"
+    # Words and parameters of kernels.
+    BOUNCE_BUFFERS = "bounce-buffers"
+    HALT_POLLING = "halt-polling"
+    GENERIC_XDP = "generic-xdp"
+    VHOST_ZEROCOPY = "vhost-zerocopy"
+    MITIGATIONS_OFF = "mitigations-off"
+    X2APIC_MISSING = "x2apic-missing"
     TUNING_UNAVAILABLE = "tuning-unavailable"
     # The machine at which kvmlab runs.
     KERNELSPEC_MISSING = "kernelspec-missing"
@@ -569,6 +576,52 @@ _TUNING: Final = {
         "vhost-net has no packed ring, and QEMU drops that wish without a word.",
         "Take those attributes out of <driver>, <host> and <guest>; `kvmlab measure -k "
         "offloads=off` shows what they cost here.",
+    ),
+    Rule.BOUNCE_BUFFERS: RuleText(
+        "kernels do not copy what devices send and receive",
+        "With `swiotlb=force` a kernel copies every packet of its devices through one area of "
+        "memory, where no IOMMU translates: in a VM those of VFs and of virtio cards with "
+        "<driver iommu='on'>. Kernels of confidential VMs do so by themselves.",
+        "Take `swiotlb=force` from that kernel's command line, and start it anew.",
+    ),
+    Rule.HALT_POLLING: RuleText(
+        "KVM waits a moment before a halted vCPU sleeps",
+        "With halt_poll_ns at 0 a vCPU that waits for a packet sleeps at once, and each packet "
+        "waits for the scheduler. With a long time KVM spins through the sleep of an idle guest, "
+        "whose timer wakes it again and again: an idle VM then takes a whole CPU.",
+        "`echo 200000 > /sys/module/kvm/parameters/halt_poll_ns`, KVM's own number on x86 (Arm: "
+        "500000), and `options kvm halt_poll_ns=…` out of /etc/modprobe.d. 0 is right where power "
+        "is dearer than latency.",
+    ),
+    Rule.GENERIC_XDP: RuleText(
+        "programs of XDP run in the driver of their port",
+        "In generic mode the kernel makes a buffer of each frame before the program sees it, "
+        "copies it where it has too little headroom, and merges no frames (GRO) on that port.",
+        "`ip link set dev PORT xdpgeneric off`, then attach the program with `xdpdrv`. A driver "
+        "may refuse that: an MTU above a page, LRO, too many channels.",
+    ),
+    Rule.VHOST_ZEROCOPY: RuleText(
+        "vhost copies what VMs send",
+        "Without a copy a buffer of the guest is free only when the last reader of its packet is "
+        "done: one slow receiver stops all that the VM sends. Linux has it off since 5.3 for that.",
+        "Take `experimental_zcopytx=1` out of /etc/modprobe.d (before Linux 5.3: write `options "
+        "vhost_net experimental_zcopytx=0`); once no VM uses vhost: `modprobe -r vhost_net`, then "
+        "`modprobe vhost_net`.",
+    ),
+    Rule.MITIGATIONS_OFF: RuleText(
+        "kernels mitigate the bugs of their CPU",
+        "With `mitigations=off` a VM can read memory of the host and of other VMs through bugs of "
+        "the CPU, and inside a VM one program that of others.",
+        "Take `mitigations=off` from that kernel's command line, and start it anew. `kvmlab "
+        "measure -k mitigations-guest=auto` shows what they cost in a VM.",
+    ),
+    Rule.X2APIC_MISSING: RuleText(
+        "VMs have an x2apic",
+        "Without it a guest reaches its interrupt controller through memory: each access ends in "
+        "KVM, which has to decode the instruction. With MSRs it has not, and more than 255 vCPUs "
+        "are possible.",
+        "`<feature policy='require' name='x2apic'/>` inside <cpu>, and no `nox2apic` on the "
+        "guest's command line; then shut the VM down and start it.",
     ),
     Rule.TUNING_UNAVAILABLE: RuleText(
         "a tuning fits the scheme, the device, libvirt and the kernel",

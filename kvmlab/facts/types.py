@@ -200,6 +200,8 @@ class Link:
     local: str = ""
     #: A program sits in its receive path.
     xdp: bool = False
+    #: One that runs in the kernel, not in the driver.
+    generic_xdp: bool = False
     #: A port at which its bridge learns MACs.
     learns: bool = False
     #: A port to which its bridge passes what is for a MAC that it does not know.

@@ -19,6 +19,7 @@ from kvmlab.facts.sriov import error_name, explain_numvfs
 from kvmlab.hosts import libvirt_client
 from kvmlab.lab import open_lab
 from kvmlab.schemes import Macvtap, Virtio
+from kvmlab.tunings import tuned
 
 if TYPE_CHECKING:
     from kvmlab.hosts import Host
@@ -451,6 +452,42 @@ def test_a_vhost_worker_behind_other_programs(host: Host, vm: TestVM) -> None:
         command = finding.fix.split("`")[1].replace("THREAD", str(worker))
         host.run(tuple(command.split()), timeout_sec=60, root=True)
         assert verdict(look(host), Rule.VHOST_PRIORITY) is Verdict.OK
+
+
+def test_kvm_spins_for_long(host: Host) -> None:
+    path = "/sys/module/kvm/parameters/halt_poll_ns"
+    assert verdict(look(host), Rule.HALT_POLLING) is Verdict.OK
+    before = host.run(("cat", path), timeout_sec=60).stdout.strip()
+    with provoked(host, f"echo 10000000 > {path}", f"echo {before} > {path}"):
+        finding = look(host).finding(Rule.HALT_POLLING)
+        assert finding.verdict is Verdict.WARNING
+        assert "10000 µs" in finding.observed
+        host.run(("sh", "-c", finding.fix.split("`")[1]), timeout_sec=60, root=True)
+        assert verdict(look(host), Rule.HALT_POLLING) is Verdict.OK
+
+
+def test_a_program_of_xdp_that_the_driver_could_run(host: Host, vm: TestVM) -> None:
+    facts = inspect(host, prove_kvm=False)
+    vhost = Virtio(backend="vhost")
+    with tuned(vhost, "port-xdp=native").plan(facts, vm=vm).applied(vm):
+        assert verdict(look(host), Rule.GENERIC_XDP) is Verdict.OK
+    with tuned(vhost, "port-xdp=generic").plan(facts, vm=vm).applied(vm):
+        finding = look(host).finding(Rule.GENERIC_XDP)
+        assert finding.verdict is Verdict.WARNING
+        assert finding.subjects == ("p2p1",)
+        assert "p2p1 (igb)" in finding.observed
+        host.run(tuple(finding.fix.split("`")[1].split()), timeout_sec=60, root=True)
+        assert verdict(look(host), Rule.GENERIC_XDP) is Verdict.OK
+
+
+def test_a_vhost_that_sends_the_guests_own_buffers(host: Host) -> None:
+    reload = "modprobe -r vhost_net && modprobe vhost_net"
+    with provoked(host, f"{reload} experimental_zcopytx=1", reload):
+        finding = look(host).finding(Rule.VHOST_ZEROCOPY)
+        assert finding.verdict is Verdict.WARNING
+        unload, load = finding.fix.split("`")[1::2][-2:]
+        host.run(("sh", "-c", f"{unload} && {load}"), timeout_sec=60, root=True)
+        assert verdict(look(host), Rule.VHOST_ZEROCOPY) is Verdict.OK
 
 
 def test_a_macvtap_that_is_deaf_to_filters_below_a_windows(host: Host, vm: TestVM) -> None:

@@ -195,6 +195,43 @@ def two_nodes(node: int) -> HostFacts:
     return replace(facts, cpu=replace(facts.cpu, node_cpus=nodes))
 
 
+def with_parameter(name: str, text: str) -> HostFacts:
+    facts = embedded()
+    parameters = {**facts.kvm.parameters, name: text}
+    return replace(facts, kvm=replace(facts.kvm, parameters=parameters))
+
+
+def polling(halt_poll_ns: str, *, emulated: str | None = None) -> FindingsInput:
+    """Return a host, embedded or not, with that time of KVM's."""
+    facts = with_parameter("kvm.halt_poll_ns", halt_poll_ns)
+    return readings(replace(facts, emulated=emulated))
+
+
+def started(words: str, **vulnerabilities: str) -> FindingsInput:
+    """Return a host that is not embedded, whose kernel was started with these words."""
+    facts = replace(embedded(), emulated=None)
+    symptoms = replace(CALM, vulnerabilities=vulnerabilities)
+    kernel = replace(facts.kernel, command_line=words)
+    return readings(replace(facts, kernel=kernel), symptoms=symptoms)
+
+
+def unmitigated(running: RunningVm) -> FindingsInput:
+    """Return a VM with mitigations=off, on a host that is not embedded."""
+    inside = Guest("vm1", command_line="mitigations=off", vulnerabilities={"mds": "Vulnerable"})
+    return replace(started("ro"), vms=(running,), guest=inside)
+
+
+def programmed(name: str, release: str = "6.12.0") -> FindingsInput:
+    """Return a host with a program of XDP in generic mode at a port."""
+    facts = embedded()
+    links = tuple(
+        replace(link, xdp=True, generic_xdp=True) if link.name == name else link
+        for link in facts.links
+    )
+    kernel = replace(facts.kernel, release=release)
+    return readings(replace(facts, links=links, kernel=kernel))
+
+
 PINNED = replace(VM, vcpu_pins=("2", "3"))
 MOUNTED = replace(CALM, mounts={"/": "ext4", "/srv/images": "nfs4", "/srv/images/scratch": "xfs"})
 SAFE = VfSettings(0, "02:00:00:00:00:01", True, False, "auto")
@@ -469,6 +506,43 @@ TABLE: list[tuple[Rule, Verdict, Made]] = [
     (Rule.VHOST_AFFINITY, OK, lambda: readings(vms=(replace(PINNED, emulator_pin="0-1"),))),
     (Rule.VHOST_AFFINITY, OK, lambda: readings(replace(embedded(), kernel=replace(
         embedded().kernel, release="6.1.0")), vms=(PINNED,))),
+    (Rule.BOUNCE_BUFFERS, OK, readings),
+    (Rule.BOUNCE_BUFFERS, WARNING, lambda: started("ro swiotlb=force")),
+    (Rule.BOUNCE_BUFFERS, WARNING, lambda: started("swiotlb=65536,force")),
+    (Rule.BOUNCE_BUFFERS, OK, lambda: started("swiotlb=force swiotlb=noforce")),
+    (Rule.BOUNCE_BUFFERS, WARNING,
+     lambda: readings(guest=Guest("vm1", command_line="ro swiotlb=force"))),
+    (Rule.HALT_POLLING, OK, lambda: polling("0", emulated="Embedded host.")),
+    (Rule.HALT_POLLING, WARNING, lambda: polling("0")),
+    (Rule.HALT_POLLING, OK, lambda: polling("200000")),
+    (Rule.HALT_POLLING, WARNING, lambda: polling("1000000")),
+    (Rule.HALT_POLLING, NONE, lambda: polling("")),
+    (Rule.GENERIC_XDP, OK, readings),
+    (Rule.GENERIC_XDP, WARNING, lambda: programmed("p2p1")),
+    (Rule.GENERIC_XDP, OK, lambda: programmed("p1p1")),  # e1000e has no other mode
+    (Rule.GENERIC_XDP, OK, lambda: programmed("p2p1", release="5.4.0")),  # nor had igb then
+    (Rule.VHOST_ZEROCOPY, NONE, readings),
+    (Rule.VHOST_ZEROCOPY, OK, lambda: tuned(zerocopy=False)),
+    (Rule.VHOST_ZEROCOPY, WARNING, lambda: tuned(zerocopy=True)),
+    (Rule.VHOST_ZEROCOPY, UNKNOWN, lambda: readings(symptoms=Symptoms(unread="No root."))),
+    (Rule.MITIGATIONS_OFF, NONE, lambda: readings(replace(
+        started("mitigations=off").facts, emulated="Embedded host."))),
+    (Rule.MITIGATIONS_OFF, OK, lambda: started("ro")),
+    (Rule.MITIGATIONS_OFF, WARNING, lambda: started("ro mitigations=off")),
+    (Rule.MITIGATIONS_OFF, OK, lambda: started("mitigations=off mitigations=auto,nosmt")),
+    (Rule.MITIGATIONS_OFF, WARNING,
+     lambda: started("mitigations=off", mds="Vulnerable; SMT vulnerable")),
+    (Rule.MITIGATIONS_OFF, OK, lambda: started("mitigations=off", mds="Not affected")),
+    (Rule.MITIGATIONS_OFF, WARNING, lambda: unmitigated(VM)),
+    (Rule.MITIGATIONS_OFF, OK, lambda: unmitigated(vm(lab=True))),
+    (Rule.X2APIC_MISSING, NONE, readings),
+    (Rule.X2APIC_MISSING, OK, lambda: readings(vms=(VM,), guest=Guest("vm1", x2apic=True))),
+    (Rule.X2APIC_MISSING, WARNING, lambda: readings(vms=(VM,), guest=Guest("vm1", x2apic=False))),
+    (Rule.X2APIC_MISSING, WARNING, lambda: readings(vms=(vm(without=("x2apic",)),))),
+    (Rule.X2APIC_MISSING, OK,
+     lambda: readings(with_parameter("kvm_intel.enable_apicv", "Y"),
+                      vms=(vm(without=("x2apic",)),))),
+    (Rule.X2APIC_MISSING, UNKNOWN, lambda: readings(vms_unread="libvirt does not answer.")),
     (Rule.KERNELSPEC_MISSING, OK, readings),
     (Rule.KERNELSPEC_MISSING, PROBLEM,
      lambda: readings(environment=replace(ENVIRONMENT, kernelspec=None))),

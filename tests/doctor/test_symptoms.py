@@ -16,6 +16,7 @@ import pytest
 
 from kvmlab.deadline import until
 from kvmlab.doctor import Verdict, judge
+from kvmlab.doctor.guest import parse_guest
 from kvmlab.doctor.symptoms import (
     Daemon,
     Symptoms,
@@ -187,6 +188,43 @@ def test_tuning_is_parsed() -> None:
         "ring p2p1 256 4096\nirqbalance running\nbanned 4-7\n",
     )
     assert tuning == TuningSymptoms({"vnet0": 17, "p2p1": 5}, {"p2p1": (256, 4096)}, True, "4-7")
+
+
+@pytest.mark.parametrize(
+    ("text", "zerocopy"),
+    [("zerocopy vhost_net 1\n", True), ("zerocopy vhost_net 0\n", False), ("", None)],
+)
+def test_whether_vhost_copies_is_parsed(text: str, zerocopy: bool | None) -> None:
+    assert parse_tuning("", text).zerocopy is zerocopy
+
+
+def test_this_machines_kernel_says_what_its_cpu_has() -> None:
+    folder = Path("/sys/devices/system/cpu/vulnerabilities")
+    script = script_text("kvmlab.doctor", "read_symptoms.sh")
+    output = subprocess.run(
+        ("sh", "-s"), input=script, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    read = parse_symptoms(parse_output(output)).vulnerabilities
+    assert read == {path.name: path.read_text("utf-8").strip() for path in folder.glob("*")}
+
+
+def test_a_guests_kernel_and_cpu_are_read(tmp_path: Path) -> None:
+    script = script_text("kvmlab.doctor", "read_guest.sh")
+    for flags, expected in (("fpu svm x2apic", True), ("fpu x2apic_not", False), ("", None)):
+        line = f"flags\t\t: {flags}\n" if flags else "Features\t: fp asimd\n"
+        cpuinfo = tmp_path / "cpuinfo"
+        cpuinfo.write_text(f"processor\t: 0\n{line}\nprocessor\t: 1\n{line}\n")
+        output = subprocess.run(
+            ("sh", "-s"),
+            input=script.replace("/proc/cpuinfo", str(cpuinfo)),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        guest = parse_guest("vm1", output)
+        assert guest.x2apic is expected
+        assert guest.command_line == Path("/proc/cmdline").read_text("utf-8").strip()
 
 
 def test_file_systems_are_parsed() -> None:

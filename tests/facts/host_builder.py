@@ -31,6 +31,7 @@ import yaml
 
 from kvmlab.doctor import Diagnosis, judge
 from kvmlab.doctor.findings_input import FindingsInput
+from kvmlab.doctor.guest import Guest
 from kvmlab.doctor.local_environment import LocalEnvironment
 from kvmlab.doctor.running_vms import RunningVm, parse_vm
 from kvmlab.doctor.symptoms import (
@@ -39,6 +40,7 @@ from kvmlab.doctor.symptoms import (
     parse_netfilter,
     parse_offloads,
     parse_tuning,
+    parse_vulnerabilities,
 )
 from kvmlab.facts import HostFacts, inspect
 from kvmlab.facts.libvirt import parse_domain_use
@@ -157,7 +159,11 @@ class Layout:
                 forward_policy=policy,
                 offloads=parse_offloads(read.get("offloads", "")),
                 tuning=parse_tuning(read.get("drops", ""), read.get("tuning", "")),
+                vulnerabilities=parse_vulnerabilities(read.get("vulnerabilities", "")),
             )
+        inside = self.description.get("guest")
+        if inside:
+            parts.setdefault("guest", Guest(**inside))
         return FindingsInput(self.facts, **parts)
 
     def diagnosis(self, **values: Any) -> Diagnosis:
@@ -379,7 +385,7 @@ def _link(
     switch: str = "",
     remote: str = "",
     local: str = "",
-    xdp: bool = False,
+    xdp: bool | str = False,
     vfs: int = 0,
     over: str = "",
     master: str = "",
@@ -407,7 +413,7 @@ def _link(
         switch: phys_switch_id.
         remote: other end of a tunnel.
         local: own end of a tunnel.
-        xdp: a program sits in its receive path.
+        xdp: a program sits in its receive path; "generic" for one that runs in the kernel.
         vfs: how many VFs the PF reports settings of.
         over: the parent, on which it is stacked; of one in a namespace, also one of the host.
         master: the bridge, bond or team to which it belongs.
@@ -449,7 +455,7 @@ def _link(
         "phys_port_name": portname,
         "phys_switch_id": switch,
         "altnames": list(altnames),
-        "xdp": {"mode": 1} if xdp else None,
+        "xdp": {"mode": 2 if xdp == "generic" else 1} if xdp else None,
     }
     record |= {key: value for key, value in settings.items() if value}
     if vfs:

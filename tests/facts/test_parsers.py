@@ -96,6 +96,22 @@ def test_every_parser_has_a_text() -> None:
     assert BOOTS
 
 
+@pytest.mark.parametrize(
+    ("xdp", "is_generic"),
+    [
+        ({"mode": 1, "prog": {"id": 7}}, False),
+        ({"mode": 2, "prog": {"id": 7}}, True),
+        ({"mode": 4, "attached": [{"mode": 1, "id": 7}, {"mode": 2, "id": 8}]}, True),
+        ({"mode": 4, "attached": [{"mode": 1, "id": 7}, {"mode": 3, "id": 8}]}, False),
+    ],
+)
+def test_modes_of_xdp_programs(xdp: dict[str, Any], is_generic: bool) -> None:
+    record = {"ifindex": 2, "ifname": "eth0", "mtu": 1500, "flags": ["UP"], "xdp": xdp}
+    (link,) = parse_links(json.dumps([record]))
+    assert link.xdp
+    assert link.generic_xdp is is_generic
+
+
 @pytest.mark.parametrize(("name", "text"), TEXTS, ids=[name for name, _ in TEXTS])
 def test_real_output_is_understood(name: str, text: str) -> None:
     assert PARSERS[name](text)

@@ -55,9 +55,19 @@ offloads() {
 	done
 }
 
+# The kernel's command line, whether its CPU has an x2apic, and what it says of each bug of CPUs.
+command_line() { cat /proc/cmdline; }
+
+x2apic() { sed -n '/^flags/{s/.*[[:space:]]x2apic\([[:space:]].*\)*$/yes/;s/^flags.*/no/;p;q;}' /proc/cpuinfo; }
+
+vulnerabilities() { grep -H '' /sys/devices/system/cpu/vulnerabilities/* | sed 's|^/.*/vulnerabilities/||'; }
+
 section drivers drivers "$@"
 section interfaces interfaces
 section channels channels
 section rings rings
 section offloads offloads
+section command_line command_line
+section x2apic x2apic
+section vulnerabilities vulnerabilities
 echo '=== end'

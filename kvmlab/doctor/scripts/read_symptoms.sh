@@ -76,6 +76,8 @@ tuning() {
 			;;
 		esac
 	done
+	read -r value </sys/module/vhost_net/parameters/experimental_zcopytx &&
+		echo "zerocopy vhost_net $value"
 	sed -n 's/^ *IRQBALANCE_BANNED_CPULIST=/banned /p' /etc/default/irqbalance \
 		/etc/sysconfig/irqbalance | tr -d '"'
 }
@@ -120,6 +122,9 @@ mounts() { awk '{ print $3, $2 }' /proc/mounts | head -n 2000; }
 # Entries of bridges that somebody has made, and that do not age; MACs of ports are not among them.
 fixed_entries() { bridge fdb show | grep -E ' (static|sticky)( |$)' | head -n 1000; }
 
+# What the kernel says of each known bug of CPUs.
+vulnerabilities() { grep -H '' /sys/devices/system/cpu/vulnerabilities/* | sed 's|^/.*/vulnerabilities/||'; }
+
 section kernel_log kernel_log
 section qemu_log qemu_log
 section daemon_log daemon_log
@@ -131,4 +136,5 @@ section bridge_netfilter bridge_netfilter
 section offloads offloads "$@"
 section mounts mounts
 section fixed_entries fixed_entries
+section vulnerabilities vulnerabilities
 echo '=== end'
