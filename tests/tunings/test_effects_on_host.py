@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kvmlab.facts import HostFacts, inspect
+from kvmlab.doctor import Finding, Verdict, examine
+from kvmlab.facts import HostFacts, Rule, inspect
 from kvmlab.schemes import Virtio
 from kvmlab.tunings import tuned
-from tests.tunings.kernel_calls import calls
+from tests.tunings.kernel_calls import calls, calls_where, order
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -89,6 +91,10 @@ class TunedHost:
     def statistic(self, nic: Nic, name: str) -> int:
         """Return a counter of the VM's interface."""
         return int(self.guest("cat", f"/sys/class/net/{nic.guest_interface}/statistics/{name}"))
+
+    def finding(self, rule: Rule) -> Finding:
+        """Return what the doctor says now of host and VM."""
+        return examine(self.lab.host, facts=self.facts, vm=self.lab.vm).finding(rule)
 
     def interrupts(self, run: Callable[..., str], pattern: str) -> int:
         """Return the number of interrupts of all lines that ``pattern`` matches."""
@@ -203,6 +209,64 @@ def test_without_checksums_the_vm_sends_single_frames(site: TunedHost) -> None:
             assert sent < 1_515, name
 
 
+def test_tcp_is_cut_late_whatever_the_nic_has_of_gso(site: TunedHost) -> None:
+    # Since Linux 4.17 TCP does not ask.
+    for names in (("guest-tso=off",), ("guest-tso=off", "guest-gso=off")):
+        with (
+            site.tuned(*names) as nic,
+            calls(site.guest, "skb_segment", "ip_queue_xmit") as counts,
+        ):
+            site.stream(nic)
+            sent = site.statistic(nic, "tx_packets")
+        assert counts["skb_segment"] > 100, names
+        assert sent / counts["ip_queue_xmit"] > 3, names
+
+
+def test_a_large_packet_takes_one_buffer_where_the_device_may_not_join_them(
+    site: TunedHost,
+) -> None:
+    buffers = {}
+    for names in ((), ("mrg-rxbuf=off",)):
+        filled = ("virtqueue_add_inbuf", "virtqueue_add_inbuf_ctx")
+        with site.tuned(*names) as nic, calls(site.guest, *filled) as counts:
+            site.stream(nic, "-R")
+            received = site.statistic(nic, "rx_packets")
+        # What the VM has used up it fills again.
+        buffers[names] = sum(counts.values()) / received
+    joined, single = buffers.values()
+    assert joined > 2
+    assert single < 1.1
+
+
+def test_a_short_transmit_ring_stops_the_guests_queue(site: TunedHost) -> None:
+    # The driver wakes a queue that it had stopped for want of room: bit 0 of its state.
+    woken = ("netif_tx_wake_queue", "dev_queue->state", "value & 1")
+    stops = {}
+    for names in ((), ("tx-ring=64",)):
+        with site.tuned(*names) as nic, calls_where(site.guest, *woken) as counts:
+            site.stream(nic, "-u", "-b", "0", "-l", "64")
+        (stops[names],) = counts
+    long, short = stops.values()
+    assert long == 0
+    assert short > 100
+
+
+def test_frames_wait_in_the_tap_for_others(site: TunedHost) -> None:
+    # Without a send buffer of the tap vhost hands over batches of its own.
+    buffer = "tap-sndbuf=1048576"
+    batched = {}
+    for names in ((buffer,), (buffer, "tap-coalescing=32")):
+        steps = ("tun_sendmsg", "netif_receive_skb")
+        with site.tuned(*names) as nic, order(site.host, "vhost", *steps) as seen:
+            site.stream(nic, "-u", "-b", "0", "-l", "64")
+        passed_on = seen.count("netif_receive_skb")
+        after_another = sum(pair == ("netif_receive_skb",) * 2 for pair in pairwise(seen))
+        batched[names] = after_another / passed_on
+    single, coalesced = batched.values()
+    assert single < 0.01
+    assert coalesced > 0.5
+
+
 def test_zero_copy_passes_the_guests_pages_on(site: TunedHost) -> None:
     with site.tuned("zerocopy=on") as nic:
         # It was vhost_zerocopy_callback before Linux 6.10.
@@ -277,14 +341,36 @@ def test_what_a_nic_sends_and_receives_bounces_where_it_has_to(site: TunedHost) 
         "mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null\n"
         "cat /sys/kernel/debug/swiotlb/io_tlb_used || echo 0"
     )
-    used, sent = {}, {}
+    used, sent, copying = {}, {}, {}
     for names in (("iommu-platform=on",), ("swiotlb=force",)):
         with site.tuned(*names) as nic, calls(site.guest, "swiotlb_tbl_map_single") as counts:
             site.ping(nic)
             used[names] = int(site.guest("sh", "-c", look))
+            copying[names] = site.finding(Rule.BOUNCE_BUFFERS).subjects
         sent[names] = counts["swiotlb_tbl_map_single"]
     mapped, bounced = used
     assert (sent[mapped], used[mapped]) == (0, 0)
     assert sent[bounced] >= ECHOES
     # The buffers of the receiving ring wait there.
     assert used[bounced] > 100
+    assert (copying[mapped], copying[bounced]) == ((), (site.lab.vm.name,))
+
+
+def test_what_a_guest_has_from_its_start(site: TunedHost) -> None:
+    by_msr, in_all = "kvm_x2apic_msr_write", "kvm_lapic_reg_write"
+    look = "cd /sys/devices/system/cpu/vulnerabilities && grep -l ^Vulnerable * || true"
+    writes, verdicts, open_bugs = {}, {}, {}
+    for names in ((), ("x2apic=off", "mitigations-guest=auto")):
+        with site.tuned(*names) as nic:
+            with calls(site.host, by_msr, in_all) as counts:
+                site.ping(nic)
+            verdicts[names] = site.finding(Rule.X2APIC_MISSING).verdict
+            open_bugs[names] = set(site.guest("sh", "-c", look).split())
+        writes[names] = counts
+    usual, other = writes
+    assert 0 < writes[usual][in_all] <= writes[usual][by_msr]
+    assert writes[other][by_msr] == 0 < writes[other][in_all]
+    assert (verdicts[usual], verdicts[other]) == (Verdict.OK, Verdict.WARNING)
+    assert open_bugs[usual] >= {"spectre_v1", "spectre_v2"}
+    assert open_bugs[other] < open_bugs[usual]
+    assert not open_bugs[other] & {"spectre_v1", "spectre_v2"}
