@@ -118,7 +118,11 @@ class AppliedSteps:
             self._apply_steps(settings)
         except BaseException as error:
             self._settle = host_steps.is_outcome_unknown(error)
-            self.revert()
+            loss = " ".join(self._put_back())
+            if loss and isinstance(error, KvmlabError):
+                raise StepFailed(error.message, todo=loss, evidence=error.evidence) from error
+            if loss:
+                error.add_note(loss)
             if isinstance(error, KvmlabError) and not isinstance(error, StepFailed | Unavailable):
                 raise StepFailed(
                     f"{error.message} What had been changed before is put back.",
@@ -134,10 +138,17 @@ class AppliedSteps:
             HostBusy: this run was silent for so long that another lab has reverted the change.
             RevertFailed: something could not be undone; the message names it and says what to
                 do by hand. Everything that could be undone has been.
+            StepFailed: everything is undone, but a VM had to be started anew for it.
         """
+        losses = self._put_back()
+        if losses:
+            raise StepFailed(" ".join(losses))
+
+    def _put_back(self) -> Sequence[str]:
+        """Undo every step; return what was lost, as sentences. Raises as `revert` does."""
         journal, self._journal = self._journal, None
         if journal is None:
-            return
+            return ()
         with signals_deferred(), self._lock:
             atexit.unregister(self.revert)
             try:
@@ -149,15 +160,14 @@ class AppliedSteps:
             if journal.name in undone:
                 journal.finish()
                 raise reverted_elsewhere(self._host, undone[journal.name])
-            failures = undo_all(
-                self._journalled, self._host, self._vm, journal, settle=self._settle
-            ).failures
-            if failures:
+            report = undo_all(self._journalled, self._host, self._vm, journal, settle=self._settle)
+            if report.failures:
                 journal.abandon()
-                raise revert_failed(self._host, failures) from failures[0].error
+                raise revert_failed(self._host, report.failures) from report.failures[0].error
             journal.finish()
             others = tuple(number for number in in_place(self._host) if number != self._number)
             _in_place[self._host.spec] = others
+            return report.losses
 
     def leave(self) -> None:
         """Leave the steps in place and their journal open, for `restore` in whichever process.

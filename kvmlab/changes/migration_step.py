@@ -1,8 +1,7 @@
-"""Live migration as a step; its undo brings the VM home from wherever it was interrupted."""
+"""Live migration as a step, and the migration itself; `migration_undo` is its undo."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import threading
 import time
@@ -13,35 +12,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lxml import etree
 
-from kvmlab.changes.second_host import FOLDER, TRANSPORT, repair_second_host
-from kvmlab.changes.steps import Step
-from kvmlab.deadline import until
-from kvmlab.domain import TestVM
-from kvmlab.errors import (
-    DomainNotFound,
-    HostError,
-    HostUnreachable,
-    LibvirtFailed,
-    StepFailed,
-    Unavailable,
-    UsageError,
+from kvmlab.changes.migration_calls import (
+    ACTIVE,
+    POLL_SEC,
+    abort_job,
+    call,
+    is_in_post_copy,
+    job_of,
+    state_of,
 )
+from kvmlab.changes.second_host import FOLDER, TRANSPORT
+from kvmlab.changes.steps import Step
+from kvmlab.domain import TestVM
+from kvmlab.errors import DomainNotFound, HostError, LibvirtFailed, StepFailed, UsageError
 from kvmlab.hosts import Host, libvirt_client, open_host, open_second_host
-from kvmlab.stored_files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ACTIVE: Final = ("running", "idle", "paused", "in shutdown", "suspended")
-_POLL_SEC: Final = 0.25
-_SETTLE_SEC: Final = 60.0
-_HOME_SEC: Final = 900.0
-_REPAIR_SEC: Final = 120.0
-_RESTART_SEC: Final = 30.0
-_RECONNECT_SEC: Final = 1.0
 _ROUNDS_BEFORE_POST_COPY: Final = 2
-#: The libvirt whose daemon dereferences a null pointer of VIR_MIGRATE_POSTCOPY_RESUME.
-_DIES_OF_RESUME: Final = 11_003
 _MIB: Final = 1 << 20
 _TOO_SLOW: Final = (
     "The VM runs where it was. Where it writes faster than memory moves, pre-copy has no end: "
@@ -189,7 +178,8 @@ def migrate(
 
     Raises:
         StepFailed: libvirt refused or gave up; the VM runs where it was, and the evidence is
-            libvirt's reason. Or the deadline passed and the migration was cancelled.
+            libvirt's reason. Or the deadline passed and the migration was cancelled. In post-copy
+            that broke off it runs nowhere until `migration_undo.bring_home`.
     """
     flags, parameters = _arguments(vm, transport, options)
     with _downtime_limit(vm, options.downtime_ms):
@@ -211,7 +201,7 @@ def _await_arrival(
 
     def work() -> None:
         try:
-            _call(vm, vm.handle.migrate3, there.libvirt, parameters, flags)
+            call(vm, vm.handle.migrate3, there.libvirt, parameters, flags)
         except (HostError, DomainNotFound) as error:
             failures.append(error)
         else:
@@ -224,24 +214,24 @@ def _await_arrival(
     switching = options.post_copy
     try:
         while thread.is_alive():
-            thread.join(_POLL_SEC)
+            thread.join(POLL_SEC)
             if (on_progress is not None or switching) and thread.is_alive():
-                job = _job(vm)
+                job = job_of(vm)
                 switching = switching and not _switched_to_post_copy(vm, job)
                 if on_progress is not None:
                     on_progress(job)
             if time.monotonic() > deadline and not cancelled:
-                cancelled, progress = True, progress_text(_job(vm))
-                _abort(vm)
+                cancelled, progress = True, progress_text(job_of(vm))
+                abort_job(vm)
     except BaseException:
-        _abort(vm)
+        abort_job(vm)
         raise
     for error in failures:
-        if _broke_off_in_post_copy(vm):
+        if options.post_copy and not switching and _broke_off(vm):
             raise StepFailed(
                 f"{vm.name} went on at {there.label}, and then post-copy broke off: a part of its "
                 "memory had stayed behind.",
-                todo="It comes home with all of it where both hosts still have their part.",
+                todo="It has come home with all of its memory.",
                 evidence=error.message,
             ) from error
         late = f" within {options.timeout_sec:g} s and was cancelled" if cancelled else ""
@@ -257,6 +247,14 @@ def _await_arrival(
         )
 
 
+def _broke_off(home: TestVM) -> bool:
+    """Return whether the VM went on at the destination; False where its host does not answer."""
+    try:
+        return is_in_post_copy(home) or state_of(home) not in ACTIVE
+    except HostError:
+        return False
+
+
 @contextmanager
 def _downtime_limit(vm: TestVM, limit_ms: int | None) -> Iterator[None]:
     """Let QEMU stop the VM for ``limit_ms`` at most; where it stays, the limit is as before.
@@ -266,13 +264,13 @@ def _downtime_limit(vm: TestVM, limit_ms: int | None) -> Iterator[None]:
     if limit_ms is None:
         yield
         return
-    before = _call(vm, vm.handle.migrateGetMaxDowntime, 0)
-    _call(vm, vm.handle.migrateSetMaxDowntime, limit_ms, 0)
+    before = call(vm, vm.handle.migrateGetMaxDowntime, 0)
+    call(vm, vm.handle.migrateSetMaxDowntime, limit_ms, 0)
     try:
         yield
     except BaseException:
         with suppress(HostError, DomainNotFound):
-            _call(vm, vm.handle.migrateSetMaxDowntime, before, 0)
+            call(vm, vm.handle.migrateSetMaxDowntime, before, 0)
         raise
 
 
@@ -296,7 +294,7 @@ def _switched_to_post_copy(vm: TestVM, job: Mapping[str, Any]) -> bool:
     if int(job.get("memory_iteration", 0)) < _ROUNDS_BEFORE_POST_COPY:
         return False
     try:
-        _call(vm, vm.handle.migrateStartPostCopy, 0)
+        call(vm, vm.handle.migrateStartPostCopy, 0)
     except (LibvirtFailed, DomainNotFound):
         return False  # not yet, or it has arrived already
     return True
@@ -319,7 +317,7 @@ def _arguments(vm: TestVM, transport: str, options: MigrationOptions) -> tuple[i
         parameters[library.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = limit
     if options.parallel is not None:
         parameters[library.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = options.parallel
-    xml = _call(vm, vm.handle.XMLDesc, library.VIR_DOMAIN_XML_MIGRATABLE)
+    xml = call(vm, vm.handle.XMLDesc, library.VIR_DOMAIN_XML_MIGRATABLE)
     if options.preallocate or (options.preallocate is None and _has_team(xml)):
         parameters[library.VIR_MIGRATE_PARAM_DEST_XML] = preallocated(xml)
     return flags, parameters
@@ -344,256 +342,6 @@ def preallocated(xml: str) -> str:
     return etree.tostring(node, encoding="unicode")
 
 
-def bring_home(step: MigrateVm, host: Host) -> bool:
-    """Let the step's VM run on ``host`` again, whatever has become of it; return False if it does.
-
-    A migration under way is cancelled; one in post-copy, which cannot be, is led to its end. Of two
-    copies, the one that has the state is kept: the destination's where it runs, else the source's.
-    Where the destination has lost the VM, or post-copy one of the two hosts, it is started anew.
-
-    Raises:
-        StepFailed: it runs on neither host and cannot be started, or does not come home.
-        HostUnreachable, HostRefused: the destination does not answer, and cannot be repaired.
-    """
-    try:
-        home = _find_patiently(host, step.domain)
-    except DomainNotFound:
-        return False  # it was transient, and has ended
-    in_post_copy = _is_in_post_copy(home)
-    if not in_post_copy:
-        _end_job(home)
-    with _repaired_destination(step, host) as there:
-        away = _find(there, step.domain) if there is not None else None
-        if there is None or away is None:
-            if in_post_copy:
-                # What it has written since then was over there alone.
-                _destroy(home)
-            return _revive(home)
-        if in_post_copy:
-            _finish_post_copy(step, home, there)
-        elif _misses_memory(away) and _state(home) not in _ACTIVE:
-            # The memory that it waits for ended with the source.
-            _destroy(away)
-            return _revive(home)
-        state, state_away = _state(home), _state(away)
-        if state == "running" and state_away != "running":
-            # The destination waited for a migration that has been cancelled.
-            _destroy(away)
-            return True
-        if state == "paused":
-            if state_away != "running":
-                _destroy(away)
-                home.resume()
-                return True
-            # It arrived, and nobody could tell the source any more.
-            _destroy(home)
-        if state_away == "gone":
-            return _revive(home)
-        if state_away == "paused":
-            away.resume()
-        _end_job(away)
-        options = MigrationOptions(timeout_sec=_HOME_SEC)
-        transport = f"{step.transport}.home" if step.transport else ""
-        migrate(away, host, transport=transport, options=options)
-    return True
-
-
-def _is_in_post_copy(home: TestVM) -> bool:
-    """Return whether the VM went on at the destination, and left a part of its memory here."""
-    library = libvirt_client.library()
-    reasons = (library.VIR_DOMAIN_PAUSED_POSTCOPY, library.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
-    state, reason = _state_and_reason(home)
-    return state == library.VIR_DOMAIN_PAUSED and reason in reasons
-
-
-def _broke_off_in_post_copy(home: TestVM) -> bool:
-    """Return the same of a migration that has failed; False where its host does not answer."""
-    try:
-        return _is_in_post_copy(home)
-    except HostError:
-        return False
-
-
-def _misses_memory(away: TestVM) -> bool:
-    """Return whether the VM runs at the destination without all of its memory: post-copy failed."""
-    library = libvirt_client.library()
-    failed = (library.VIR_DOMAIN_RUNNING, library.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
-    return _state_and_reason(away) == failed
-
-
-def _state_and_reason(vm: TestVM) -> tuple[int, int]:
-    """Return libvirt's numbers of them; (-1, -1) for a domain that is gone."""
-    try:
-        state, reason = _call(vm, vm.handle.state)
-    except DomainNotFound:
-        return -1, -1
-    return state, reason
-
-
-def _finish_post_copy(step: MigrateVm, home: TestVM, there: Host) -> None:
-    """Move the rest of the memory to the destination, where the VM runs already.
-
-    Where it still moves, with nobody to wait for it, its end is waited for; where the connection
-    was lost, it goes on over a new one.
-
-    Raises:
-        StepFailed: none of it has moved for a minute.
-    """
-    left, deadline = None, time.monotonic() + _SETTLE_SEC
-    while _is_in_post_copy(home):
-        reason = _reconnect(step, home, there) if step.transport else _resume(home, there)
-        remaining = _job(home).get("memory_remaining")
-        if remaining != left:
-            left, deadline = remaining, time.monotonic() + _SETTLE_SEC
-        elif time.monotonic() > deadline:
-            raise StepFailed(
-                f"The memory that {step.domain} left behind does not follow it to {there.label}.",
-                todo="It runs there, and stops where it needs a page of that memory.",
-                evidence=reason,
-            )
-        time.sleep(_RECONNECT_SEC)
-
-
-def _resume(home: TestVM, there: Host) -> str:
-    """Let libvirt go on with post-copy over a new connection; return why it does not."""
-    library = libvirt_client.library()
-    try:
-        version = libvirt_client.call(there.libvirt.getLibVersion, host=there.label)
-        if version // 1000 == _DIES_OF_RESUME:
-            return f"The libvirtd of {there.label} is 11.3, which dies of such a request."
-        flags = library.VIR_MIGRATE_LIVE | library.VIR_MIGRATE_POSTCOPY
-        flags |= library.VIR_MIGRATE_POSTCOPY_RESUME
-        _call(home, home.handle.migrate3, there.libvirt, {}, flags)
-    except (HostError, DomainNotFound) as error:
-        return error.message
-    return ""
-
-
-def _reconnect(step: MigrateVm, home: TestVM, there: Host) -> str:
-    """Let both QEMUs meet anew where they met before; return why they do not.
-
-    The destination's may not answer, where it waits for a page itself; as long as it still listens
-    it needs no request.
-    """
-    reason = _qmp(home, "migrate", uri=step.transport.replace("unix://", "unix:"), resume=True)
-    if reason:
-        away = _find(there, step.domain)
-        if away is not None and _misses_memory(away):
-            _qmp(away, "migrate-recover", uri=step.transport.replace("unix://", "unix:"))
-    return reason
-
-
-def _qmp(vm: TestVM, name: str, **arguments: Any) -> str:
-    """Give a command to the VM's QEMU; return its error, "" where there is none."""
-    import libvirt_qemu
-
-    command = json.dumps({"execute": name, "arguments": arguments})
-    try:
-        answer = _call(vm, libvirt_qemu.qemuMonitorCommand, vm.handle, command, 0)
-    except (HostError, DomainNotFound) as error:
-        return error.message
-    return str(parse_json(answer).get("error", {}).get("desc", ""))
-
-
-@contextmanager
-def _repaired_destination(step: MigrateVm, host: Host) -> Iterator[Host | None]:
-    """Open the destination; None for a second host that is gone altogether."""
-    if step.second_host:
-        exists = host.run(("test", "-d", FOLDER), timeout_sec=60, check=False, root=True)
-        if exists.returncode != 0:
-            yield None
-            return
-        command = repair_second_host()
-        host.run(command.argv, timeout_sec=_REPAIR_SEC, input_text=command.input_text, root=True)
-    with destination_of(step, host) as there:
-        yield there
-
-
-def _revive(home: TestVM) -> bool:
-    if home.state in ("running", "idle"):
-        return False
-    # From a pause it goes on; from nothing it begins anew.
-    home.start()
-    return True
-
-
-def _find_patiently(host: Host, name: str) -> TestVM:
-    """Find the domain, also where libvirt is just being started again.
-
-    Raises:
-        DomainNotFound: libvirt answers, and does not know it.
-        HostUnreachable, Unavailable: no answer for half a minute.
-    """
-    deadline = time.monotonic() + _RESTART_SEC
-    while True:
-        try:
-            return TestVM.find(host, name)
-        except (HostUnreachable, Unavailable):
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(_POLL_SEC)
-
-
-def _find(host: Host, name: str) -> TestVM | None:
-    """Return the active domain of that name."""
-    try:
-        vm = TestVM.find(host, name)
-    except DomainNotFound:
-        return None
-    return vm if _state(vm) in _ACTIVE else None
-
-
-def _state(vm: TestVM) -> str:
-    """Return the domain's state; "gone" for one that has just ended and left no definition."""
-    try:
-        return vm.state
-    except DomainNotFound:
-        return "gone"
-
-
-def _destroy(vm: TestVM) -> None:
-    try:
-        _call(vm, vm.handle.destroy)
-    except DomainNotFound:
-        return
-
-
-def _end_job(vm: TestVM) -> None:
-    """Cancel a migration that nobody waits for any more, and wait for its end."""
-    library = libvirt_client.library()
-
-    def no_job() -> bool:
-        kind = _job(vm).get("type", library.VIR_DOMAIN_JOB_NONE)
-        if kind == library.VIR_DOMAIN_JOB_NONE:
-            return True
-        _abort(vm)
-        return False
-
-    if _state(vm) in _ACTIVE:
-        until(
-            no_job,
-            timeout_sec=_SETTLE_SEC,
-            every_sec=_POLL_SEC,
-            what=f"The end of the migration of {vm.name}",
-            error=StepFailed,
-        )
-
-
-def _job(vm: TestVM) -> Mapping[str, Any]:
-    try:
-        job: Mapping[str, Any] = _call(vm, vm.handle.jobStats, 0)
-    except (LibvirtFailed, DomainNotFound):
-        return {}
-    return job
-
-
-def _abort(vm: TestVM) -> None:
-    try:
-        _call(vm, vm.handle.abortJob)
-    except (LibvirtFailed, DomainNotFound, HostUnreachable):
-        return  # it has just ended
-
-
 def _stats(*vms: TestVM) -> MigrationStats:
     """Return the figures of the finished migration: at the destination, or where it has none.
 
@@ -604,7 +352,7 @@ def _stats(*vms: TestVM) -> MigrationStats:
     for vm in vms:
         if not job.get("time_elapsed"):
             with suppress(LibvirtFailed, DomainNotFound):
-                job = _call(vm, vm.handle.jobStats, library.VIR_DOMAIN_JOB_STATS_COMPLETED)
+                job = call(vm, vm.handle.jobStats, library.VIR_DOMAIN_JOB_STATS_COMPLETED)
     return MigrationStats(
         elapsed_ms=int(job.get("time_elapsed", 0)),
         downtime_ms=int(job.get("downtime", 0)),
@@ -613,7 +361,3 @@ def _stats(*vms: TestVM) -> MigrationStats:
         rounds=int(job.get("memory_iteration", 0)),
         raw=dict(job),
     )
-
-
-def _call(vm: TestVM, function: Callable[..., Any], *args: Any) -> Any:
-    return libvirt_client.call(function, *args, what=f"migrate {vm.name}", host=vm.host.label)

@@ -227,6 +227,7 @@ def _restore_journal(
     # The run may have died while a command of its ran, which goes on without it.
     report = undo_all(still_open, host, None, journal, settle=True)
     done += [f"Undone ({content.scheme}): {step.what}" for step in report.undone]
+    done += report.losses
     if len(still_open) < len(content.open_steps):
         done.append(_ended_with_its_boot(host, content))
     failures += report.failures

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kvmlab.changes import host_steps, vm_steps
 from kvmlab.changes.journal import ChangeJournal
 from kvmlab.changes.lab_lock import LockedRunner
+from kvmlab.changes.migration_undo import Homecoming
 from kvmlab.changes.steps import HostStep, Step
 from kvmlab.errors import HostBusy, HostError, KvmlabError, RevertFailed, StepFailed
 
@@ -31,9 +32,13 @@ class UndoFailure:
 
 @dataclass
 class UndoReport:
-    """The steps that were undone (a step that needed no undo is in neither list), and failures."""
+    """The steps that were undone (a step that needed no undo is in neither list), and failures.
+
+    ``losses`` are sentences about what is not as it was, although its step is undone.
+    """
 
     undone: list[Step] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
     failures: list[UndoFailure] = field(default_factory=list)
 
 
@@ -64,6 +69,9 @@ def undo_all(
             report.failures.append(UndoFailure(step, error))
         else:
             journal.note_undone([number])
+            if isinstance(undone, Homecoming):
+                report.losses += [undone.loss] if undone.loss else []
+                undone = undone.undone
             if undone:
                 report.undone.append(step)
     on_host = [(n, s) for n, s in last_first if isinstance(s, HostStep)]

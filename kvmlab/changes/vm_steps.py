@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.changes.guest_state import SetGuestState, undo_guest_state
-from kvmlab.changes.migration_step import MigrateVm, bring_home
+from kvmlab.changes.migration_step import MigrateVm
+from kvmlab.changes.migration_undo import Homecoming, bring_home
 from kvmlab.changes.steps import (
     AttachInterface,
     DefineInterface,
@@ -61,8 +62,12 @@ def attach(step: AttachInterface, vm: TestVM) -> float:
     return attach_sec
 
 
-def undo(step: Step, host: Host, vm: TestVM | None = None, *, settle: bool = False) -> bool:
+def undo(
+    step: Step, host: Host, vm: TestVM | None = None, *, settle: bool = False
+) -> bool | Homecoming:
     """Undo a step of the VM; return False where there was nothing to undo.
+
+    The undo of a migration says how the VM came home.
 
     Without ``vm`` the step's own domain is looked up. ``settle`` waits for the end of a hot-plug
     that may still be under way.

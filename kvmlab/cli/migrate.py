@@ -179,6 +179,8 @@ def _between_hosts(
             stats = migration.stats
             writer.vm = migration.vm
             writer.stop()
+    if migration.note:
+        print_notice(migration.note)
     if as_json:
         print_json(stats.to_dict())
         return

@@ -20,6 +20,7 @@ from kvmlab.domain import TestVM
 from kvmlab.errors import Refused, StepFailed
 from kvmlab.facts import inspect
 from kvmlab.migration.checks import Check, check_migration
+from kvmlab.migration.team import missing_vf
 from kvmlab.rendering import plain_text
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class Migration(AppliedSteps):
         self._plan = plan
         self._on_job = on_job
         self._stats: MigrationStats | None = None
+        #: A sentence where the VM arrived without its VF.
+        self.note = ""
 
     @property
     def vm(self) -> TestVM:
@@ -163,6 +166,7 @@ class Migration(AppliedSteps):
             options=step.options,
             on_progress=self._on_job,
         )
+        self.note = missing_vf(self.vm)
 
 
 def plan_migration(

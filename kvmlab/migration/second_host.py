@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from kvmlab.changes import keep_port
 from kvmlab.changes.change import AppliedSteps
 from kvmlab.changes.guard import check, refuse
-from kvmlab.changes.migration_step import MigrateVm, bring_home
+from kvmlab.changes.migration_step import MigrateVm
+from kvmlab.changes.migration_undo import bring_home
 from kvmlab.changes.second_host import FOLDER, SecondHostPorts, second_host_step
 from kvmlab.domain import TestVM
 from kvmlab.errors import DomainNotFound, Unavailable, UsageError

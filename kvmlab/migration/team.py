@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.changes import AttachInterface, ConfigureGuest, Plan, check
-from kvmlab.domain import LAB_POOL, Interface, alias_for, diff_of_attaching
+from kvmlab.changes.migration_calls import ask_qemu
+from kvmlab.domain import LAB_POOL, Domain, Interface, alias_for, diff_of_attaching
 from kvmlab.schemes.base import mac_for
 from kvmlab.schemes.bridge import bridge_steps
 from kvmlab.schemes.port import BRIDGE, free_port, switched_on
@@ -40,6 +41,26 @@ def vf_interface() -> Interface:
     interface.teaming_persistent = STANDBY_ALIAS
     interface.alias = VF_ALIAS
     return interface
+
+
+def missing_vf(vm: TestVM) -> str:
+    """Return a sentence where libvirt lists a VF in a team, and the VM's QEMU has none; else "".
+
+    QEMU plugs it in as the VM arrives. Where the host has lost it meanwhile the VM goes on without,
+    and libvirt is not told.
+    """
+    cards = Domain.parse(vm.xml()).interfaces
+    listed = [card.alias for card in cards if card.teaming_type == "transient"]
+    if not listed:
+        return ""
+    devices, error = ask_qemu(vm, "qom-list", path="/machine/peripheral")
+    plugged = {device["name"] for device in devices}
+    if error or plugged.issuperset(listed):
+        return ""
+    return (
+        f"{vm.name} arrived on {vm.host.label} without its VF, which that host has lost; it goes "
+        "on with the virtio card of its team."
+    )
 
 
 def plan_team(facts: HostFacts, vm: TestVM, *, cable: Cable, pf: str) -> Plan:

@@ -116,7 +116,8 @@ def measured_migration(
             writer.stop()
             recording = probe.finish(migration.vm)
             result = _result(plan, nic, traffic, remedy, migration.stats, recording)
-            yield migration, replace(result, **writer.figures, samples=tuple(log.samples))
+            measured = {**writer.figures, "samples": tuple(log.samples), "note": migration.note}
+            yield migration, replace(result, **measured)
         finally:
             migration.revert()
 

@@ -85,7 +85,8 @@ class MigrationResult:
     All times are of the hosts' clock, which both and the peer share. ``stream`` are pairs of
     seconds and bytes that the peer had received by then. ``cpu_sec`` is CPU time by part.
     ``options`` says which were not libvirt's defaults. A program in the VM was to write ``load``,
-    and wrote ``written_mib_per_sec`` on average.
+    and wrote ``written_mib_per_sec`` on average. ``note`` is a sentence where it arrived without
+    its VF.
     """
 
     scheme: str
@@ -113,6 +114,7 @@ class MigrationResult:
     load: str = ""
     written_mib_per_sec: float = 0.0
     samples: tuple[JobSample, ...] = ()
+    note: str = ""
 
     @property
     def throttle_percent(self) -> int:
@@ -228,6 +230,8 @@ class MigrationResult:
             rows.append(("the VM writes", f"{self.written_mib_per_sec:.0f} MiB/s ({self.load})"))
         if self.throttle_percent:
             rows.append(("vCPUs held back, at most", f"{self.throttle_percent} %"))
+        if self.note:
+            rows.append(("note", self.note))
         if self.packets:
             rows.append(("packets lost", f"{self.lost} of {self.sent}"))
             rows.append(("doubled, out of order", f"{self.duplicates}, {self.reordered}"))

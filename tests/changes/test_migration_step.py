@@ -6,17 +6,21 @@ import json
 
 import pytest
 
+from kvmlab.changes import restore
+from kvmlab.changes.change import AppliedSteps
 from kvmlab.changes.journal_format import step_of, step_record
 from kvmlab.changes.migration_step import (
     MigrateVm,
     MigrationOptions,
-    bring_home,
     preallocated,
     progress_text,
 )
+from kvmlab.changes.migration_undo import Homecoming, bring_home
 from kvmlab.changes.rollback import undo_script
 from kvmlab.changes.second_host import SecondHostPorts, second_host_step
+from kvmlab.changes.settings import Values
 from kvmlab.domain import TestVM
+from kvmlab.errors import StepFailed
 from tests.changes.plain_host import PlainRunner, plain_host
 
 
@@ -61,12 +65,45 @@ def test_its_commands() -> None:
 def test_a_vm_that_has_not_moved_is_home() -> None:
     with plain_host(PlainRunner()) as host:
         # There is no second host on this machine.
-        assert not bring_home(step(True), host)
+        assert bring_home(step(True), host) == Homecoming(undone=False)
         vm = TestVM.find(host, "test")
         vm.stop()
         # It was lost with its destination.
-        assert bring_home(step(True), host)
+        home = bring_home(step(True), host)
+        assert home.undone
+        assert home.loss.startswith(f"test was started anew on {host.label}, without what it had")
         assert vm.state == "running"
+
+
+def test_its_user_is_told_of_a_vm_that_was_started_anew(plain_vm: TestVM) -> None:
+    change = AppliedSteps(plain_vm, (step(True),), scheme="migration")
+    change.apply()
+    plain_vm.stop()
+    with pytest.raises(StepFailed, match="test was started anew on a plain host, without what"):
+        change.revert()
+    assert plain_vm.state == "running"
+    change.revert()
+    # A run that has died tells nobody; `restore` does.
+    change.apply()
+    change.leave()
+    plain_vm.stop()
+    undone, told = restore(plain_vm.host)
+    assert undone == "Undone (migration): Migrate the running VM test to B."
+    assert told.startswith("test was started anew")
+
+
+def test_its_loss_is_told_beside_the_failure(plain_vm: TestVM) -> None:
+    class Failing(AppliedSteps):
+        def _apply_steps(self, settings: Values) -> None:
+            self._note([(0, step(True))])
+            plain_vm.stop()
+            raise StepFailed("It broke off.", todo="It has come home with all of its memory.")
+
+    with pytest.raises(StepFailed) as caught:
+        Failing(plain_vm, (step(True),), scheme="migration").apply()
+    first, second = str(caught.value).splitlines()
+    assert first == "It broke off."
+    assert second.startswith("test was started anew on a plain host, without what it had in")
 
 
 def test_how_far_a_migration_came() -> None:

@@ -21,7 +21,15 @@ from kvmlab.lab.embedded_host import (
     SECOND_HOST_CABLE,
     SECOND_HOST_PF,
 )
-from kvmlab.migration import SecondHost, plan_kind, plan_migration
+from kvmlab.migration import (
+    MemoryLoad,
+    MigrationOptions,
+    SecondHost,
+    plan_kind,
+    plan_migration,
+    written_memory,
+)
+from tests.migration.breakage import runs_in_post_copy
 
 #: A moment, and the NIC that the VM has then.
 MOMENTS: Final = {
@@ -31,6 +39,7 @@ MOMENTS: Final = {
     "arrived": "virtio-vhost",
     "arrived with a VF": "vf-teaming",
     "on its way home": "virtio-vhost",
+    "in post-copy": "virtio-vhost",
 }
 
 
@@ -57,7 +66,12 @@ def migrate(host: Host, moment: str) -> None:
     kind = MOMENTS[moment]
     pf = SECOND_HOST_PF if kind == "vf-teaming" else ""
 
+    post_copy = moment == "in post-copy"
+    options = MigrationOptions(bandwidth_mib=32, post_copy=True, post_copy_bandwidth_mib=4)
+
     def on_job(job: Mapping[str, Any]) -> None:
+        if post_copy and runs_in_post_copy(there, vm.name):
+            die()
         if moment == "VF on its way out" and job:
             die()
         if moment == "first round" and job.get("memory_processed", 0) > 1 << 20:
@@ -69,10 +83,13 @@ def migrate(host: Host, moment: str) -> None:
             die()
         facts = inspect(host, prove_kvm=False)
         nic = plan_kind(kind, facts, vm, cable=EMBEDDED_NIC_CABLE, pf=EMBEDDED_CABLE.port)
-        with nic.applied(vm), plan_migration(vm, there).applied(on_job=on_job):
-            if moment.startswith("arrived"):
-                die()
-            die_on_the_way_home(there, vm.name)
+        load = MemoryLoad(24, 32) if post_copy else None
+        with nic.applied(vm), written_memory(load, vm):
+            plan = plan_migration(vm, there, options=options if post_copy else None)
+            with plan.applied(on_job=on_job):
+                if moment.startswith("arrived"):
+                    die()
+                die_on_the_way_home(there, vm.name)
 
 
 def main() -> None:

@@ -60,6 +60,12 @@ def uptime_of_vm(vm: TestVM) -> float:
     return float(text.split()[0])
 
 
+def boot_of_vm(vm: TestVM) -> str:
+    """Return the id of the boot of the VM's kernel."""
+    path = "/proc/sys/kernel/random/boot_id"
+    return vm.agent.run(("cat", path), timeout_sec=120).stdout.strip()
+
+
 def assert_as_before(lab: Lab, uptime: float) -> None:
     """Assert that the VM runs at home, answers, and has not been started anew."""
     # A libvirtd that was started anew knows nothing of a handle of before.
