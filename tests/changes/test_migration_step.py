@@ -87,9 +87,9 @@ def test_its_user_is_told_of_a_vm_that_was_started_anew(plain_vm: TestVM) -> Non
     change.apply()
     change.leave()
     plain_vm.stop()
-    undone, told = restore(plain_vm.host)
+    undone, loss = restore(plain_vm.host)
     assert undone == "Undone (migration): Migrate the running VM test to B."
-    assert told.startswith("test was started anew")
+    assert loss.startswith("test was started anew")
 
 
 def test_its_loss_is_told_beside_the_failure(plain_vm: TestVM) -> None:
