@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvmlab.changes import Nic
     from kvmlab.lab import Lab
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(4), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(7), pytest.mark.timeout(600)]
 
 VHOST = Virtio(backend="vhost")
 ECHOES = 20
