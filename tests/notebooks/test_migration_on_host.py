@@ -1,4 +1,4 @@
-"""Notebook 07: what it shows of four migrations, on the embedded host."""
+"""Notebook 07: what it shows of five migrations, on the embedded host."""
 
 from __future__ import annotations
 
@@ -29,20 +29,30 @@ def migrations(run: Outcome) -> list[MigrationResult]:
     return [load_migration(path.parent) for path in sorted(files)]
 
 
-def test_four_migrations_are_kept(done: Outcome) -> None:
+def test_five_migrations_are_kept(done: Outcome) -> None:
     schemes = [one.scheme for one in migrations(done)]
-    assert schemes == ["virtio-vhost", "vf-teaming", "vf-teaming", "macvtap-on-vf"]
+    assert schemes == [*["virtio-vhost"] * 2, "vf-teaming", "vf-teaming", "macvtap-on-vf"]
+
+
+def test_a_vm_that_writes_is_copied_in_more_rounds(done: Outcome) -> None:
+    virtio, writing, *_ = migrations(done)
+    assert writing.load == "48 MiB/s of 32 MiB"
+    assert writing.written_mib_per_sec > 10
+    assert writing.rounds > virtio.rounds
+    assert writing.transferred_bytes > virtio.transferred_bytes
+    shown = table(done, NAME, "table-writing").to_string()
+    assert f"in {writing.rounds} rounds" in shown
 
 
 def test_a_plain_vm_is_away_for_little_longer_than_its_downtime(done: Outcome) -> None:
-    virtio, _, _, macvtap = migrations(done)
+    virtio, _, _, _, macvtap = migrations(done)
     for one in (virtio, macvtap):
         assert one.hole_ms < one.downtime_ms + 200
         assert (one.duplicates, one.reordered) == (0, 0)
 
 
 def test_the_hole_of_a_team_is_closed(done: Outcome) -> None:
-    _, plain, closed, _ = migrations(done)
+    _, _, plain, closed, _ = migrations(done)
     assert (plain.traffic, closed.traffic) == ("receives", "receives")
     assert plain.hole_ms > plain.downtime_ms + 200
     assert closed.hole_ms < min(1000, closed.downtime_ms + 200)

@@ -37,6 +37,41 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         ),
     ),
     ask(
+        "07-rounds",
+        (
+            "A VM writes 48 MiB/s, and 64 MiB/s may move. How long is a later round of pre-copy?",
+            "虚拟机每秒写 48 MiB，每秒最多搬 64 MiB。预复制后面的一轮有多长？",
+        ),
+        2,
+        (
+            (
+                "as long as the first: all memory is copied again",
+                "和第 1 轮一样长：全部内存再复制一遍",
+            ),
+            (
+                "Only what was written meanwhile is copied again.",
+                "只有期间写过的部分再复制一遍。",
+            ),
+        ),
+        (
+            ("about three quarters of the one before", "大约是上一轮的四分之三"),
+            (
+                "Right. In its time 48 MiB/s are written, and the next copies them at 64 MiB/s.",
+                "对。它持续多久，就按每秒 48 MiB 写下多少，下一轮再以每秒 64 MiB 复制。",
+            ),
+        ),
+        (
+            (
+                "as long as the one before: the VM never stops writing",
+                "和上一轮一样长：虚拟机一直在写",
+            ),
+            (
+                "That is so where it writes as fast as memory moves, and then there is no end.",
+                "写得和搬得一样快时才是这样，那就没有尽头了。",
+            ),
+        ),
+    ),
+    ask(
         "07-pool",
         (
             "VMs with teamed VFs move between two hosts. What must the hosts' pools of VFs have in common?",
