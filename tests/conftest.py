@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,14 @@ settings.load_profile("kvmlab")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--regenerate-golden` writes golden files anew; without it a missing one fails."""
     parser.addoption("--regenerate-golden", action="store_true", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep journals, locks and progress of the tests away from those of the user who runs them."""
+    if not hasattr(config, "workerinput"):  # a worker inherits it
+        folder = TemporaryDirectory(prefix="kvmlab-tests-", ignore_cleanup_errors=True)
+        os.environ["XDG_STATE_HOME"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
