@@ -24,7 +24,8 @@ from kvmlab.classroom import Board, collect
 from kvmlab.course import find_task
 from kvmlab.deadline import until
 from tests.classroom.builders import served
-from tests.notebooks.test_browser import cell, executed, jupyterlab, open_jupyterlab, run_all_cells
+from tests.notebooks.course_page import HostShell, tasks_cell
+from tests.notebooks.test_browser import executed, jupyterlab, open_jupyterlab, run_all_cells
 from tests.notebooks.test_course_in_browser import a_task_is_done
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def test_three_seats_at_once_are_on_the_board(
         hand(page, "Ask for help", "Help is wanted")
         the_board_shows(trainer, "anna", "wants help")
         hand(page, "Help is wanted", "Ask for help")
-        a_task_is_done(page)
+        a_task_is_done(page, HostShell(page))
         the_board_shows(trainer, "anna", "02-2 ✓")
         ben.result()
         chen.result()
@@ -175,7 +176,7 @@ def the_board_shows(trainer: Page, name: str, words: str, *, first: bool = False
 
 def hand(page: Page, pressed: str, then: str) -> None:
     """Press the button for help, and see that it says so."""
-    tasks = cell(page, 'lab.tasks("02")')
+    tasks = tasks_cell(page)
     press(tasks, pressed)
     tasks.get_by_role("button", name=then, exact=True).wait_for(timeout=60_000)
 

@@ -1,26 +1,24 @@
-"""Notebook 02 as somebody takes it: predict, run, fail a check, take a hint, mend, pass.
+"""Notebook 02 as somebody takes it: predict, run, and do all of its tasks.
 
-JupyterLab in Chromium with the notebook of the course; what is done by hand is done in a shell on
-the very host of the notebook, as `kvmlab host ssh` opens it.
+JupyterLab in Chromium with the notebook of the course; what is done by hand is typed into the
+terminal that the button above the tasks opens. The trainer's board is open in another page.
 """
 
 from __future__ import annotations
 
-import subprocess
-from datetime import UTC, datetime
-from pathlib import Path
+import re
+import statistics
 from typing import TYPE_CHECKING
 
 import nbformat
-import psutil
 import pytest
 
-from kvmlab import embedded
-from kvmlab.classroom import board_page
-from kvmlab.classroom.seats import seat_of
-from kvmlab.course import TaskState, find_task, progress_path, read_progress, task_states
+from kvmlab.classroom import Board, collect
+from kvmlab.course import TaskState, find_task, progress_path, read_progress, task_states, tasks_of
 from kvmlab.deadline import until
 from kvmlab.runbook.notebooks import find_notebooks
+from tests.classroom.builders import served
+from tests.notebooks.course_page import HostShell, check_answer, opened_card, press
 from tests.notebooks.test_browser import (
     at_rest,
     cell,
@@ -34,7 +32,7 @@ from tests.notebooks.test_browser import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
 
 STEPS_TO_A_THIRD = 5
 
@@ -55,15 +53,8 @@ def menu(page: Page, entry: str) -> None:
     page.get_by_role("menuitem", name=entry).click()
 
 
+PASSED = "✓ Passed."
 BESIDE = "Predicted 0.33, measured 0."
-
-
-def shell_on_the_host(lines: tuple[str, ...]) -> None:
-    """Type lines in a shell on the host that this process's JupyterLab has started."""
-    ours = {child.pid for child in psutil.Process().children(recursive=True)}
-    (host,) = (host for host in embedded.status() if host["owner_pid"] in ours)
-    argv = embedded.ssh_argv(Path(host["run_dir"]), int(host["port"]), "sh")
-    subprocess.run(argv, input="\n".join(lines), text=True, check=True, timeout=120)
 
 
 def predict(page: Page) -> None:
@@ -93,22 +84,20 @@ def shows(page: Page, code: str, words: str) -> None:
     )
 
 
-def press(card: Locator, name: str, shown: str) -> None:
-    """Press a button and wait for what the card then says."""
-    card.get_by_role("button", name=name, exact=True).click()
-    words = card.locator(".widget-html-content").last
-    until(lambda: shown in words.inner_text(), timeout_sec=120, what=f"The card's {shown!r}")
-
-
 def test_somebody_takes_notebook_02(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, home = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("home")
     monkeypatch.setenv("KVMLAB_STATE_HOME", str(home / "state"))
+    assert collect(home / "class", {"anna": home / "state"}) == ()
     with (
         jupyterlab(work, home, whole=notebook()) as (address, _log),
-        offline_page(browser) as page,
+        offline_page(browser, width=1500) as page,
+        served(Board(home / "class", following=True)) as board,
     ):
+        trainer = page.context.new_page()
+        trainer.goto(board.url)
+        page.bring_to_front()
         open_jupyterlab(page, address)
         predict(page)
         cell(page, "trials = kvmlab.Trials(").locator(".cm-content").click()
@@ -119,9 +108,21 @@ def test_somebody_takes_notebook_02(
         assert any(BESIDE in str(out) for out in beside), beside
         shows(page, "guess.beside(vhost_latency)", BESIDE)
         an_option_answers(cell(page, 'kvmlab.questions("02-proof")'))
-        a_task_is_done(page)
+        shell = HostShell(page)
+        a_worker_is_proved(page, shell)
+        assert marks(trainer) == {"02-1": "✓"}
+        page.bring_to_front()
+        a_task_is_done(page, shell)
+        a_round_trip_is_measured(page, shell)
+        a_slow_nic_is_mended(page, shell, trainer)
+        a_mac_is_read(page, shell)
+        host_and_vm_talk(page, shell)
+        assert marks(trainer) == {task.id: "✓" for task in tasks_of("02")}
     assert progress_path().stat().st_mode & 0o777 == 0o600
-    assert task_states(read_progress())["02-2"] is TaskState.PASSED
+    states = task_states(read_progress())
+    assert {task.id: states[task.id] for task in tasks_of("02")} == {
+        task.id: TaskState.PASSED for task in tasks_of("02")
+    }
     steps = [(e.event, e.hints, e.result) for e in read_progress() if e.task == "02-2"]
     assert steps == [
         ("start", 0, ""),
@@ -131,8 +132,13 @@ def test_somebody_takes_notebook_02(
         ("check", 1, "passed"),
         ("reset", 1, ""),
     ]
-    seat = seat_of("anna", read_progress(), datetime.now(UTC))
-    assert "02-2 ✓" in board_page((seat,))
+
+
+def marks(trainer: Page) -> dict[str, str]:
+    """Return what the board shows of the seat: a sign for each task."""
+    trainer.reload()
+    row = trainer.locator("tbody tr").filter(has=trainer.locator("th", has_text="anna"))
+    return dict(text.split() for text in row.locator("td li").all_inner_texts())
 
 
 def an_option_answers(question: Locator) -> None:
@@ -143,21 +149,88 @@ def an_option_answers(question: Locator) -> None:
     assert "✓ Right: the proof is a thread at work." in question.inner_text()
 
 
-def a_task_is_done(page: Page) -> None:
+def a_worker_is_proved(page: Page, shell: HostShell) -> None:
+    """Attach a NIC that QEMU serves, learn why that is not it, attach one for vhost, prove it."""
+    card = opened_card(page, "02-1")
+    task = find_task("02-1")
+    press(card, "Start", "Started.")
+    shell.type(*task.mistakes[0].lines)
+    press(card, "Check", "The XML asks for QEMU")
+    shell.type("virsh detach-interface kvmlab-vm bridge --live", "sleep 2")
+    assert re.search(r"vhost-\d+", shell.type(*task.solution))
+    press(card, "Check", PASSED)
+    put_back(card)
+
+
+def a_task_is_done(page: Page, shell: HostShell) -> None:
     """Start, fail, take a hint, make a common mistake, mend it in a shell, pass, put back."""
-    tasks = cell(page, 'lab.tasks("02")')
-    assert tasks.get_by_role("button", name="Start", exact=True).count() == 0
-    title = tasks.locator(".jupyter-widget-Collapse-header").filter(has_text="02-2")
-    title.click()
-    card = tasks.locator(".jupyter-widget-Collapse").filter(has_text="02-2")
+    card = opened_card(page, "02-2")
+    task = find_task("02-2")
     press(card, "Start", "Started.")
     press(card, "Check", "The running VM has no interface")
     press(card, "Hint", "direct attachment")
-    task = find_task("02-2")
-    shell_on_the_host(task.mistakes[0].lines)
+    shell.type(*task.mistakes[0].lines)
     press(card, "Check", "Its mode is vepa")
-    shell_on_the_host(("virsh detach-interface kvmlab-vm direct --live", "sleep 2"))
-    shell_on_the_host(task.solution)
-    press(card, "Check", "✓ Passed.")
+    shell.type("virsh detach-interface kvmlab-vm direct --live", "sleep 2")
+    shell.type(*task.solution)
+    press(card, "Check", PASSED)
+    put_back(card)
+
+
+def a_round_trip_is_measured(page: Page, shell: HostShell) -> None:
+    """Ping as the hint says, enter the median in the wrong unit, then in the one asked for."""
+    card = opened_card(page, "02-3")
+    press(card, "Start", "Started.")
+    shown = shell.type("ip netns exec peer ping -n -c 40 -i 0.05 192.0.2.10")
+    times = [float(ms) for ms in re.findall(r"time=([\d.]+) ms", shown)]
+    assert len(times) == 40
+    median_ms = statistics.median(times)
+    check_answer(card, f"{median_ms:g}", "ping prints milliseconds")
+    check_answer(card, f"{1000 * median_ms:.0f}", PASSED)
+    put_back(card)
+
+
+def a_slow_nic_is_mended(page: Page, shell: HostShell, trainer: Page) -> None:
+    """Load the module, which does not help; the board shows it; then attach the NIC anew."""
+    card = opened_card(page, "02-4")
+    task = find_task("02-4")
+    press(card, "Start", "Started.")
+    assert "vhost-" not in shell.type("ps -eT")
+    shell.type(*task.mistakes[0].lines)
+    press(card, "Check", "The XML asks for QEMU")
+    assert marks(trainer)["02-4"] == "✗"
+    page.bring_to_front()
+    press(card, "Hint", "Which thread should run for the VM")
+    shell.type(*task.solution)
+    press(card, "Check", PASSED)
+    put_back(card)
+
+
+def a_mac_is_read(page: Page, shell: HostShell) -> None:
+    """Read the macvtap, enter the broadcast address, then its MAC."""
+    card = opened_card(page, "02-5")
+    press(card, "Start", "Started.")
+    shown = shell.type("ip -d link show type macvtap")
+    mac, broadcast = re.findall(r"link/ether (\S+) brd (\S+)", shown)[0]
+    check_answer(card, broadcast, "is the broadcast address of every Ethernet")
+    check_answer(card, mac, PASSED)
+    put_back(card)
+
+
+def host_and_vm_talk(page: Page, shell: HostShell) -> None:
+    """Give the port the address, which does not help; then give it to a macvlan of the host."""
+    card = opened_card(page, "02-6")
+    task = find_task("02-6")
+    press(card, "Start", "Started.")
+    shell.type(*task.mistakes[0].lines)
+    press(card, "Check", "never comes back to the macvtap")
+    shell.type("ip address del 192.0.2.20/24 dev p2p1", *task.solution)
+    press(card, "Check", PASSED)
+    put_back(card)
+
+
+def put_back(card: Locator) -> None:
+    """See the title of a task that has passed say so, and put the host back."""
+    title = card.locator(".jupyter-widget-Collapse-header")
     until(lambda: "passed" in title.inner_text(), timeout_sec=20, what="The task's new title")
     press(card, "Reset", "The host is as it was before.")
