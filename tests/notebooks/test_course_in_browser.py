@@ -32,7 +32,7 @@ from tests.notebooks.test_browser import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(6), pytest.mark.timeout(900)]
 
 STEPS_TO_A_THIRD = 5
 
