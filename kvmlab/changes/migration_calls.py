@@ -24,7 +24,8 @@ ACTIVE: Final = ("running", "idle", "paused", "in shutdown", "suspended")
 POLL_SEC: Final = 0.25
 #: A migration that nobody waits for is cancelled, or moves on, within this time.
 SETTLE_SEC: Final = 60.0
-_RESTART_SEC: Final = 30.0
+#: Libvirt that is started anew with a VM in the middle of a migration, on a busy machine.
+_RESTART_SEC: Final = 120.0
 
 
 def call(vm: TestVM, function: Callable[..., Any], *args: Any) -> Any:
@@ -37,7 +38,7 @@ def find_patiently(host: Host, name: str) -> TestVM:
 
     Raises:
         DomainNotFound: libvirt answers, and does not know it.
-        HostUnreachable, Unavailable: no answer for half a minute.
+        HostUnreachable, Unavailable: no answer for two minutes.
     """
     deadline = time.monotonic() + _RESTART_SEC
     while True:

@@ -1,4 +1,7 @@
-"""Post-copy that breaks: the VM runs at host B, and a part of its memory is still on host A."""
+"""Post-copy that breaks: the VM runs at host B, and a part of its memory is still on host A.
+
+A series of a quarter of an hour, which CI leaves out: `pytest tests/migration -m series`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from kvmlab.migration import MemoryLoad, MigrationOptions, written_memory
 from tests.migration.breakage import BREAKAGES, STREAM, Breakage, memory_follows
 from tests.migration.host_state import assert_as_before, boot_of_vm, uptime_of_vm
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(9), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.series, pytest.mark.timeout(900)]
 
 #: More than a stop of 300 ms moves is written in each round, and what is left takes 8 s to follow.
 OPTIONS: Final = MigrationOptions(bandwidth_mib=32, post_copy=True, post_copy_bandwidth_mib=4)
