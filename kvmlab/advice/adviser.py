@@ -14,13 +14,12 @@ from kvmlab.advice.rules import reasons, ruled_out
 from kvmlab.advice.tuning_evidence import evidence_of
 from kvmlab.results import Result
 from kvmlab.results.atlas import Atlas
-from kvmlab.results.migration import MigrationResult
-from kvmlab.results.migration_figures import MigrationEvidence, MigrationFigures
 
 if TYPE_CHECKING:
     from kvmlab.doctor import Diagnosis
     from kvmlab.facts import HostFacts
     from kvmlab.hosts import Cable
+    from kvmlab.results.migration import MigrationResult
 
 
 def advise(
@@ -31,7 +30,7 @@ def advise(
     density: int = 1,
     migration: bool = False,
     results: Sequence[Result] | None = None,
-    migrations: Sequence[MigrationResult | MigrationFigures] | None = None,
+    migrations: Sequence[MigrationResult] = (),
     cable: Cable | None = None,
     diagnosis: Diagnosis | None = None,
 ) -> Advice:
@@ -49,8 +48,7 @@ def advise(
         migration: the VMs must be able to migrate.
         results: what was measured on such a host; it counts beside the stated rules.
         diagnosis: what the doctor found; the notes then say what the tuning atlas knows of it.
-        migrations: measured ones, as evidence for a VM that must migrate; left out, those that
-            ship with kvmlab.
+        migrations: measured ones, as evidence for a VM that must migrate.
         cable: the port to use; left out, the host's cable under test, or a port that is free.
 
     Raises:
@@ -69,23 +67,12 @@ def advise(
         recommendations=ranked,
         excluded=(*(why for _, why in verdicts if why is not None), *excluded),
         contradictions=evidence.contradictions(rule_points),
-        migration=migration_answers(facts, offered, excluded, _figures(need, migrations)),
+        migration=migration_answers(facts, offered, excluded, migrations),
         guidance=WINDOWS if need.guest_os is GuestOs.WINDOWS else (),
         notes=(
             *_notes(facts, need, results),
             *(evidence_of(diagnosis, Atlas.shipped()) if diagnosis is not None else ()),
         ),
-    )
-
-
-def _figures(
-    need: Need, migrations: Sequence[MigrationResult | MigrationFigures] | None
-) -> tuple[MigrationFigures, ...]:
-    """Return what is known of migrations; nothing is said of them where no VM must migrate."""
-    if migrations is None:
-        return MigrationEvidence.shipped().figures if need.migration else ()
-    return tuple(
-        MigrationFigures.of(one) if isinstance(one, MigrationResult) else one for one in migrations
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmlab.facts import HostFacts
-    from kvmlab.results.migration_figures import MigrationFigures
+    from kvmlab.results.migration import MigrationResult
 
 WINDOWS: Final = (
     "The article: e1000 for a Windows guest at low load, no macvtap. Today: virtio with a current "
@@ -39,7 +39,7 @@ def migration_answers(
     facts: HostFacts,
     candidates: Sequence[Candidate],
     excluded: Sequence[Exclusion],
-    migrations: Sequence[MigrationFigures] = (),
+    migrations: Sequence[MigrationResult] = (),
 ) -> tuple[MigrationAnswer, ...]:
     """Return the four answers to the migration question, each judged for this host.
 
@@ -59,20 +59,12 @@ def migration_answers(
     )
 
 
-def _measured(migration: MigrationFigures) -> str:
-    does = TRAFFIC_TEXTS[migration.traffic]
-    hole, downtime = round(migration.hole_ms), migration.downtime_ms
-    sentence = (
-        f"Measured: a VM that {does} was out of reach for {hole} ms, with {downtime} ms of "
-        "downtime."
+def _measured(migration: MigrationResult) -> str:
+    remedy = f" with {migration.remedy}" if migration.remedy else ""
+    return (
+        f"Measured{remedy}: a VM that {TRAFFIC_TEXTS[migration.traffic]} was out of reach for "
+        f"{migration.hole_ms:.0f} ms, with {migration.downtime_ms} ms of downtime."
     )
-    if migration.remedy:
-        sentence = (
-            f"Measured with the remedy {migration.remedy}: a VM that {does} was out of reach for "
-            f"{hole} ms, with {downtime} ms of downtime."
-        )
-    source = f"The source of these figures: {migration.source}."
-    return f"{sentence} {source}" if migration.source else sentence
 
 
 def _answers(
