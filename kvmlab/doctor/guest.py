@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvmlab.doctor.symptoms import parse_offloads, parse_vulnerabilities
 from kvmlab.errors import DomainError, HostError, OutputError
-from kvmlab.hosts import ScriptOutput, parse_output, script_text
+from kvmlab.hosts import parse_output, script_text
 
 if TYPE_CHECKING:
     from kvmlab.domain import TestVM
@@ -91,11 +91,11 @@ def parse_guest(name: str, text: str, *, vhost_workers: tuple[int, ...] = ()) ->
         drivers=dict(_pairs(output.text("drivers"))),
         interfaces=parse_interfaces(output.text("interfaces")),
         channels=parse_channels(output.text("channels")),
-        receive_rings=parse_receive_rings(_optional(output, "rings")),
-        offloads=parse_offloads(_optional(output, "offloads")),
-        command_line=_optional(output, "command_line").strip(),
-        x2apic={"yes": True, "no": False}.get(_optional(output, "x2apic").strip()),
-        vulnerabilities=parse_vulnerabilities(_optional(output, "vulnerabilities")),
+        receive_rings=parse_receive_rings(output.optional_text("rings")),
+        offloads=parse_offloads(output.optional_text("offloads")),
+        command_line=output.optional_text("command_line").strip(),
+        x2apic={"yes": True, "no": False}.get(output.optional_text("x2apic").strip()),
+        vulnerabilities=parse_vulnerabilities(output.optional_text("vulnerabilities")),
         vhost_workers=vhost_workers,
     )
 
@@ -164,11 +164,6 @@ def parse_receive_rings(text: str) -> dict[str, int]:
         if len(sizes) == 2:
             rings[name] = int(sizes[1])
     return rings
-
-
-def _optional(output: ScriptOutput, name: str) -> str:
-    """Return the text of a section that recordings of older scripts lack."""
-    return output.text(name) if name in output else ""
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

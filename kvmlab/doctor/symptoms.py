@@ -202,21 +202,21 @@ def parse_symptoms(output: ScriptOutput) -> Symptoms:
         OutputError: a section is missing or not what its tool prints.
     """
     switch, policy = parse_netfilter(output.text("bridge_netfilter"))
-    now, booted_at = parse_clock(_optional(output, "clock"))
+    now, booted_at = parse_clock(output.optional_text("clock"))
     return Symptoms(
         kernel_log=_lines(output.text("kernel_log")),
         qemu_log=_lines(output.text("qemu_log")),
-        daemon_log=_lines(_optional(output, "daemon_log")),
+        daemon_log=_lines(output.optional_text("daemon_log")),
         daemon=parse_daemon(output.text("daemon"), booted_at=booted_at),
         now=now,
         booted_at=booted_at,
-        tuning=parse_tuning(_optional(output, "drops"), _optional(output, "tuning")),
+        tuning=parse_tuning(output.optional_text("drops"), output.optional_text("tuning")),
         bridge_netfilter=switch,
         forward_policy=policy,
         offloads=parse_offloads(output.text("offloads")),
-        mounts=parse_mounts(_optional(output, "mounts")),
-        fixed_entries=parse_fixed_entries(_optional(output, "fixed_entries")),
-        vulnerabilities=parse_vulnerabilities(_optional(output, "vulnerabilities")),
+        mounts=parse_mounts(output.optional_text("mounts")),
+        fixed_entries=parse_fixed_entries(output.optional_text("fixed_entries")),
+        vulnerabilities=parse_vulnerabilities(output.optional_text("vulnerabilities")),
     )
 
 
@@ -412,11 +412,6 @@ def parse_offloads(text: str) -> dict[str, dict[str, bool]]:
             continue
         current[feature] = value.split(" ")[0] == "on"
     return offloads
-
-
-def _optional(output: ScriptOutput, name: str) -> str:
-    """Return the text of a section that recordings of older scripts lack."""
-    return output.text(name) if name in output else ""
 
 
 def _lines(text: str) -> tuple[str, ...]:

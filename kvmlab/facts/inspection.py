@@ -58,7 +58,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
     nodes = parse_nodes(output.text("nodes"))
     libvirt = read_libvirt(host)
     net = read_net(host, output, files, ssh_connection=identity.ssh_connection)
-    versions = output.text("versions") if "versions" in output else ""
+    versions = output.optional_text("versions")
     return HostFacts(
         label=host.label,
         spec=host.spec,
@@ -88,9 +88,7 @@ def inspect(host: Host, *, prove_kvm: bool = True) -> HostFacts:
         routes=net.routes,
         wireguard=MappingProxyType(net.wireguard),
         other_functions=MappingProxyType(net.other_functions),
-        vfio_holders=parse_vfio_holders(
-            output.text("vfio_holders") if "vfio_holders" in output else ""
-        ),
+        vfio_holders=parse_vfio_holders(output.optional_text("vfio_holders")),
         nodes=MappingProxyType(nodes),
         cuts=host.cuts,
         iproute2=tool_version(versions, "iproute2"),

@@ -68,10 +68,10 @@ def read_net(
     links = (*_own_links(output, files), *elsewhere)
     links = tuple(_behind_virtio(link, parse_virtio(output.text("virtio"))) for link in links)
     table = (
-        *parse_route_table(_optional(output, "routes")),
-        *parse_route_table(_optional(output, "routes6")),
+        *parse_route_table(output.optional_text("routes")),
+        *parse_route_table(output.optional_text("routes6")),
     )
-    wireguard = parse_endpoints(_optional(output, "wireguard"))
+    wireguard = parse_endpoints(output.optional_text("wireguard"))
     routes = [
         *parse_routes(output.text("default_routes")),
         *parse_routes(output.text("default_routes6")),
@@ -106,7 +106,7 @@ def read_net(
         carriers=management.carriers,
         default_routes=default_routes,
         unread=unread,
-        connections=parse_connections(_optional(output, "connections")),
+        connections=parse_connections(output.optional_text("connections")),
         routes=table,
         wireguard=wireguard,
         other_functions={
@@ -136,7 +136,7 @@ def _require_iproute(host: Host, output: ScriptOutput) -> None:
             todo=f"Install iproute2 {MINIMUM_IPROUTE2} or newer there.",
         )
     if code != 0 or not output.text("addresses").strip():
-        version = tool_version(_optional(output, "versions"), "iproute2")
+        version = tool_version(output.optional_text("versions"), "iproute2")
         raise Unavailable(
             f"`ip -j -d address show` on {host.label} ended with {code} and printed no JSON: its "
             f"`ip` is {version or 'of a version that does not say its name'}, and kvmlab needs "
@@ -149,7 +149,7 @@ def _require_iproute(host: Host, output: ScriptOutput) -> None:
 def _own_links(output: ScriptOutput, files: Mapping[str, str]) -> tuple[Link, ...]:
     """Return the links of the host's own namespace, with what only /sys knows of them."""
     # "/sys/class/net/wlan0/wireless"
-    paths = (path.split("/") for path in _lines(_optional(output, "wireless")))
+    paths = (path.split("/") for path in _lines(output.optional_text("wireless")))
     wireless = {name for path in paths for name in path[4:5]}
     links = []
     for link in parse_links(output.text("addresses")):
@@ -200,11 +200,6 @@ def _read_namespaces(
             continue
         speeds |= {(name, link): speed for link, speed in namespace_speeds.items()}
     return tuple(links), speeds, tuple(unread)
-
-
-def _optional(output: ScriptOutput, name: str) -> str:
-    """Return the text of a section that recordings of older scripts lack."""
-    return output.text(name) if name in output else ""
 
 
 def _lines(text: str) -> list[str]:

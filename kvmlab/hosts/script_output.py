@@ -76,6 +76,10 @@ class ScriptOutput:
         """Return what was printed in the section ``name``. Raises as `section` does."""
         return self.section(name).text
 
+    def optional_text(self, name: str) -> str:
+        """Return the text of a section that recordings of older scripts lack; "" without it."""
+        return self.text(name) if name in self else ""
+
     def code(self, name: str) -> int:
         """Return the exit code of the section ``name``: 127 where its tool is not installed.
 

@@ -114,7 +114,7 @@ def parse_trace(text: str) -> Trace:
         if len(words) != 3:
             raise OutputError("The list of network devices broke off.", evidence=line)
         links[words[0]] = TraceLink(words[1], None if words[2] == "-" else words[2])
-    names = output.text("names") if "names" in output else ""
+    names = output.optional_text("names")
     events = _named(_events(output.text("trace")), _events(names))
     return Trace(tuple(sorted(events, key=lambda event: event.at_us)), links)
 
