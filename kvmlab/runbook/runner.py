@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -164,13 +165,29 @@ def _check_hosts(notebooks: Sequence[_Planned]) -> None:
             _ = host.libvirt
 
 
-def _save_state(notebooks: Sequence[_Planned], say: Callable[[str], None]) -> None:
-    """Boot the embedded host once where no state is saved yet, so that no notebook has to."""
-    request = HostRequest(EMBEDDED, Clock.VIRTUAL)
-    is_needed = any(HostRequest.of(planned.values) == request for planned in notebooks)
-    if is_needed and not any(states_dir().glob("*")):
-        with RunHost(say, private=True) as run_host:
-            run_host.switch_to(request)
+def _save_states(notebooks: Sequence[_Planned], say: Callable[[str], None]) -> None:
+    """Boot the embedded host once where no state is saved yet, so that no notebook has to.
+
+    A notebook under the wall clock needs a state of its own; its host boots at the same time.
+    """
+    requests = {HostRequest.of(planned.values) for planned in notebooks}
+    virtual, wall = (HostRequest(EMBEDDED, clock) for clock in (Clock.VIRTUAL, Clock.WALL))
+    if virtual not in requests or any(states_dir().glob("*")):
+        return
+    # A daemon, so that Ctrl-C need not wait for it: its host ends with this process.
+    beside = threading.Thread(target=_boot_unheard, args=(wall,), daemon=True)
+    if wall in requests:
+        beside.start()
+    with RunHost(say, private=True) as run_host:
+        run_host.switch_to(virtual)
+    if wall in requests:
+        beside.join()
+
+
+def _boot_unheard(request: HostRequest) -> None:
+    # Where it fails, its notebook boots it again and says why.
+    with contextlib.suppress(KvmlabError), RunHost(lambda text: None, private=True) as run_host:
+        run_host.switch_to(request)
 
 
 def _check_space(folder: Path) -> None:
@@ -219,7 +236,7 @@ class _RunningNotebooks:
         fails ends the others, which restore their hosts.
         """
         self._record.write()
-        _save_state(notebooks, self._progress.say)
+        _save_states(notebooks, self._progress.say)
         try:
             sharing = [planned for planned in notebooks if planned.may_share_machine]
             self._wave(sharing, jobs)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.rollback import ROLLBACKS, roll_back
+from tests.faults.rollback import CAUSES, ROLLBACKS, roll_back
 from tests.faults.scene import Scene
 from tests.faults.stranger import stranger
 
-pytestmark = [pytest.mark.host, pytest.mark.minutes(9), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.minutes(5), pytest.mark.timeout(900)]
+
+#: As those before them: run by hand, and by `python -m bench faults`.
+BY_HAND = tuple(CAUSES)[3:]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterato
         opened.host.close()
 
 
-@pytest.mark.parametrize("name", ROLLBACKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.series] if n in BY_HAND else []) for n in ROLLBACKS],
+)
 def test_the_host_puts_itself_back(name: str, scene: Scene) -> None:
     rollback = roll_back(name, scene)
     print(f"{name}: {rollback.seconds:.0f} s; {rollback.case.message}")

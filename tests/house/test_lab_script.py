@@ -250,6 +250,21 @@ def test_embedded_host_is_built_while_pip_goes_on(clone: Clone) -> None:
     assert not Path(f"/proc/{builder}").exists()
 
 
+def test_build_that_outlasts_pip_shows_what_it_does(clone: Clone) -> None:
+    build = (
+        'case "$*" in -c*build_all*)\n'
+        '    for i in 1 2; do echo "compiling $i/2"; sleep 1; done ;; esac\n'
+    )
+    clone.program("python-whole", PYTHON.replace("#!/bin/sh\n", f"#!/bin/sh\n{build}"))
+    for name in ("mmdebstrap", "mksquashfs", "xz", "gpg"):
+        clone.program(name)
+    (clone.programs / "sleep").symlink_to(str(shutil.which("sleep")))
+    done = clone.lab("run", "00")
+    assert (done.returncode, done.stdout) == (0, "kvmlab: run 00\n"), done.stderr
+    assert "embedded host goes on" in done.stderr
+    assert done.stderr.endswith("compiling 1/2\ncompiling 2/2\n"), "each line once, to the last"
+
+
 def test_bundle_is_set_up_from_without_an_index(clone: Clone) -> None:
     # Stands in for Python where it unpacks; tests/embedded/test_bundle_archive.py has the real one.
     unpack = (
