@@ -34,8 +34,8 @@ _TITLES = {
 def atlas(data: Atlas) -> go.Figure:
     """Draw one row a tuning: its ratio in each column, with interval, the largest effect first.
 
-    Hovering over a mark shows the figures and who paid: instructions per megabyte by part. In a
-    report a click on one opens the fold of that tuning (`folds`) that stands below.
+    Hovering over a mark shows the figures and who paid: instructions per megabyte by part. A
+    click on one, in JupyterLab and in a report, opens the fold of that tuning (`folds`) below.
 
     Raises:
         UsageError: nothing was measured.

@@ -1,4 +1,4 @@
-"""In JupyterLab, without a host: the final assessment with its certificate, the atlas's folds."""
+"""In JupyterLab, without a host: the final assessment with its certificate, clicks in the atlas."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 CELLS = {
     "imports": "from kvmlab.course import TaskSession, find_task\n"
     "from kvmlab.course.assessment_panel import AssessmentPanel",
-    "folds": "from kvmlab import tables\nfrom kvmlab.results.atlas import Atlas\n"
-    "tables.folds(Atlas.shipped())",
+    "figure": "from kvmlab import figures, tables\nfrom kvmlab.results.atlas import Atlas\n"
+    "figures.atlas(Atlas.shipped())",
+    "folds": "tables.folds(Atlas.shipped())",
     "assessment": "AssessmentPanel(lambda task: TaskSession(None, find_task(task), find_task))",
 }
 
@@ -43,18 +44,30 @@ def test_somebody_takes_the_assessment(
         open_jupyterlab(page, address)
         run_all_cells(page)
         executed(page, work / "terminal.ipynb")
-        a_fold_of_the_atlas_says_who_paid(page)
+        a_click_in_the_atlas_opens_who_paid(page)
         the_assessment_is_finished_in_its_panel(page)
     assert "Anna &lt;b&gt;" in (work / "certificate.html").read_text()
 
 
-def a_fold_of_the_atlas_says_who_paid(page: Page) -> None:
-    """Open a row below the atlas, as its reader does where a click on the figure does nothing."""
-    fold = cell(page, "tables.folds(").locator("details[data-tuning='guest-tso=off']")
-    assert not fold.locator("table").first.is_visible()
-    fold.locator("summary").click()
-    fold.locator("table").first.wait_for(state="visible")
-    assert "vhost worker" in fold.inner_text()
+def a_click_in_the_atlas_opens_who_paid(page: Page) -> None:
+    """Click on a mark of the figure: the row of its tuning opens below, and comes into view."""
+    figure = cell(page, "figures.atlas(")
+    mark = figure.locator(".scatterlayer .trace .points path").first
+    mark.wait_for(timeout=60_000)
+    mark.hover(force=True)
+    hover = figure.locator(".hoverlayer .hovertext").first
+    tuning = (hover.text_content() or "").partition(":")[0].strip()
+    table = page.locator(f"details[data-tuning='{tuning}'] table").first
+    assert not table.is_visible()
+    mark.click(force=True)
+    table.wait_for(state="visible")
+    assert "vhost worker" in table.inner_text()
+    until(lambda: in_view(table), timeout_sec=10, what="The row in view")
+
+
+def in_view(place: Locator) -> bool:
+    box, view = place.bounding_box(), place.page.viewport_size
+    return box is not None and view is not None and 0 <= box["y"] < view["height"]
 
 
 def the_assessment_is_finished_in_its_panel(page: Page) -> None:
