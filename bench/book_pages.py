@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,11 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from playwright.sync_api import sync_playwright
-
 from bench._harness import Bench
 from kvmlab.book import write_book
-from tests.conftest import BROWSERS
+from tests.chromium import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -78,19 +75,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _reader() -> Iterator[tuple[Page, list[str]]]:
     """Yield a page of a browser without a network, and what it complains of."""
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        own = next((path for path in map(shutil.which, BROWSERS) if path), None)
-        browser = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
-        with browser.new_context(offline=True, viewport={"width": 1300, "height": 900}) as context:
-            page = context.new_page()
-            page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}"))
-            page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-            page.on(
-                "request",
-                lambda r: complaints.append(r.url) if r.url.startswith("http") else None,
-            )
-            yield page, complaints
-        browser.close()
+    with (
+        chromium() as browser,
+        browser.new_context(offline=True, viewport={"width": 1300, "height": 900}) as context,
+    ):
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        page.on("request", lambda r: complaints.append(r.url) if r.url.startswith("http") else None)
+        yield page, complaints
 
 
 def _read(bench: Bench, page: Page, path: Path) -> None:

@@ -13,7 +13,6 @@ hand in the terminal on the host that stands beside the notebook. The board behi
 from __future__ import annotations
 
 import argparse
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,14 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
-from playwright.sync_api import sync_playwright
 
 from bench._harness import Bench
-from bench._jupyterlab_page import failed_cells
 from kvmlab.course import Task, tasks_of
-from tests.conftest import BROWSERS
-from tests.notebooks.course_page import HostShell, click, opened_card, wait_for_words
-from tests.notebooks.test_browser import run_all_cells
+from tests.chromium import chromium
+from tests.notebooks.course_page import Card, HostShell
+from tests.notebooks.jupyterlab import errors_in, executed_now, run_all_cells
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -55,10 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench.notes["users"] = str(len(chosen.users))
     bench.notes["notebook"] = chosen.notebook
     with ExitStack() as stack:
-        playwright = stack.enter_context(sync_playwright())
-        own = next((path for path in map(shutil.which, BROWSERS) if path), None)
-        browser = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
-        stack.callback(browser.close)
+        browser = stack.enter_context(chromium())
         pages = {}
         for user in chosen.users:
             page = stack.enter_context(browser.new_context()).new_page()
@@ -71,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         waiting = dict(pages)
         while waiting and time.monotonic() - begin < _RUN_SEC:
             for user, page in list(waiting.items()):
-                failed = failed_cells(page, _path(user, chosen.notebook))
-                if failed is not None:
+                node = executed_now(page, _path(user, chosen.notebook))
+                if node is not None:
                     bench.add("from Run All to the last cell", time.monotonic() - begin)
                     bench.add("memory of a user", _pss_mib(user), "MiB")
-                    bench.add("cells that failed", failed, "cells")
+                    bench.add("cells that failed", len(errors_in(node)), "cells")
                     del waiting[user]
                 page.wait_for_timeout(1000)
         bench.notes["users who did not come to the end"] = ", ".join(waiting) or "none"
@@ -96,14 +90,14 @@ def _do_task(bench: Bench, pages: Sequence[Page], task: Task) -> None:
     """Have everybody do a task: press at once, and type its solution into their terminals."""
     with bench.timed("until everybody has a terminal on the host"):
         shells = [HostShell(page) for page in pages]
-    cards = [opened_card(page, task.id) for page in pages]
+    cards = [Card(page, task.id) for page in pages]
 
     def press(name: str, shown: str) -> None:
         with bench.timed(f"task {task.id}, {name}: until everybody's card says {shown!r}"):
             for card in cards:
-                click(card, name)
+                card.click(name)
             for card in cards:
-                wait_for_words(card, shown, timeout_sec=_TASK_SEC)
+                card.wait_for(shown, timeout_sec=_TASK_SEC)
 
     for name, shown in _BEFORE:
         press(name, shown)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,18 +17,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
-
-from playwright.sync_api import sync_playwright
+from typing import Final
 
 from bench._harness import Bench
-from bench._jupyterlab_page import failed_cells
 from kvmlab.runbook.notebooks import find_notebooks
-from tests.conftest import BROWSERS
-from tests.notebooks.test_browser import ADDRESS, run_all_cells
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
+from tests.chromium import chromium
+from tests.notebooks.jupyterlab import ADDRESS, errors_in, executed, open_jupyterlab, run_all_cells
 
 _RUN_SEC: Final = 900
 
@@ -43,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = Bench("run_all", f"notebook {chosen.notebook} in JupyterLab")
     bench.notes["goal"] = "60 s or less for notebook 02 on two idle cores"
     command = [sys.executable, "-m", "kvmlab", "lab", chosen.notebook, "--no-browser"]
-    program = next((path for path in map(shutil.which, BROWSERS) if path), None)
     (notebook,) = find_notebooks([chosen.notebook])
     for _ in range(chosen.count):
         with (
@@ -55,20 +47,17 @@ def main(argv: Sequence[str] | None = None) -> None:
                 env={**os.environ, "XDG_DATA_HOME": data},
                 text=True,
             ) as process,
-            sync_playwright() as playwright,
+            chromium() as browser,
         ):
             try:
                 path = Path(data) / "kvmlab" / "notebooks" / "en" / notebook.path.name
-                browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
                 page = browser.new_page()
-                with page.expect_websocket(lambda socket: "/channels" in socket.url):
-                    page.goto(_address(process))
+                open_jupyterlab(page, _address(process))
                 begin = time.monotonic()
                 run_all_cells(page)
-                failed = _failed(page, path)
+                node = executed(page, path, timeout_sec=_RUN_SEC, every_sec=0.5)
                 bench.add("from Run All to the last cell", time.monotonic() - begin)
-                bench.add("cells that failed", failed, "cells")
-                browser.close()
+                bench.add("cells that failed", len(errors_in(node)), "cells")
             finally:
                 process.send_signal(signal.SIGTERM)
     bench.finish()
@@ -81,14 +70,3 @@ def _address(process: subprocess.Popen[str]) -> str:
         if match:
             return match[0]
     raise RuntimeError("JupyterLab ended without an address.")
-
-
-def _failed(page: Page, path: Path) -> int:
-    """Wait until all cells have run; return how many failed."""
-    end = time.monotonic() + _RUN_SEC
-    while time.monotonic() < end:
-        failed = failed_cells(page, path)
-        if failed is not None:
-            return failed
-        page.wait_for_timeout(500)
-    raise RuntimeError(f"It did not end within {_RUN_SEC} s.")

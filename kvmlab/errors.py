@@ -37,6 +37,8 @@ Messages are whole sentences: what was found, what was needed, what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.language import translate
@@ -251,3 +253,13 @@ class MeasureError(KvmlabError):
 
 class RunFailed(KvmlabError):
     """A notebook of a run failed; the evidence is the failing cell and its error."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question, to follow a message, whether the nearest known name was meant.
+
+    >>> did_you_mean("virtoi", ["e1000", "virtio"]), did_you_mean("9", ["virtio"])
+    (' Did you mean virtio?', '')
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -7,14 +7,15 @@ tests of seconds report before tests of minutes.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+from tests.chromium import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from kvmlab.lab import Lab
 
 HOST_TEST_TIMEOUT_SEC = 900
-BROWSERS = ("chromium", "google-chrome")
 
 # No test is a stopwatch: on a busy machine any example may take long.
 settings.register_profile("kvmlab", deadline=None)
@@ -116,15 +116,16 @@ def vm(lab: Lab) -> TestVM:
     return lab.vm
 
 
+@pytest.fixture
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collect what a cell shows of controls: bundles of MIME types, and buttons of terminals."""
+    shown: list[Any] = []
+    monkeypatch.setattr("kvmlab.widgets.elements.display", lambda one, **_raw: shown.append(one))
+    return shown
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window: the machine's own, or the one that Playwright keeps."""
-    from playwright.sync_api import sync_playwright
-
-    own = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    # Chromium's sandbox refuses to run as root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=own, args=arguments)
+    """Yield one Chromium for all tests of a worker."""
+    with chromium() as started:
         yield started
-        started.close()

@@ -150,7 +150,7 @@ class Board:
             UsageError: the folder cannot be read any more.
         """
         if self._following:
-            follow(self._folder, there=False)
+            follow(self._folder, remote=False)
         return board_page(
             read_seats(self._folder),
             language=language or self._language,
@@ -162,7 +162,7 @@ class Board:
         """Ask the machines of seats again and again, while the board is served."""
         while not self._closed.is_set():
             with suppress(KvmlabError):  # the folder: the page says what is wrong with it
-                follow(self._folder, there=True)
+                follow(self._folder, remote=True)
             self._closed.wait(REFRESH_SEC)
 
     def allows_host(self, name: str) -> bool:

@@ -57,8 +57,8 @@ class SeatSource:
         if not text.startswith(_LOGIN):
             return cls(Path(text).resolve())
         login, slash, path = text.removeprefix(_LOGIN).partition("/")
-        there = Path(f"/{path}") if slash and path else None
-        return cls(there, parse_login(f"{_LOGIN}{login}"))
+        remote_path = Path(f"/{path}") if slash and path else None
+        return cls(remote_path, parse_login(f"{_LOGIN}{login}"))
 
     def read(self) -> str:
         """Return the text of the seat's progress; empty where it has not begun.
@@ -68,14 +68,14 @@ class SeatSource:
             HostError: the machine cannot be asked.
         """
         if self.machine is not None:
-            return self._read_there(self.machine)
+            return self._read_remotely(self.machine)
         assert self.path is not None
         try:
             return _text(self.path / _PROGRESS if self.path.is_dir() else self.path)
         except FileNotFoundError:
             return ""
 
-    def _read_there(self, machine: SshTarget) -> str:
+    def _read_remotely(self, machine: SshTarget) -> str:
         runner = SshRunner(machine)
         try:
             words = ("sh", "-c", _PRINT_PROGRESS, "sh", str(self.path or ""))
@@ -136,10 +136,10 @@ def collect(folder: Path, sources: Mapping[str, SeatSource | Path]) -> tuple[str
     return tuple(name for name, text in answers.items() if text)
 
 
-def follow(folder: Path, *, there: bool | None = None) -> None:
+def follow(folder: Path, *, remote: bool | None = None) -> None:
     """Copy the progress of all seats anew that were collected into the folder before.
 
-    ``there`` is True for those of other machines only, False for those of this one. A seat that
+    ``remote`` is True for those of other machines only, False for those of this one. A seat that
     cannot be read just now keeps what it had.
 
     Raises:
@@ -148,7 +148,7 @@ def follow(folder: Path, *, there: bool | None = None) -> None:
     sources = {
         name: source
         for name, source in _read_sources(folder).items()
-        if there in (None, source.machine is not None)
+        if remote in (None, source.machine is not None)
     }
     for name, text in _read_all(sources).items():
         if isinstance(text, str):

@@ -17,7 +17,7 @@ from kvmlab.course.progress import (
     task_states,
 )
 from kvmlab.errors import UsageError
-from kvmlab.incidents.session import HINT_MINUTES, TASK_PREFIX
+from kvmlab.incidents.session import TASK_PREFIX, hint_minutes
 
 #: A seat's name is a file's name as well; it is shown to a whole class.
 _NAME: Final = re.compile(r"\w[\w .@-]{0,63}")
@@ -123,11 +123,10 @@ def _incidents(entries: Iterable[ProgressEntry], now: datetime) -> Iterator[Inci
         started_at = _time(own[0])
         if state in (TaskState.STARTED, TaskState.FAILED) and started_at is not None:
             seconds = max(0.0, (now - started_at).total_seconds())
-        costs = (HINT_MINUTES[number % len(HINT_MINUTES)] for number in range(newest.hints))
         yield IncidentRow(
             label=task.removeprefix(f"{TASK_PREFIX}-"),
             state=state,
-            minutes=seconds / 60 + sum(costs),
+            minutes=seconds / 60 + hint_minutes(newest.hints),
             hints=newest.hints,
         )
 

@@ -16,7 +16,7 @@ STATES: Final[Mapping[TaskState, Bilingual]] = {
     TaskState.STARTED: Bilingual("at work", "进行中"),
     TaskState.FAILED: Bilingual("check failed", "检查未通过"),
     TaskState.PASSED: Bilingual("passed", "已通过"),
-    TaskState.SOLVED: Bilingual("solution shown", "看过答案"),
+    TaskState.SOLVED: Bilingual("solution shown", "看过解答"),
 }
 BOARD: Final[Mapping[str, Bilingual]] = {
     "title": Bilingual("kvmlab: the class", "kvmlab：班级"),

@@ -86,6 +86,8 @@ def start(
 @commands.command()
 def status(run_dir: RunDir = None, as_json: AsJson = False) -> None:
     """Print the incident's report again, its time and what hints have cost."""
+    from kvmlab.incidents import phrases
+
     with _session(run_dir) as session:
         state = session.state
         if as_json:
@@ -99,7 +101,7 @@ def status(run_dir: RunDir = None, as_json: AsJson = False) -> None:
                 }
             )
         elif state is None:
-            print_line("No incident was started on this host.")
+            print_line(phrases.NO_INCIDENT.text())
         else:
             _print_report(state)
 
@@ -150,9 +152,11 @@ def debrief(run_dir: RunDir = None) -> None:
 @commands.command()
 def end(run_dir: RunDir = None) -> None:
     """Put the host back as it was before the incident."""
+    from kvmlab.course.phrases import WAS_RESET
+
     with _session(run_dir) as session:
         session.end()
-    print_line("The host is as it was before.")
+    print_line(WAS_RESET.text())
 
 
 @commands.command(context_settings={"ignore_unknown_options": True})
@@ -192,7 +196,7 @@ def _print_report(state: IncidentState) -> None:
     for name in state.faults:
         print_line(f"  “{find_fault(name).symptom.text()}”")
     print_line(phrases.healthy_before(state.healthy).text())
-    print_line(phrases.WORK.format(**state.scene).text())
+    print_line(phrases.WORK.format(**state.site).text())
     print_line(_time(state))
 
 
@@ -215,4 +219,4 @@ def _print_debriefings(debriefings: Sequence[Debriefing]) -> None:
         print_line(phrases.MENDED_BY.text())
         for line in one.mend:
             print_line(f"  {line}")
-        print_line(phrases.DOCTOR.format(reads=one.doctor.text()).text())
+        print_line(phrases.DOCTOR.format(reads=one.doctor).text())

@@ -129,7 +129,8 @@ def solve(task_id: TaskId, run_dir: RunDir = None) -> None:
         for line in session.task.solution:
             print_line(line)
         if answer:
-            print_line(phrases.RIGHT_ANSWER.format(answer=answer).text())
+            words = session.task.in_words(answer)
+            print_line(phrases.RIGHT_ANSWER.format(answer=words).text())
 
 
 @commands.command()
@@ -157,6 +158,6 @@ def _print_task(task: Task) -> None:
 
     print_line(f"{task.id}  {task.title.text()}")
     print_line(task.text.text())
-    print_line(phrases.TRAINS.format(what=task.trains.text()).text())
+    print_line(phrases.TRAINS.format(what=task.trains).text())
     for number, choice in enumerate(task.choices, 1):
         print_line(f"  {number}. {choice.text()}")

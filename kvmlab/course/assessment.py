@@ -138,7 +138,10 @@ def answer(question_id: str, option: int) -> Assessment:
         )
     count = len(find_question(question_id).choices)
     if not 1 <= option <= count:
-        raise UsageError(f"{question_id} has the options 1 to {count}, not {option}.")
+        raise UsageError(
+            f"{question_id} has no option {option}.",
+            todo=f"Answer with the number of an option, 1 to {count}.",
+        )
     assessment = replace(assessment, answers={**assessment.answers, question_id: option})
     _write(assessment)
     return assessment

@@ -14,14 +14,16 @@ from lxml.html.builder import IFRAME, TABLE, TD, TH, TR
 from kvmlab.course import assessment, phrases
 from kvmlab.course.assessment import Assessment
 from kvmlab.course.bilingual import Bilingual
-from kvmlab.course.card import TaskCard, show
+from kvmlab.course.button_panel import WRAPPED, Action, ButtonPanel
+from kvmlab.course.card import TaskCard
 from kvmlab.course.certificate import certificate, write_certificate
-from kvmlab.course.elements import GREEN, GREY, ORANGE, frame, html, outcome, paragraph
+from kvmlab.course.elements import GREEN, GREY, ORANGE, frame, html, paragraph
 from kvmlab.course.progress import TaskState, read_progress, task_states
 from kvmlab.course.question import find_question
 from kvmlab.course.session import TaskSession
 from kvmlab.errors import UsageError
 from kvmlab.language import translate
+from kvmlab.widgets.elements import display_controls
 
 if TYPE_CHECKING:
     from kvmlab.widgets import HostTerminal
@@ -60,10 +62,9 @@ _REPLACES: Final = Bilingual(
 _WRITTEN: Final = Bilingual("The certificate is in `{path}`.", "证书保存在 `{path}`。")
 _TITLE_LETTERS: Final = 76
 _WIDE: Final = {"width": "max-content", "max_width": "60em"}
-_TO_FIT: Final = {"width": "max-content"}
 
 
-class AssessmentPanel:
+class AssessmentPanel(ButtonPanel):
     """The assessment of this seat with its controls. Where nobody clicks a sentence stands there.
 
     ``session_of`` returns a task on the open host. What was begun in a terminal goes on here, and
@@ -77,6 +78,12 @@ class AssessmentPanel:
         folder: Path | None = None,
         terminal: HostTerminal | None = None,
     ) -> None:
+        super().__init__(
+            Action(_BEGIN, self._begin, "primary"),
+            Action(_FINISH, self._finish, "success"),
+            Action(_CERTIFICATE, self._certificate),
+            interrupted=_INTERRUPTED,
+        )
         self._session_of = session_of
         self._terminal = terminal
         self._folder = folder or Path()
@@ -89,53 +96,35 @@ class AssessmentPanel:
             description=_SEED.text(),
             layout={"width": "14em"},
         )
-        self.buttons = {
-            name: ipywidgets.Button(description=text.text(), button_style=style, layout=_TO_FIT)
-            for name, text, style in (
-                ("Begin", _BEGIN, "primary"),
-                ("Finish", _FINISH, "success"),
-                ("Certificate", _CERTIFICATE, ""),
-            )
-        }
-        for name, action in (
-            ("Begin", self._begin),
-            ("Finish", self._finish),
-            ("Certificate", self._certificate),
-        ):
-            self.buttons[name].on_click(self._handler(action))
         self.items: tuple[str, ...] = ()
         self.cards: dict[str, TaskCard] = {}
         self.choices: dict[str, Any] = {}
         self.accordion = ipywidgets.Accordion(children=[], selected_index=None)
-        self.message = ipywidgets.HTML()
         self.controls = ipywidgets.VBox(
             [
                 ipywidgets.HTML(html(_bold(_HEADING), paragraph(_ABOUT))),
-                ipywidgets.HBox(
-                    [self.name, self.seed, self.buttons["Begin"]], layout={"flex_flow": "row wrap"}
-                ),
+                ipywidgets.HBox([self.name, self.seed, self.buttons["Begin"]], layout=WRAPPED),
                 self.accordion,
-                ipywidgets.HBox([self.buttons["Finish"], self.buttons["Certificate"]]),
+                self._row("Finish", "Certificate"),
                 self.message,
             ]
         )
         self._show(_present())
 
-    def press(self, name: str) -> None:
-        """Press the button of that English name, as a person in the browser would."""
-        self.buttons[name].click()
-
     def _ipython_display_(self) -> None:
         about = frame(_bold(_HEADING), paragraph(_ABOUT), paragraph(_IN_TERMINAL, colour=GREY))
-        show(self.controls, html(about), self._terminal)
+        display_controls(self.controls, html(about), terminal=self._terminal)
 
-    def _handler(
-        self, action: Callable[[], tuple[etree._Element, ...]]
-    ) -> Callable[[object], None]:
-        def pressed(_button: object) -> None:
-            self.message.value = outcome(action, _INTERRUPTED)
+    def _after_click(self) -> None:
+        self._enable_possible(_present())
 
-        return pressed
+    def _enable_possible(self, present: Assessment | None) -> None:
+        possible = ["Begin"]
+        if present is not None and not present.finished:
+            possible.append("Finish")
+        if present is not None and present.passed:
+            possible.append("Certificate")
+        self._enable(*possible)
 
     def _begin(self) -> tuple[etree._Element, ...]:
         present = _present()
@@ -177,8 +166,7 @@ class AssessmentPanel:
     def _show(self, present: Assessment | None) -> None:
         """Show the items of an assessment that is open, or what came of it."""
         is_open = present is not None and not present.finished
-        self.buttons["Finish"].disabled = not is_open
-        self.buttons["Certificate"].disabled = present is None or not present.passed
+        self._enable_possible(present)
         self.items = present.items if present is not None and is_open else ()
         self.cards, self.choices = {}, {}
         children = [self._item(item, present) for item in self.items if present is not None]

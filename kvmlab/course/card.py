@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets
-from IPython.display import HTML, display
 from lxml import etree
-from lxml.html.builder import DIV, LI, OL
+from lxml.html.builder import LI, OL
 
 from kvmlab.course import phrases
+from kvmlab.course.bilingual import Bilingual
+from kvmlab.course.button_panel import Action, ButtonPanel
 from kvmlab.course.elements import (
     GREEN,
     GREY,
@@ -18,9 +19,9 @@ from kvmlab.course.elements import (
     bullets,
     frame,
     heading,
+    hints_so_far,
     html,
     lines,
-    outcome,
     paragraph,
 )
 from kvmlab.course.progress import (
@@ -33,7 +34,7 @@ from kvmlab.course.progress import (
 )
 from kvmlab.course.session import TaskSession
 from kvmlab.course.task import Task
-from kvmlab.rendering import is_headless
+from kvmlab.widgets.elements import display_controls
 
 if TYPE_CHECKING:
     from kvmlab.widgets import HostTerminal
@@ -42,12 +43,11 @@ _FULL_LABEL: Final = {"description_width": "initial"}
 _WIDE: Final = {"width": "max-content", "max_width": "60em"}
 
 
-class TaskCard:
+class TaskCard(ButtonPanel):
     """A task with buttons to start, check, take a hint, solve and reset it.
 
-    Where nobody clicks it is its text alone. A click keeps the kernel busy, as a cell does.
-    ``on_change`` is called after every click. The button of ``terminal`` stands above a card that
-    is displayed by itself.
+    Where nobody clicks it is its text alone. ``on_change`` is called after every click. The button
+    of ``terminal`` stands above a card that is displayed by itself.
     """
 
     def __init__(
@@ -56,37 +56,23 @@ class TaskCard:
         on_change: Callable[[], None] | None = None,
         terminal: HostTerminal | None = None,
     ) -> None:
+        super().__init__(
+            Action(phrases.START, self._start, "primary"),
+            Action(phrases.CHECK, self._check, "success"),
+            Action(phrases.HINT, self._hint),
+            Action(phrases.SOLVE, self._solve),
+            Action(phrases.RESET, self._reset),
+            interrupted=phrases.INTERRUPTED,
+        )
         self.session = session
         self._terminal = terminal
         self._on_change = on_change
-        self._hints: list[etree._Element] = []
-        self.message = ipywidgets.HTML()
+        self._hints: list[Bilingual] = []
         self.answer = _answer_control(session.task)
-        self.buttons = {
-            phrase.en: ipywidgets.Button(
-                description=phrase.text(), button_style=style, layout={"width": "max-content"}
-            )
-            for phrase, style in (
-                (phrases.START, "primary"),
-                (phrases.CHECK, "success"),
-                (phrases.HINT, ""),
-                (phrases.SOLVE, ""),
-                (phrases.RESET, ""),
-            )
-        }
-        actions: dict[str, Callable[[], tuple[etree._Element, ...]]] = {
-            "Start": self._start,
-            "Check": self._check,
-            "Hint": self._hint,
-            "Solve": self._solve,
-            "Reset": self._reset,
-        }
-        for name, button in self.buttons.items():
-            button.on_click(self._handler(actions[name]))
         rows = [
             ipywidgets.HTML(_text_of(session.task)),
             *([self.answer] if self.answer is not None else []),
-            ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"}),
+            self._row(*self.buttons),
             self.message,
         ]
         self.controls = ipywidgets.VBox(rows)
@@ -96,27 +82,13 @@ class TaskCard:
         """The task of the card."""
         return self.session.task
 
-    def press(self, name: str) -> None:
-        """Press the button of that English name, as a person in the browser would."""
-        self.buttons[name].click()
-
     def _ipython_display_(self) -> None:
-        show(self.controls, _static(self.task), self._terminal)
+        display_controls(self.controls, html(_frame_of(self.task)), terminal=self._terminal)
 
-    def _handler(
-        self, action: Callable[[], tuple[etree._Element, ...]]
-    ) -> Callable[[object], None]:
-        def pressed(_button: object) -> None:
-            self._set_disabled(True)
-            self.message.value = html(paragraph(phrases.WORKING))
-            try:
-                self.message.value = outcome(action)
-            finally:
-                self._set_disabled(False)
-                if self._on_change is not None:
-                    self._on_change()
-
-        return pressed
+    def _after_click(self) -> None:
+        super()._after_click()
+        if self._on_change is not None:
+            self._on_change()
 
     def _start(self) -> tuple[etree._Element, ...]:
         self._hints = []
@@ -132,20 +104,15 @@ class TaskCard:
         return (
             paragraph(phrases.NOT_YET, colour=ORANGE),
             bullets(checked.reasons),
-            *self._shown_hints(),
+            *hints_so_far(self._hints),
         )
 
     def _hint(self) -> tuple[etree._Element, ...]:
         hint = self.session.hint()
         if hint is None:
-            return (*self._shown_hints(), paragraph(phrases.NO_MORE_HINTS))
-        self._hints.append(LI(paragraph(hint)))
-        return self._shown_hints()
-
-    def _shown_hints(self) -> tuple[etree._Element, ...]:
-        if not self._hints:
-            return ()
-        return (paragraph(phrases.HINTS), OL(*self._hints, style="margin: .2em 0;"))
+            return (*hints_so_far(self._hints), paragraph(phrases.NO_MORE_HINTS))
+        self._hints.append(hint)
+        return hints_so_far(self._hints)
 
     def _solve(self) -> tuple[etree._Element, ...]:
         answer = self.session.solve()
@@ -153,20 +120,14 @@ class TaskCard:
         if self.task.solution:
             shown += [paragraph(phrases.SOLUTION), lines(self.task.solution)]
         if answer:
-            number = int(answer) if self.task.choices else 0
-            full = self.task.choices[number - 1].text() if number else answer
-            unit = f" {self.task.unit}" if self.task.unit else ""
-            shown.append(paragraph(phrases.RIGHT_ANSWER.format(answer=full + unit)))
+            words = self.task.in_words(answer)
+            shown.append(paragraph(phrases.RIGHT_ANSWER.format(answer=words)))
         return tuple(shown)
 
     def _reset(self) -> tuple[etree._Element, ...]:
         self._hints = []
         self.session.reset()
         return (paragraph(phrases.WAS_RESET),)
-
-    def _set_disabled(self, disabled: bool) -> None:
-        for button in self.buttons.values():
-            button.disabled = disabled
 
 
 class TaskList:
@@ -194,7 +155,7 @@ class TaskList:
 
     def _ipython_display_(self) -> None:
         tasks = [card.task for card in self.cards]
-        show(self.controls, tasks_html(tasks), self._terminal)
+        display_controls(self.controls, tasks_html(tasks), terminal=self._terminal)
 
     def _raised(self, change: Any) -> None:
         opened = self.accordion.selected_index
@@ -219,16 +180,6 @@ def tasks_html(tasks: Sequence[Task]) -> str:
     return html(paragraph(_about(tasks)), *(_frame_of(task) for task in tasks))
 
 
-def show(controls: Any, static: str, terminal: HostTerminal | None = None) -> None:
-    """Display a widget below the button of a terminal, or the static HTML where nobody clicks."""
-    if is_headless():
-        display(HTML(static))
-        return
-    if terminal is not None:
-        display(terminal)
-    display({**controls._repr_mimebundle_(), "text/html": static}, raw=True)
-
-
 def _answer_control(task: Task) -> Any:
     """Return the control for a task's answer; None where there is none."""
     if not task.has_answer:
@@ -245,7 +196,7 @@ def _text_of(task: Task) -> str:
 
 
 def _objective(task: Task) -> etree._Element:
-    return paragraph(phrases.TRAINS.format(what=task.trains.text()), colour=GREY)
+    return paragraph(phrases.TRAINS.format(what=task.trains), colour=GREY)
 
 
 def _frame_of(task: Task) -> etree._Element:
@@ -257,10 +208,6 @@ def _frame_of(task: Task) -> etree._Element:
         _objective(task),
         paragraph(phrases.IN_TERMINAL.format(task=task.id), colour=GREY),
     )
-
-
-def _static(task: Task) -> str:
-    return html(DIV(_frame_of(task)))
 
 
 def _about(tasks: Sequence[Task]) -> str:

@@ -41,10 +41,14 @@ def certificate(assessment: Assessment) -> str:
         UsageError: it is not finished, or was not passed.
     """
     if not assessment.passed:
-        state = "was not passed" if assessment.finished else "is not finished"
+        if not assessment.finished:
+            raise UsageError(
+                "The assessment is not finished.",
+                todo="Have it scored first: `kvmlab assess finish`.",
+            )
         raise UsageError(
-            f"The assessment {state}: {assessment.score:g} of {len(assessment.items)} points.",
-            todo="Finish it with `kvmlab assess finish`; seven tenths of the points are needed.",
+            f"The assessment was not passed: {assessment.score:g} of {len(assessment.items)} points, and seven tenths are needed.",
+            todo="Begin another one with another seed: `kvmlab assess begin`.",
         )
     rows = [
         (

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from lxml import etree
-from lxml.html.builder import CODE, DIV, LI, PRE, SPAN, UL
+from lxml.html.builder import CODE, DIV, LI, OL, PRE, SPAN, UL
 
 from kvmlab.course import phrases
 from kvmlab.course.bilingual import Bilingual
 from kvmlab.course.task import Task
-from kvmlab.errors import KvmlabError
-from kvmlab.language import translate
 
 #: Colours of text on a white page as on a dark one: a contrast of four to one with either.
 GREY: Final = "color-mix(in srgb, currentColor 72%, transparent)"
@@ -91,18 +89,9 @@ def lines(text: Iterable[str]) -> etree._Element:
     return element
 
 
-def outcome(
-    action: Callable[[], Iterable[etree._Element]], interrupted: Bilingual = phrases.INTERRUPTED
-) -> str:
-    """Do what a button does; return what it shows then, as HTML, an error of kvmlab included.
-
-    Raised in a callback of a widget, an error would end in the server's log only. ``interrupted``
-    is what an interrupt of the kernel shows.
-    """
-    try:
-        return html(*action())
-    except KvmlabError as error:
-        parts = (error.message, error.todo)
-        return html(*(paragraph(translate(part), colour=ORANGE) for part in parts if part))
-    except KeyboardInterrupt:
-        return html(paragraph(interrupted, colour=ORANGE))
+def hints_so_far(hints: Iterable[Bilingual]) -> tuple[etree._Element, ...]:
+    """Return the hints that were taken, numbered, below their heading; nothing without one."""
+    items = [LI(*words(hint.text())) for hint in hints]
+    if not items:
+        return ()
+    return (paragraph(phrases.HINTS), OL(*items, style=f"margin: .2em 0; {LINES}"))

@@ -16,7 +16,7 @@ SOLVE: Final = Bilingual("Solve", "解答")
 RESET: Final = Bilingual("Reset", "还原")
 ANSWER: Final = Bilingual("answer", "答案")
 MINUTES: Final = Bilingual("{minutes} min", "{minutes} 分钟")
-WORKING: Final = Bilingual("Working on the host …", "正在宿主机上操作……")
+WORKING: Final = Bilingual("Working …", "处理中……")
 STARTED: Final = Bilingual(
     "Started. Work in a shell on the host (`kvmlab host ssh`), then press Check.",
     "已开始。请在宿主机的 shell（`kvmlab host ssh`）里操作，然后按“检查”。",

@@ -13,15 +13,15 @@ from lxml.html.builder import DIV
 
 from kvmlab.course import progress
 from kvmlab.course.bilingual import Bilingual
-from kvmlab.course.card import show
 from kvmlab.course.elements import GREEN, ORANGE, frame, html, paragraph
 from kvmlab.course.predictions import PREDICTIONS, PredictedRatio
 from kvmlab.course.progress import ProgressEvent
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 from kvmlab.language import translate
 from kvmlab.rendering import is_headless
 from kvmlab.report import style
 from kvmlab.results import Comparison
+from kvmlab.widgets.elements import display_controls
 
 if TYPE_CHECKING:
     from kvmlab.clock import Clock
@@ -78,7 +78,10 @@ class MeasuredRatio:
         """
         effect = atlas.row(tuning).effect(column)
         if effect is None or effect.ratio is None:
-            raise UsageError(f"The atlas has no {column} of {tuning!r}.")
+            raise UsageError(
+                f"The atlas has no {column} of {tuning!r}.",
+                todo="Predict one of its rows, in a column that was measured there.",
+            )
         low, high = (effect.ratio if end is None else end for end in (effect.low, effect.high))
         return cls(atlas.scheme, tuning, effect.ratio, low, high, atlas.clock)
 
@@ -128,7 +131,7 @@ class Prediction:
                 *([] if is_headless() else [paragraph(_IN_JUPYTERLAB)]),
             )
         )
-        show(self.controls, static)
+        display_controls(self.controls, static)
 
     def _question(self) -> str:
         return html(DIV(paragraph(_BEFORE), paragraph(self.declared.question)))
@@ -253,7 +256,9 @@ def predict(prediction_id: str) -> Prediction:
     """
     by_id = {declared.id: declared for declared in PREDICTIONS}
     if prediction_id not in by_id:
+        hint = did_you_mean(prediction_id, by_id)
         raise UsageError(
-            f"There is no prediction {prediction_id!r}.", todo=f"Use one of {', '.join(by_id)}."
+            f"There is no prediction {prediction_id!r}.{hint}",
+            todo=f"Use one of {', '.join(by_id)}.",
         )
     return Prediction(by_id[prediction_id])

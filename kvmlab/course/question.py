@@ -15,7 +15,7 @@ from lxml.html.builder import DIV
 
 from kvmlab.course.bilingual import Bilingual
 from kvmlab.course.elements import GREEN, ORANGE, frame, html, paragraph, words
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,11 @@ def find_question(question_id: str) -> Question:
 
     by_id = {question.id: question for question in QUESTIONS}
     if question_id not in by_id:
+        hint = did_you_mean(question_id, by_id)
+        near = [each for each in by_id if each[:2] == question_id[:2]] or list(by_id)
         raise UsageError(
-            f"There is no question {question_id!r}.", todo=f"Use one of {', '.join(by_id)}."
+            f"There is no question {question_id!r}.{hint}",
+            todo=f"Use one of {', '.join(near)}.",
         )
     return by_id[question_id]
 

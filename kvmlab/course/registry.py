@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import cache
 
 from kvmlab.course.task import Task
 from kvmlab.course.tasks import n00, n01, n02, n03, n04, n05, n06, n07, n08
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 
 _MODULES = (n00, n01, n02, n03, n04, n05, n06, n07, n08)
 
@@ -43,8 +42,7 @@ def find_task(task_id: str) -> Task:
     """
     by_id = {task.id: task for task in all_tasks()}
     if task_id not in by_id:
-        near = get_close_matches(task_id, by_id, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(task_id, by_id)
         raise UsageError(
             f"There is no task {task_id!r}.{hint}",
             todo="`kvmlab task list` lists all of them.",

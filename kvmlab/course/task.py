@@ -98,6 +98,13 @@ class Task:
         """True where something is to be entered."""
         return self.right_answer is not None
 
+    def in_words(self, answer: str) -> Bilingual:
+        """Return an answer as a person reads it: the text of a choice, or a value with its unit."""
+        if self.choices:
+            return self.choices[int(answer) - 1]
+        text = f"{answer} {self.unit}" if self.unit else answer
+        return Bilingual(text, text)
+
 
 def joined(reasons: Sequence[Bilingual], language: str = "") -> str:
     """Return the reasons as one text, a sentence after the other."""

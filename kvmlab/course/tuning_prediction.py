@@ -11,12 +11,11 @@ from typing import Any, Final
 import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import HTML, display
-from lxml.html.builder import CODE, LI, UL
+from lxml.html.builder import LI, UL
 
 from kvmlab.course import progress
 from kvmlab.course.bilingual import Bilingual
-from kvmlab.course.card import show
-from kvmlab.course.elements import GREEN, ORANGE, frame, html, paragraph
+from kvmlab.course.elements import GREEN, ORANGE, frame, html, paragraph, words
 from kvmlab.course.progress import ProgressEvent
 from kvmlab.errors import UsageError
 from kvmlab.language import translate
@@ -24,6 +23,7 @@ from kvmlab.rendering import is_headless
 from kvmlab.report import names, style
 from kvmlab.results.atlas import Atlas, TuningEffect
 from kvmlab.tunings.texts import text_of
+from kvmlab.widgets.elements import display_controls
 
 #: What may be predicted of a tuning, and the verdict of an atlas that it stands for.
 VERDICTS: Final[Mapping[str, str]] = {
@@ -79,7 +79,10 @@ class TuningPredictions:
 
     def __init__(self, prediction_id: str, tunings: Sequence[str]) -> None:
         if not tunings:
-            raise UsageError("There is no tuning to predict.")
+            raise UsageError(
+                "There is no tuning to predict.",
+                todo="Name one or more: `kvmlab tunings` lists them.",
+            )
         self.id = prediction_id
         self.tunings = tuple(tunings)
         options = [(_NO_GUESS.text(), ""), *((words.text(), g) for g, words in _WORDS.items())]
@@ -107,14 +110,13 @@ class TuningPredictions:
         return TuningPredictionResult(self.tunings, self.guesses, atlas)
 
     def _ipython_display_(self) -> None:
-        rows = [LI(f"{_title(tuning)} (", CODE(tuning), ")") for tuning in self.tunings]
+        rows = [LI(*words(_named(tuning, f"`{tuning}`"))) for tuning in self.tunings]
         where = () if is_headless() else (paragraph(_IN_JUPYTERLAB),)
-        show(self.controls, html(frame(paragraph(_QUESTION), UL(*rows), *where)))
+        display_controls(self.controls, html(frame(paragraph(_QUESTION), UL(*rows), *where)))
 
     def _row(self, tuning: str) -> ipywidgets.HBox:
         """Return a tuning's name and its list, which goes below the name on a narrow page."""
-        name = _NAMED.format(title=_title(tuning), tuning=tuning)
-        label = ipywidgets.HTML(html(paragraph(name)), layout={"width": "26em"})
+        label = ipywidgets.HTML(html(paragraph(_named(tuning, tuning))), layout={"width": "26em"})
         return ipywidgets.HBox([label, self.lists[tuning]], layout={"flex_flow": "row wrap"})
 
     def _guessed(self, tuning: str, change: Any) -> None:
@@ -157,9 +159,9 @@ class TuningPredictionResult:
         plot_px = _ROW_PX * len(self.tunings)
         figure = go.Figure()
         self._draw_guesses(figure, reach)
-        for words, colour, symbol, drawn in self._groups(effects):
+        for title, colour, symbol, drawn in self._groups(effects):
             if drawn:
-                _draw_results(figure, words.text(), colour, symbol, drawn)
+                _draw_results(figure, title.text(), colour, symbol, drawn)
         figure.add_vline(x=1, line={"color": style.INK, "width": 1.2})
         ticks = [1 / reach, 1.0, reach]
         inside = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if 1 / reach <= tick <= reach]
@@ -297,10 +299,10 @@ def _judged(effect: TuningEffect) -> str:
     return f"× {names.number(effect.ratio or 0.0)}{translate(', ')}{translate(effect.verdict)}"
 
 
-def _title(tuning: str) -> str:
-    """Return what a tuning is called, in the language of the run: "rx-ring=64" is its ring."""
+def _named(tuning: str, shown: str) -> str:
+    """Return what a tuning is called, with its value: "its ring (rx-ring=64)"."""
     title = text_of(tuning.partition("=")[0]).title
-    return Bilingual(title.en, title.zh).text()
+    return _NAMED.format(title=Bilingual(title.en, title.zh).text(), tuning=shown).text()
 
 
 def predict_tunings(prediction_id: str, *tunings: str) -> TuningPredictions:

@@ -41,9 +41,9 @@ class TapOutsideBridge(BridgeFault):
     )
     evidence = ("bridge link show", "ip link show dev {tap}")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Release the tap from its bridge."""
-        return (HostState("master", scene.tap, "master", "none"),)
+        return (HostState("master", site.tap, "master", "none"),)
 
 
 class IsolatedPorts(BridgeFault):
@@ -64,11 +64,11 @@ class IsolatedPorts(BridgeFault):
     )
     evidence = ("bridge -d link show",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Mark both ports as isolated."""
         return (
-            HostState("file", scene.tap, "brport/isolated", "1"),
-            HostState("file", scene.port, "brport/isolated", "1"),
+            HostState("file", site.tap, "brport/isolated", "1"),
+            HostState("file", site.port, "brport/isolated", "1"),
         )
 
 
@@ -89,11 +89,11 @@ class NoFlood(BridgeFault):
     )
     evidence = ("bridge -d link show dev {port}", "bridge fdb show br {bridge}")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch learning off, which forgets what was learnt, and flooding."""
         return (
-            HostState("file", scene.port, "brport/learning", "0"),
-            HostState("file", scene.port, "brport/unicast_flood", "0"),
+            HostState("file", site.port, "brport/learning", "0"),
+            HostState("file", site.port, "brport/unicast_flood", "0"),
         )
 
 
@@ -114,9 +114,9 @@ class StaticEntry(BridgeFault):
     )
     evidence = ("bridge fdb show br {bridge}",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Add the entry."""
-        return (HostState("fdb", scene.tap, scene.peer_mac, "on"),)
+        return (HostState("fdb", site.tap, site.peer_mac, "on"),)
 
 
 class WrongVlan(BridgeFault):
@@ -135,11 +135,11 @@ class WrongVlan(BridgeFault):
     )
     evidence = ("bridge vlan show", "ip -d link show dev {bridge}")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Give the tap another PVID, then let the bridge filter."""
         return (
-            HostState("pvid", scene.tap, "vid", "20"),
-            HostState("file", scene.bridge, "bridge/vlan_filtering", "1"),
+            HostState("pvid", site.tap, "vid", "20"),
+            HostState("file", site.bridge, "bridge/vlan_filtering", "1"),
         )
 
 
@@ -162,9 +162,9 @@ class DisabledPort(BridgeFault):
     evidence = ("bridge link show", "cat /sys/class/net/{port}/brport/state")
     rule = Rule.BRIDGE_PORT_BLOCKED
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the port's state."""
-        return (HostState("stp", scene.port, "state", "disabled"),)
+        return (HostState("stp", site.port, "state", "disabled"),)
 
 
 class SlowForwarding(BridgeFault):
@@ -186,9 +186,9 @@ class SlowForwarding(BridgeFault):
     evidence = ("bridge link show", "ip -d link show dev {bridge}")
     rule = Rule.BRIDGE_PORT_BLOCKED
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch the spanning tree on, and let the tap come up anew."""
-        return (HostState("spanning-tree", scene.bridge, "forward-delay", "30"),)
+        return (HostState("spanning-tree", site.bridge, "forward-delay", "30"),)
 
 
 class ForgetfulBridge(BridgeFault):
@@ -210,12 +210,12 @@ class ForgetfulBridge(BridgeFault):
     evidence = ("ip -d link show dev {bridge}", "bridge -d link show")
     rule = Rule.BRIDGE_FORGETS
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the ageing time, and switch flooding off at both ports."""
         return (
-            HostState("file", scene.bridge, "bridge/ageing_time", "0"),
-            HostState("file", scene.tap, "brport/unicast_flood", "0"),
-            HostState("file", scene.port, "brport/unicast_flood", "0"),
+            HostState("file", site.bridge, "bridge/ageing_time", "0"),
+            HostState("file", site.tap, "brport/unicast_flood", "0"),
+            HostState("file", site.port, "brport/unicast_flood", "0"),
         )
 
 
@@ -236,9 +236,9 @@ class MacFilter(FirewallFault):
     )
     evidence = ("ebtables -L --Lc",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Add a rule of ebtables."""
-        return (HostState("mac-filter", "FORWARD", scene.mac, "on"),)
+        return (HostState("mac-filter", "FORWARD", site.mac, "on"),)
 
 
 class _BridgedRule(FirewallFault):
@@ -248,7 +248,7 @@ class _BridgedRule(FirewallFault):
     evidence = ("iptables -L FORWARD -n -v", "sysctl net.bridge.bridge-nf-call-iptables")
     rule = Rule.BRIDGE_NETFILTER
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Load br_netfilter, then add the rule."""
         return (
             HostState("module", "br_netfilter", "-", "on"),

@@ -57,7 +57,7 @@ Alteration = HostState | GuestState
 
 @dataclass(frozen=True)
 class FaultSite:
-    """The VM's way to its peer: names and addresses that faults need."""
+    """The path from the VM to its peer: names and addresses that faults need."""
 
     lab: CourseHost
     mac: str
@@ -73,14 +73,17 @@ class FaultSite:
 
     @classmethod
     def of(cls, lab: CourseHost, plan: Plan) -> FaultSite:
-        """Return the scene of a plan that is applied.
+        """Return the site of a plan that is applied.
 
         Raises:
             StepFailed: its cable does not end in a namespace of the host.
         """
         cables = [c for c in lab.host.cables if c.peer_address == plan.peer_address]
         if not cables or not cables[0].peer_netns or not cables[0].peer_port:
-            raise StepFailed("Incidents need a peer in a namespace of the host.")
+            raise StepFailed(
+                "Incidents need a peer in a namespace of the host, and the cable has none there.",
+                todo="Start it on an embedded host with its own cable.",
+            )
         cable = cables[0]
         assert cable.peer_netns is not None
         interface = lab.vm.interface(plan.mac)
@@ -104,7 +107,7 @@ class FaultSite:
         )
 
     def with_near_peer(self) -> tuple[FaultSite, HostStep]:
-        """Return the scene with a peer on the VM's own port, and the step that makes that peer.
+        """Return the site with a peer on the VM's own port, and the step that makes that peer.
 
         It is to the VM what another VM on the same port is: a macvlan, in a namespace of its own.
         """
@@ -112,14 +115,14 @@ class FaultSite:
         taken = {ip_address(self.vm_address), ip_address(self.peer_address)}
         address = next(one for one in reversed(list(network.hosts())) if one not in taken)
         state = HostState("near", self.port, _NEAR, f"{address}/{self.prefix_length}")
-        scene = replace(
+        site = replace(
             self,
             peer_address=str(address),
             peer_netns=_NEAR,
             peer_port="near0",
             peer_mac="",
         )
-        return scene, state.step("Put a neighbour of the VM on its port.", "none")
+        return site, state.step("Put a neighbour of the VM on its port.", "none")
 
     @property
     def domain(self) -> str:
@@ -157,18 +160,18 @@ class Fault(ABC):
     faulty_scheme: ClassVar[Scheme | None] = None
 
     @abstractmethod
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Return the states that the fault alters, in order."""
 
-    def steps(self, scene: FaultSite) -> tuple[Step, ...]:
+    def steps(self, site: FaultSite) -> tuple[Step, ...]:
         """Return the steps that put the fault in, with the values that they will go back to.
 
         Raises:
             StepFailed: the host has no such state.
         """
-        alterations = self.alterations(scene)
+        alterations = self.alterations(site)
         on_host = [state for state in alterations if isinstance(state, HostState)]
-        values = read_settings(scene.lab.host.runner, [state.path for state in on_host])
+        values = read_settings(site.lab.host.runner, [state.path for state in on_host])
         steps: list[Step] = []
         for state in alterations:
             if isinstance(state, HostState):
@@ -181,45 +184,45 @@ class Fault(ABC):
                     )
                 steps.append(state.step(BLIND, before))
             else:
-                mac = scene.mac if state.of_interface else "-"
+                mac = site.mac if state.of_interface else "-"
                 steps.append(
                     SetGuestState(
                         what=BLIND,
-                        domain=scene.domain,
+                        domain=site.domain,
                         state=state.state,
                         mac=mac,
                         name=state.name,
                         value=state.value,
-                        value_before=read_guest_state(scene.lab.vm, state.state, mac, state.name),
+                        value_before=read_guest_state(site.lab.vm, state.state, mac, state.name),
                     )
                 )
         return tuple(steps)
 
-    def is_in(self, scene: FaultSite) -> bool:
+    def is_in(self, site: FaultSite) -> bool:
         """Return whether something is still as the fault made it."""
-        if self.faulty_scheme is not None and not scene.lab.vm.threads().vhost:
+        if self.faulty_scheme is not None and not site.lab.vm.threads().vhost:
             return True
-        alterations = self.alterations(scene)
+        alterations = self.alterations(site)
         paths = [f"{s.path}={s.value}" for s in alterations if isinstance(s, HostState)]
-        if any(read_settings(scene.lab.host.runner, paths).values()):
+        if any(read_settings(site.lab.host.runner, paths).values()):
             return True
         return any(
-            read_guest_state(scene.lab.vm, s.state, scene.mac if s.of_interface else "-", s.name)
+            read_guest_state(site.lab.vm, s.state, site.mac if s.of_interface else "-", s.name)
             == s.value
             for s in alterations
             if isinstance(s, GuestState)
         )
 
-    def evidence_in(self, scene: FaultSite) -> tuple[str, ...]:
-        """Return the commands that show the cause, with the scene's names."""
+    def evidence_in(self, site: FaultSite) -> tuple[str, ...]:
+        """Return the commands that show the cause, with the site's names."""
         return tuple(
             line.format(
-                tap=scene.tap or "TAP",
-                port=scene.port,
-                bridge=scene.bridge or "BRIDGE",
-                domain=scene.domain,
-                peer=scene.peer_address,
-                mac=scene.mac,
+                tap=site.tap or "TAP",
+                port=site.port,
+                bridge=site.bridge or "BRIDGE",
+                domain=site.domain,
+                peer=site.peer_address,
+                mac=site.mac,
             )
             for line in self.evidence
         )
@@ -234,4 +237,8 @@ def _address(text: str) -> str:
     try:
         return str(parse_json(text)[0]["address"])
     except (ValueError, LookupError, TypeError) as error:
-        raise OutputError("The peer's port cannot be read.", evidence=text[:400]) from error
+        raise OutputError(
+            "The peer's port cannot be read.",
+            todo="Take a new host: shut the kernel down, or `kvmlab host down`.",
+            evidence=text[:400],
+        ) from error

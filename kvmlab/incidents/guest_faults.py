@@ -35,7 +35,7 @@ class NoSegmentation(GuestFault):
     evidence = ("in the VM: ethtool -k eth0",)
     rule = Rule.GUEST_OFFLOADS
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch segmentation off."""
         return (
             GuestState("feature", "tcp-segmentation-offload", "off"),
@@ -62,7 +62,7 @@ class NoChecksums(GuestFault):
     evidence = ("in the VM: ethtool -k eth0",)
     rule = Rule.GUEST_OFFLOADS
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch transmit checksums off."""
         return (GuestState("feature", "tx-checksum-ip-generic", "off"),)
 
@@ -86,7 +86,7 @@ class NoMergedReceive(GuestFault):
     evidence = ("in the VM: ethtool -k eth0",)
     rule = Rule.GUEST_OFFLOADS
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch merged packets off."""
         return (
             GuestState("feature", "generic-receive-offload", "off"),
@@ -112,7 +112,7 @@ class SmallReceiveWindow(GuestFault):
     )
     evidence = ("in the VM: sysctl net.ipv4.tcp_rmem",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Shrink the receive buffer."""
         return (GuestState("sysctl", "net/ipv4/tcp_rmem", "4096,4096,4096", of_interface=False),)
 
@@ -133,7 +133,7 @@ class SmallSendBuffer(GuestFault):
     )
     evidence = ("in the VM: sysctl net.ipv4.tcp_wmem",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Shrink the send buffer."""
         return (GuestState("sysctl", "net/ipv4/tcp_wmem", "4096,4096,4096", of_interface=False),)
 
@@ -157,7 +157,7 @@ class ShortRing(GuestFault):
     evidence = ("in the VM: ethtool -g eth0",)
     rule = Rule.SHORT_RING
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Shorten the ring."""
         return (GuestState("ring", "rx", "16"),)
 
@@ -178,9 +178,9 @@ class StaleNeighbour(GuestFault):
     )
     evidence = ("in the VM: arp -n", "tcpdump -c 4 -nei {tap}")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Enter another MAC, permanently."""
-        return (GuestState("neighbour", scene.peer_address, "on", of_interface=False),)
+        return (GuestState("neighbour", site.peer_address, "on", of_interface=False),)
 
 
 class BlackholeRoute(GuestFault):
@@ -199,9 +199,9 @@ class BlackholeRoute(GuestFault):
     )
     evidence = ("in the VM: ip route",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Add the route."""
-        return (GuestState("route", scene.peer_address, "on", of_interface=False),)
+        return (GuestState("route", site.peer_address, "on", of_interface=False),)
 
 
 class WrongPrefix(GuestFault):
@@ -220,9 +220,9 @@ class WrongPrefix(GuestFault):
     )
     evidence = ("in the VM: ip address", "in the VM: ip route")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Give the address the prefix length 32."""
-        return (GuestState("prefix", scene.vm_address, "32"),)
+        return (GuestState("prefix", site.vm_address, "32"),)
 
 
 class NoArp(GuestFault):
@@ -242,7 +242,7 @@ class NoArp(GuestFault):
     )
     evidence = ("in the VM: ip link", "tcpdump -c 4 -nei {tap}")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch ARP off."""
         return (GuestState("arp", "flag", "off"),)
 
@@ -264,7 +264,7 @@ class SmallGuestMtu(GuestFault):
     )
     evidence = ("in the VM: ip link",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Lower the interface's MTU."""
         return (GuestState("mtu", "mtu", "576"),)
 

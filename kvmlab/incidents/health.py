@@ -128,13 +128,13 @@ class Health:
 
 
 class Prober:
-    """Measures the health of a scene; its two web servers run from `start` to `stop`.
+    """Measures the health of a site; its two web servers run from `start` to `stop`.
 
     A transfer that takes longer than ``transfer_sec`` seconds of the VM's clock does not end.
     """
 
-    def __init__(self, scene: FaultSite, *, transfer_sec: int = _TRANSFER_SEC) -> None:
-        self._scene = scene
+    def __init__(self, site: FaultSite, *, transfer_sec: int = _TRANSFER_SEC) -> None:
+        self._site = site
         self._transfer_sec = transfer_sec
 
     def start(self) -> None:
@@ -157,13 +157,13 @@ class Prober:
             GuestCommandFailed, AgentTimeout, CommandFailed: it could not be measured.
         """
         parts = [part for part in ALL_PARTS if any(_PARTS[effect] == part for effect in effects)]
-        scene = self._scene
+        site = self._site
         inside = [part for part in parts if part != "upload"]
         self._settle()
         text = ""
         if inside:
-            text = scene.lab.vm.agent.run(
-                ("sh", "-s", "--", scene.peer_address, str(self._transfer_sec), *inside),
+            text = site.lab.vm.agent.run(
+                ("sh", "-s", "--", site.peer_address, str(self._transfer_sec), *inside),
                 timeout_sec=_WALL_SEC,
                 input_text=script_text("kvmlab.incidents", "probe_guest.sh"),
             ).stdout
@@ -171,11 +171,11 @@ class Prober:
         if "upload" not in parts or health.loss == 100:
             return health
         text += run_script(
-            scene.lab.host.runner,
+            site.lab.host.runner,
             "kvmlab.incidents",
             "probe_peer.sh",
-            scene.peer_netns,
-            scene.vm_address,
+            site.peer_netns,
+            site.vm_address,
             str(self._transfer_sec),
             timeout_sec=_WALL_SEC,
             root=True,
@@ -183,28 +183,28 @@ class Prober:
         return parse_health(text)
 
     def _settle(self) -> None:
-        scene = self._scene
+        site = self._site
         run_script(
-            scene.lab.host.runner,
+            site.lab.host.runner,
             "kvmlab.incidents",
             "settle.sh",
-            *(scene.port, scene.peer_netns, scene.peer_port),
+            *(site.port, site.peer_netns, site.peer_port),
             timeout_sec=_WALL_SEC,
             root=True,
         )
 
     def _serve(self, mode: str) -> None:
-        scene = self._scene
+        site = self._site
         run_script(
-            scene.lab.host.runner,
+            site.lab.host.runner,
             "kvmlab.incidents",
             "serve.sh",
-            *(mode, scene.peer_netns, scene.peer_address, _HOST_FOLDER, str(FILE_MIB)),
+            *(mode, site.peer_netns, site.peer_address, _HOST_FOLDER, str(FILE_MIB)),
             timeout_sec=_WALL_SEC,
             root=True,
         )
-        scene.lab.vm.agent.run(
-            ("sh", "-s", "--", mode, scene.vm_address, _GUEST_FOLDER, str(FILE_MIB)),
+        site.lab.vm.agent.run(
+            ("sh", "-s", "--", mode, site.vm_address, _GUEST_FOLDER, str(FILE_MIB)),
             timeout_sec=_WALL_SEC,
             input_text=script_text("kvmlab.incidents", "serve_guest.sh"),
         )

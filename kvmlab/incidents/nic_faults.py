@@ -24,7 +24,7 @@ class NicFault(Fault):
 
     layer = Layer.NIC
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Alter nothing else: the VM gets another NIC."""
         return ()
 
@@ -116,9 +116,9 @@ class MacvtapFault(Fault):
     rule = Rule.MACVTAP_VEPA
     mode = ""
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the mode of the macvtap, which its XML does not show."""
-        return (HostState("macvtap", scene.tap, "mode", self.mode),)
+        return (HostState("macvtap", site.tap, "mode", self.mode),)
 
 
 class VepaMode(MacvtapFault):
@@ -181,9 +181,9 @@ class VfVlan(VfFault):
     )
     evidence = ("ip link show dev {port}",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the VF's VLAN."""
-        return (HostState("vf", scene.port, "0", "7"),)
+        return (HostState("vf", site.port, "0", "7"),)
 
 
 class PfDown(VfFault):
@@ -204,9 +204,9 @@ class PfDown(VfFault):
     evidence = ("ip link show dev {port}",)
     rule = Rule.PF_DOWN
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the PF down."""
-        return (HostState("up", scene.port, "flags", "down"),)
+        return (HostState("up", site.port, "flags", "down"),)
 
 
 NIC_FAULTS: tuple[type[Fault], ...] = (

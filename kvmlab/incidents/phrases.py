@@ -20,13 +20,14 @@ PASSED: Final = Bilingual(
 )
 NOT_YET: Final = Bilingual("Not mended yet:", "还没有修好：")
 NO_MORE_HINTS: Final = Bilingual(
-    "There are no more hints. `kvmlab incident solve` shows what it was and mends it.",
-    "没有更多提示了。`kvmlab incident solve` 会说明原因并修好它。",
+    "There are no more hints. Give up (`kvmlab incident solve`) shows what it was and mends it.",
+    "没有更多提示了。“放弃”（`kvmlab incident solve`）会说明原因并修好它。",
 )
 NO_RULE: Final = Bilingual(
     "No rule fits: only measuring finds it.",
     "没有针对它的规则，只有测量才能发现。",
 )
+READS: Final = Bilingual("{rule}: {observed} {fix}", "{rule}：{observed}{fix}")
 READS_NOTHING: Final = Bilingual(
     "A rule is near it, and finds nothing: {title}.",
     "有一条相近的规则，但没有发现问题：{title}。",
@@ -40,19 +41,12 @@ MENDED_BY: Final = Bilingual("What mends it:", "修复方法：")
 NO_INCIDENT: Final = Bilingual(
     "No incident runs on this host.", "这台宿主机上没有正在进行的故障演练。"
 )
-WORKING: Final = Bilingual("Working …", "处理中……")
-ENDED: Final = Bilingual("The host is as it was before.", "宿主机已恢复原状。")
 INTERRUPTED: Final = Bilingual(
     "Interrupted. End puts the host back.", "已中断。“结束”会恢复宿主机。"
 )
-BUTTONS: Final[Mapping[str, Bilingual]] = {
-    "Start": Bilingual("Start", "开始"),
-    "Check": Bilingual("Check", "检查"),
-    "Hint": Bilingual("Hint", "提示"),
-    "Give up": Bilingual("Give up", "放弃"),
-    "Debrief": Bilingual("Debrief", "复盘"),
-    "End": Bilingual("End", "结束"),
-}
+GIVE_UP: Final = Bilingual("Give up", "放弃")
+DEBRIEF: Final = Bilingual("Debrief", "复盘")
+END: Final = Bilingual("End", "结束")
 LEVEL: Final = Bilingual("Level", "级别")
 SEED: Final = Bilingual("Seed", "种子")
 PANEL: Final = Bilingual("Incident: break and mend", "故障演练：找出并修复")

@@ -41,9 +41,9 @@ class PortShaper(PortFault):
     )
     evidence = ("tc -s qdisc show dev {port}",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Put a tbf on the port."""
-        return (HostState("qdisc", scene.port, "root", "tbf_rate_20mbit_burst_20k_latency_50ms"),)
+        return (HostState("qdisc", site.port, "root", "tbf_rate_20mbit_burst_20k_latency_50ms"),)
 
 
 class TapShaper(TapFault):
@@ -64,9 +64,9 @@ class TapShaper(TapFault):
     )
     evidence = ("tc -s qdisc show dev {tap}",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Put a tbf on the tap."""
-        return (HostState("qdisc", scene.tap, "root", "tbf_rate_20mbit_burst_20k_latency_50ms"),)
+        return (HostState("qdisc", site.tap, "root", "tbf_rate_20mbit_burst_20k_latency_50ms"),)
 
 
 class TapPolicer(TapFault):
@@ -88,9 +88,9 @@ class TapPolicer(TapFault):
     )
     evidence = ("tc -s filter show dev {tap} ingress",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Put a policer at the tap's ingress."""
-        return (HostState("police", scene.tap, "ingress", "20mbit"),)
+        return (HostState("police", site.tap, "ingress", "20mbit"),)
 
 
 class LibvirtBandwidth(TapFault):
@@ -111,9 +111,9 @@ class LibvirtBandwidth(TapFault):
     )
     evidence = ("virsh domiftune {domain} {tap}", "tc class show dev {tap}")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set libvirt's limits."""
-        return (HostState("limit", scene.domain, scene.tap, "2000"),)
+        return (HostState("limit", site.domain, site.tap, "2000"),)
 
 
 class PortDelay(PortFault):
@@ -133,9 +133,9 @@ class PortDelay(PortFault):
     )
     evidence = ("tc -s qdisc show dev {port}",)
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Put netem on the port."""
-        return (HostState("qdisc", scene.port, "root", "netem_delay_40ms"),)
+        return (HostState("qdisc", site.port, "root", "netem_delay_40ms"),)
 
 
 class TapLoss(TapFault):
@@ -156,9 +156,9 @@ class TapLoss(TapFault):
     evidence = ("tc -s qdisc show dev {tap}",)
     rule = Rule.RING_DROPS
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Put netem on the tap."""
-        return (HostState("qdisc", scene.tap, "root", "netem_loss_30%"),)
+        return (HostState("qdisc", site.tap, "root", "netem_loss_30%"),)
 
 
 class TapMtu(TapFault):
@@ -181,9 +181,9 @@ class TapMtu(TapFault):
     evidence = ("ip link show dev {tap}", "ip link show dev {port}")
     rule = Rule.MTU_MISMATCH
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Lower the MTU of the tap."""
-        return (HostState("file", scene.tap, "mtu", "600"),)
+        return (HostState("file", site.tap, "mtu", "600"),)
 
 
 class PortMtu(PortFault):
@@ -205,9 +205,9 @@ class PortMtu(PortFault):
     evidence = ("ip link show dev {port}", "ip link show dev {tap}")
     rule = Rule.MTU_MISMATCH
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Lower the MTU of the port."""
-        return (HostState("file", scene.port, "mtu", "1280"),)
+        return (HostState("file", site.port, "mtu", "1280"),)
 
 
 class PortDown(PortFault):
@@ -228,9 +228,9 @@ class PortDown(PortFault):
     )
     evidence = ("ip link show dev {port}", "bridge link show")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the port down."""
-        return (HostState("up", scene.port, "flags", "down"),)
+        return (HostState("up", site.port, "flags", "down"),)
 
 
 class TapDown(TapFault):
@@ -248,9 +248,9 @@ class TapDown(TapFault):
     )
     evidence = ("ip link show dev {tap}", "bridge link show")
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the tap down."""
-        return (HostState("up", scene.tap, "flags", "down"),)
+        return (HostState("up", site.tap, "flags", "down"),)
 
 
 class VirtualCable(TapFault):
@@ -273,9 +273,9 @@ class VirtualCable(TapFault):
         "virsh dumpxml {domain} --xpath //interface",
     )
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the link down in libvirt."""
-        return (HostState("plug", scene.domain, scene.tap, "down"),)
+        return (HostState("plug", site.domain, site.tap, "down"),)
 
 
 class NoReceiveOffload(PortFault):
@@ -297,9 +297,9 @@ class NoReceiveOffload(PortFault):
     evidence = ("ethtool -k {port}",)
     rule = Rule.PORT_OFFLOADS
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Switch GRO off."""
-        return (HostState("feature", scene.port, "generic-receive-offload", "off"),)
+        return (HostState("feature", site.port, "generic-receive-offload", "off"),)
 
 
 class LateInterrupts(PortFault):
@@ -321,9 +321,9 @@ class LateInterrupts(PortFault):
     evidence = ("ethtool -c {port}", "cat /proc/interrupts")
     rule = Rule.INTERRUPT_THROTTLING
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Set the port's interval."""
-        return (HostState("coalesce", scene.port, "rx-usecs", "10000"),)
+        return (HostState("coalesce", site.port, "rx-usecs", "10000"),)
 
 
 class VmQuota(Fault):
@@ -347,9 +347,9 @@ class VmQuota(Fault):
         "cat /sys/fs/cgroup/batch/cpu.max /sys/fs/cgroup/batch/cpu.stat",
     )
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
         """Put QEMU into a cgroup with a quota."""
-        return (HostState("quota", scene.domain, "batch", "10000"),)
+        return (HostState("quota", site.domain, "batch", "10000"),)
 
 
 PORT_FAULTS: tuple[type[Fault], ...] = (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 from kvmlab.incidents.bridge_faults import BRIDGE_FAULTS
 from kvmlab.incidents.fault import Fault
 from kvmlab.incidents.guest_faults import GUEST_FAULTS
+from kvmlab.incidents.health import Effect
 from kvmlab.incidents.nic_faults import NIC_FAULTS
 from kvmlab.incidents.port_faults import PORT_FAULTS
 
@@ -30,8 +30,7 @@ def find_fault(name: str) -> Fault:
         UsageError: there is none.
     """
     if name not in FAULTS:
-        near = get_close_matches(name, FAULTS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, FAULTS)
         raise UsageError(
             f"There is no fault {name!r}.{hint}",
             todo="`kvmlab incident faults` lists all of them.",
@@ -70,8 +69,6 @@ def draw(seed: int, level: int) -> tuple[Fault, ...]:
 
 def _combines(fault: Fault) -> bool:
     """Return whether a fault leaves enough of the network for another one to be seen."""
-    from kvmlab.incidents.health import Effect
-
     return (
         fault.faulty_scheme is None
         and fault.scheme == Fault.scheme

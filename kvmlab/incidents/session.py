@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kvmlab.schemes import Scheme
 
 #: Minutes that each hint adds to the time: the first says how to look, the last shows the place.
-HINT_MINUTES: Final = (2, 3, 5)
+_HINT_MINUTES: Final = (2, 3, 5)
 _COMMAND_SEC: Final = 60
 #: Characters of a command's output that a debriefing keeps.
 _OUTPUT_CHARS: Final = 2000
@@ -62,15 +62,15 @@ class IncidentState:
 
     ``label`` is what the seat sees of it: "seed 7, level 2", or its name where that was asked for.
     ``at`` is in seconds since 1970; ``ended_at`` is 0 until it is solved or given up. ``emulator``
-    is the process of the embedded host: a new one is a new host. ``scene`` are the names of the
-    VM's way to its peer.
+    is the process of the embedded host: a new one is a new host. ``site`` are the names of the
+    path from the VM to its peer.
     """
 
     label: str
     faults: tuple[str, ...]
     at: float
     emulator: int | None
-    scene: dict[str, str]
+    site: dict[str, str]
     healthy: Health
     before: HostSnapshot
     debriefings: tuple[Debriefing, ...] = ()
@@ -91,8 +91,16 @@ class IncidentState:
     @property
     def cost_minutes(self) -> float:
         """Minutes so far, with those that hints cost."""
-        costs = (HINT_MINUTES[number % len(HINT_MINUTES)] for number in range(self.hints))
-        return self.seconds / 60 + sum(costs)
+        return self.seconds / 60 + hint_minutes(self.hints)
+
+
+def hint_minutes(hints: int) -> int:
+    """Return the minutes that so many hints add; those of a second fault cost as the first's.
+
+    >>> hint_minutes(2), hint_minutes(4)
+    (5, 12)
+    """
+    return sum(_HINT_MINUTES[number % len(_HINT_MINUTES)] for number in range(hints))
 
 
 _NOTE: Final = HostNote("incident", IncidentState)
@@ -136,13 +144,13 @@ class IncidentSession:
         """
         self.end()
         before = HostSnapshot.take(self.lab.host, self.lab.vm, self.lab.inspect())
-        scene, healthy, debriefings = self._put_in(faults)
+        site, healthy, debriefings = self._put_in(faults)
         state = IncidentState(
             label=label,
             faults=tuple(fault.name for fault in faults),
             at=time.time(),
             emulator=self.lab.host.emulator_pid,
-            scene=scene.names,
+            site=site.names,
             healthy=healthy,
             before=before,
             debriefings=debriefings,
@@ -158,7 +166,7 @@ class IncidentSession:
             UsageError: no incident is open on this host.
         """
         state = self._require_open()
-        hints = _hints(state, self.scene(state))
+        hints = _hints(state, self.site(state))
         if state.hints >= len(hints):
             return None
         hint = hints[state.hints]
@@ -176,11 +184,11 @@ class IncidentSession:
             UsageError: no incident is open on this host.
         """
         state = self._require_open()
-        scene = self.scene(state)
-        self._ensure_address(scene)
-        health = Prober(scene).measure()
+        site = self.site(state)
+        self._ensure_address(site)
+        health = Prober(site).measure()
         reasons = list(health.sentences(state.healthy))
-        if not reasons and self.still_in(scene):
+        if not reasons and self.still_in(site):
             reasons.append(phrases.CAUSE_REMAINS)
         outcome = IncidentCheck(tuple(reasons), health)
         if outcome.passed:
@@ -233,13 +241,13 @@ class IncidentSession:
         self.lab.inspect()
         fault = find_fault(state.faults[0])
         with ExitStack() as undo:
-            changes, scene = self._give_nic(fault.scheme, undo, near_peer=fault.near_peer)
-            Prober(scene).start()
+            changes, site = self._give_nic(fault.scheme, undo, near_peer=fault.near_peer)
+            Prober(site).start()
             undo.pop_all()
         for change in reversed(changes):
             change.leave()
         self.lab.inspect()
-        _NOTE.write(self.lab.host, replace(state, scene=scene.names))
+        _NOTE.write(self.lab.host, replace(state, site=site.names))
 
     def end(self) -> None:
         """Put the host back as it was before the incident, or before one whose start was killed.
@@ -257,22 +265,22 @@ class IncidentSession:
         if not state.ended_at:
             self._record(ProgressEvent.RESET, state)
 
-    def scene(self, state: IncidentState) -> FaultSite:
-        """Return the scene of the incident, with the interface that the VM has now."""
+    def site(self, state: IncidentState) -> FaultSite:
+        """Return the site of the incident, with the interface that the VM has now."""
         interfaces = Domain.parse(self.lab.vm.xml()).interfaces
-        own = [one for one in interfaces if one.mac == state.scene["mac"]] or list(interfaces)
-        names = dict(state.scene)
+        own = [one for one in interfaces if one.mac == state.site["mac"]] or list(interfaces)
+        names = dict(state.site)
         if own:
             names |= {"mac": own[-1].mac or names["mac"], "tap": own[-1].target_dev or ""}
         return FaultSite(lab=self.lab, **names)
 
-    def still_in(self, scene: FaultSite) -> bool:
+    def still_in(self, site: FaultSite) -> bool:
         """Return whether something that was put in is still as the faults made it.
 
         Raises:
             UsageError: no incident was started on this host.
         """
-        return any(find_fault(name).is_in(scene) for name in self._require().faults)
+        return any(find_fault(name).is_in(site) for name in self._require().faults)
 
     def _put_in(self, faults: Sequence[Fault]) -> tuple[FaultSite, Health, tuple[Debriefing, ...]]:
         """Give the VM a sound NIC, measure it, put the faults in; leave all of it in place.
@@ -281,16 +289,16 @@ class IncidentSession:
         """
         first = faults[0]
         with ExitStack() as undo:
-            changes, scene = self._give_nic(first.scheme, undo, near_peer=first.near_peer)
-            prober = Prober(scene)
+            changes, site = self._give_nic(first.scheme, undo, near_peer=first.near_peer)
+            prober = Prober(site)
             prober.start()
             undo.callback(prober.stop)
             healthy = prober.measure()
             if first.faulty_scheme is not None:
                 changes[0].revert()
                 self.lab.inspect()
-                changes, scene = self._give_nic(first.faulty_scheme, undo)
-            steps = [fault.steps(scene) for fault in faults]
+                changes, site = self._give_nic(first.faulty_scheme, undo)
+            steps = [fault.steps(site) for fault in faults]
             altered = AppliedSteps(
                 self.lab.vm, [step for group in steps for step in group], scheme=TASK_PREFIX
             )
@@ -303,10 +311,10 @@ class IncidentSession:
             self.lab.host, facts=inspect(self.lab.host, prove_kvm=False), vm=self.lab.vm
         )
         debriefings = tuple(
-            _debriefing(fault, scene, group, diagnosis)
+            _debriefing(fault, site, group, diagnosis)
             for fault, group in zip(faults, steps, strict=True)
         )
-        return scene, healthy, debriefings
+        return site, healthy, debriefings
 
     def _give_nic(
         self, scheme: Scheme, undo: ExitStack, *, near_peer: bool = False
@@ -315,19 +323,19 @@ class IncidentSession:
         plan = self.lab.plan(scheme)
         change = plan.apply(self.lab.vm)
         undo.callback(change.revert)
-        scene = FaultSite.of(self.lab, plan)
+        site = FaultSite.of(self.lab, plan)
         if not near_peer:
-            return [change], scene
-        scene, step = scene.with_near_peer()
+            return [change], site
+        site, step = site.with_near_peer()
         near = AppliedSteps(self.lab.vm, (step,), scheme=TASK_PREFIX)
         near.apply()
         undo.callback(near.revert)
-        return [change, near], scene
+        return [change, near], site
 
     def _clear(self, state: IncidentState) -> None:
         """Undo the journals, and what hands have done."""
         host, vm = self.lab.host, self.lab.vm
-        Prober(self.scene(state)).stop()
+        Prober(self.site(state)).stop()
         try:
             restore(host)
         except RevertFailed:
@@ -341,9 +349,9 @@ class IncidentSession:
                 todo="Shut the kernel down, or `kvmlab host down`: the next host is a new one.",
             )
 
-    def _ensure_address(self, scene: FaultSite) -> None:
+    def _ensure_address(self, site: FaultSite) -> None:
         self.lab.vm.agent.run(
-            ("sh", "-s", "--", scene.mac, f"{scene.vm_address}/{scene.prefix_length}"),
+            ("sh", "-s", "--", site.mac, f"{site.vm_address}/{site.prefix_length}"),
             timeout_sec=_COMMAND_SEC,
             input_text=script_text("kvmlab.incidents", "ensure_address.sh"),
         )
@@ -380,43 +388,43 @@ class IncidentSession:
         )
 
 
-def _hints(state: IncidentState, scene: FaultSite) -> tuple[Bilingual, ...]:
+def _hints(state: IncidentState, site: FaultSite) -> tuple[Bilingual, ...]:
     """Return all hints, from a direction to the command; those of several faults take turns."""
     faults = [find_fault(name) for name in state.faults]
     rows = (
         [phrases.HOW_TO_LOOK[fault.effects[0]] for fault in faults],
         [phrases.WHERE[fault.layer] for fault in faults],
-        [phrases.COMMAND.format(command=fault.evidence_in(scene)[0]) for fault in faults],
+        [phrases.COMMAND.format(command=fault.evidence_in(site)[0]) for fault in faults],
     )
     return tuple(dict.fromkeys(hint for row in rows for hint in row))
 
 
 def _debriefing(
-    fault: Fault, scene: FaultSite, steps: Sequence[Step], diagnosis: Diagnosis
+    fault: Fault, site: FaultSite, steps: Sequence[Step], diagnosis: Diagnosis
 ) -> Debriefing:
-    evidence = tuple((line, _output(line, scene)) for line in fault.evidence_in(scene))
+    evidence = tuple((line, _output(line, site)) for line in fault.evidence_in(site))
     mend = [text for step in reversed(steps) for text in step.undo_text]
     if fault.faulty_scheme is not None:
         mend = [
             "modprobe vhost_net",
-            f"virsh detach-device {scene.domain} interface.xml --live",
+            f"virsh detach-device {site.domain} interface.xml --live",
             "edit interface.xml: <model type='virtio'/><driver name='vhost'/>",
-            f"virsh attach-device {scene.domain} interface.xml --live",
+            f"virsh attach-device {site.domain} interface.xml --live",
         ]
     return Debriefing(
         fault.name, fault.cause, evidence, tuple(mend), _doctors_word(fault, diagnosis)
     )
 
 
-def _output(line: str, scene: FaultSite) -> str:
+def _output(line: str, site: FaultSite) -> str:
     inside = line.removeprefix("in the VM: ")
     words = ("sh", "-c", inside)
     if inside != line:
-        done = scene.lab.vm.agent.run(words, timeout_sec=_COMMAND_SEC, check=False)
+        done = site.lab.vm.agent.run(words, timeout_sec=_COMMAND_SEC, check=False)
     elif line.startswith("tcpdump"):
         return ""  # it shows something only while somebody sends
     else:
-        done = scene.lab.host.run(words, timeout_sec=_COMMAND_SEC, check=False, root=True)
+        done = site.lab.host.run(words, timeout_sec=_COMMAND_SEC, check=False, root=True)
     return (done.stdout + done.stderr).strip()[:_OUTPUT_CHARS]
 
 
@@ -425,7 +433,9 @@ def _doctors_word(fault: Fault, diagnosis: Diagnosis) -> Bilingual:
         return phrases.NO_RULE
     finding = diagnosis.finding(fault.rule)
     if finding.verdict in (Verdict.PROBLEM, Verdict.WARNING):
-        text = f"{finding.rule}: {finding.observed} {finding.fix}"
-        return Bilingual(text, text)
-    title = BOOK[fault.rule].title
-    return phrases.READS_NOTHING.format(title=title)
+        return phrases.READS.format(
+            rule=finding.rule,
+            observed=Bilingual.of(finding.observed),
+            fix=Bilingual.of(finding.fix),
+        )
+    return phrases.READS_NOTHING.format(title=Bilingual.of(BOOK[fault.rule].title))

@@ -10,11 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from kvmlab.runbook.notebooks import Notebook
@@ -166,8 +165,7 @@ def _unknown(name: str, notebooks: Sequence[Notebook]) -> UsageError:
     for book in notebooks:
         for parameter in book.parameters:
             lines.setdefault(parameter.name, parameter.line)
-    near = get_close_matches(name.upper(), lines, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name.upper(), lines)
     names = ", ".join(book.name for book in notebooks)
     return UsageError(
         f"{names} has no parameter {name!r}.{hint}"

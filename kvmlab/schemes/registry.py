@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Final
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.full_emulation import FullEmulation
 from kvmlab.schemes.macvtap import Macvtap
@@ -85,21 +84,18 @@ def scheme_from_text(scheme_id: str, options: Mapping[str, str] | None = None) -
     """
     entry = REGISTRY.get(scheme_id)
     if entry is None:
+        hint = did_you_mean(scheme_id, REGISTRY)
         raise UsageError(
-            f"There is no scheme {scheme_id!r}.{_suggestion(scheme_id, REGISTRY)}",
+            f"There is no scheme {scheme_id!r}.{hint}",
             todo=f"The schemes are {', '.join(REGISTRY)}.",
         )
     values: dict[str, object] = {}
     for name, text in (options or {}).items():
         if name not in entry.options:
+            hint = did_you_mean(name, entry.options)
             raise UsageError(
-                f"The scheme {scheme_id} has no option {name!r}.{_suggestion(name, entry.options)}",
+                f"The scheme {scheme_id} has no option {name!r}.{hint}",
                 todo=f"It has {', '.join(entry.options)}.",
             )
         values[name] = entry.options[name].read(text)
     return entry.kind(**entry.identity, **values)
-
-
-def _suggestion(name: str, known: Mapping[str, object]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f" Did you mean {near[0]}?" if near else ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Final
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, did_you_mean
 from kvmlab.schemes import Scheme
 from kvmlab.schemes.registry import scheme_from_text
 from kvmlab.tunings.base import Tuning
@@ -125,9 +124,9 @@ def tuning_from_text(text: str) -> Tuning:
     name, equals, value = text.partition("=")
     kind = TUNINGS.get(name)
     if kind is None or not equals:
-        near = get_close_matches(name, TUNINGS, 1)
+        hint = did_you_mean(name, TUNINGS)
         raise UsageError(
-            f"{text!r} is no tuning.{f' Did you mean {near[0]}?' if near else ''}",
+            f"{text!r} is no tuning.{hint}",
             todo=f"Write it as NAME=VALUE; the tunings are {', '.join(TUNINGS)}.",
         )
     return kind(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 from lxml import etree
-from lxml.html.builder import DIV, SPAN, TABLE, TD, TH, TR
+from lxml.html.builder import DIV, EM, SPAN, TABLE, TD, TH, TR, P
 
 from kvmlab.language import _
 from kvmlab.rendering import is_headless
@@ -46,15 +46,19 @@ def _text(element: etree._Element) -> str:
     return etree.tostring(element, encoding="unicode", method="html")
 
 
-def display_controls(controls: Any, terminal: HostTerminal | None = None) -> None:
+def display_controls(
+    controls: Any, static: str = "", *, terminal: HostTerminal | None = None
+) -> None:
     """Display a widget, below the button of a terminal if one is given.
 
-    Where nobody clicks, or no kernel runs, a sentence stands in the widget's place.
+    Where nobody clicks, or no kernel runs, the HTML ``static`` stands in the widget's place; a
+    sentence where there is none.
     """
     sentence = _("The panel works where a kernel runs.")
+    instead = {"text/plain": sentence, "text/html": static or _text(P(EM(sentence)))}
     if is_headless():
-        display({"text/plain": sentence, "text/markdown": f"*{sentence}*"}, raw=True)
+        display(instead, raw=True)
         return
     if terminal is not None:
         display(terminal)
-    display({**controls._repr_mimebundle_(), "text/plain": sentence}, raw=True)
+    display({**controls._repr_mimebundle_(), **instead}, raw=True)

@@ -24,9 +24,16 @@ from kvmlab.classroom import Board, collect
 from kvmlab.course import find_task
 from kvmlab.deadline import until
 from tests.classroom.builders import served
-from tests.notebooks.course_page import HostShell, tasks_cell
-from tests.notebooks.test_browser import executed, jupyterlab, open_jupyterlab, run_all_cells
-from tests.notebooks.test_course_in_browser import a_task_is_done
+from tests.notebooks.course_page import Card, HostShell, tasks_cell
+from tests.notebooks.jupyterlab import (
+    NOTEBOOK,
+    executed,
+    jupyterlab,
+    notebook_of,
+    open_jupyterlab,
+    run_all_cells,
+)
+from tests.notebooks.test_course_in_browser import do_task
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -126,7 +133,7 @@ def test_three_seats_at_once_are_on_the_board(
     help_is_there = threading.Event()
     with (
         ThreadPoolExecutor(2) as terminals,
-        jupyterlab(work, home, cells=CELLS) as (address, _log),
+        jupyterlab(work, home, notebook_of(CELLS)) as (address, _log),
         browser.new_context(viewport={"width": 1300, "height": 1000}) as context,
         served(Board(folder, following=True)) as board,
     ):
@@ -138,7 +145,7 @@ def test_three_seats_at_once_are_on_the_board(
             page = context.new_page()
             open_jupyterlab(page, address)
             run_all_cells(page)
-            executed(page, work / "terminal.ipynb")
+            executed(page, work / NOTEBOOK)
             the_board_shows(trainer, "ben", "wants help · 02-2", first=True)
         finally:
             help_is_there.set()
@@ -146,7 +153,8 @@ def test_three_seats_at_once_are_on_the_board(
         hand(page, "Ask for help", "Help is wanted")
         the_board_shows(trainer, "anna", "wants help")
         hand(page, "Help is wanted", "Ask for help")
-        a_task_is_done(page, HostShell(page))
+        shell = HostShell(page)
+        do_task(Card(page, "02-2"), shell, trainer)
         the_board_shows(trainer, "anna", "02-2 ✓")
         ben.result()
         chen.result()

@@ -110,12 +110,10 @@ def test_it_is_in_chinese(tmp_path: Path) -> None:
 
 
 def test_where_nobody_clicks_it_is_a_sentence(
-    panel: AssessmentPanel, monkeypatch: pytest.MonkeyPatch
+    panel: AssessmentPanel, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
-    displayed: list[Any] = []
-    monkeypatch.setattr("kvmlab.course.card.display", displayed.append)
     panel._ipython_display_()
     (static,) = displayed
-    assert "kvmlab assess begin" in static.data
-    assert "Han Meimei" not in static.data
+    assert "kvmlab assess begin" in static["text/html"]
+    assert "Han Meimei" not in static["text/html"]

@@ -30,13 +30,11 @@ def cards() -> TaskList:
 
 @pytest.mark.parametrize("headless", [False, True])
 def test_a_terminal_is_offered_above_tasks_a_card_and_the_assessment(
-    headless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    headless: bool, tmp_path: Path, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a headless run nobody presses its button."""
     if headless:
         monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
-    displayed: list[Any] = []
-    monkeypatch.setattr("kvmlab.course.card.display", lambda one, **_kind: displayed.append(one))
     terminal = HostTerminal(("kvmlab", "host", "ssh"))
     TaskList([session_of("02-1")], terminal)._ipython_display_()
     TaskCard(session_of("02-1"), terminal=terminal)._ipython_display_()

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
@@ -148,8 +148,12 @@ def test_a_prediction_comes_before_each_comparison_and_its_result_after(path: Pa
 
 
 def test_an_unknown_question_names_those_there_are() -> None:
-    with pytest.raises(UsageError, match="no question '02-mood'"):
-        kvmlab.questions("02-mood")
+    with pytest.raises(
+        UsageError, match=r"no question '02-prof'. Did you mean 02-proof"
+    ) as unknown:
+        kvmlab.questions("02-prof")
+    assert "02-proof" in unknown.value.todo
+    assert "03-" not in unknown.value.todo
     with pytest.raises(UsageError, match="no prediction '02-mood'"):
         kvmlab.predict("02-mood")
 
@@ -214,14 +218,12 @@ def test_a_guess_stands_beside_the_result(latency: Comparison, guess: float, sen
 
 @pytest.mark.parametrize("declared", PREDICTIONS, ids=lambda declared: declared.id)
 def test_without_a_reader_a_prediction_is_its_question_alone(
-    declared: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    declared: object, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(declared, type(PREDICTIONS[0]))
     monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
-    displayed: list[object] = []
-    monkeypatch.setattr("kvmlab.course.card.display", displayed.append)
     Prediction(declared)._ipython_display_()
     (static,) = displayed
-    text = getattr(static, "data", "")
+    text = static["text/html"]
     assert declared.question.en[:40] in text
     assert "slider" not in text

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from kvmlab.course import Bilingual, Practice, Task, all_tasks, find_task, tasks_of
+from kvmlab.course import Bilingual, Practice, Task, all_tasks, find_task, phrases, tasks_of
 from kvmlab.errors import UsageError
 
 TASKS = all_tasks()
@@ -46,6 +46,17 @@ def test_a_notebook_has_enough_of_each_kind(notebook: str) -> None:
 def test_ids_are_unique_and_in_order() -> None:
     ids = [task.id for task in TASKS]
     assert ids == sorted(set(ids))
+
+
+def test_an_answer_is_shown_with_its_unit_or_as_the_text_of_its_choice() -> None:
+    measured = find_task("02-3")
+    assert phrases.RIGHT_ANSWER.format(answer=measured.in_words("1850")) == Bilingual(
+        f"The answer: 1850 {measured.unit}", f"答案：1850 {measured.unit}"
+    )
+    choice = next(task for task in TASKS if task.choices)
+    assert phrases.RIGHT_ANSWER.format(answer=choice.in_words("2")).zh.endswith(
+        choice.choices[1].zh
+    )
 
 
 def test_an_unknown_task_is_named_and_a_near_one_offered() -> None:

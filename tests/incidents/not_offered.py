@@ -1,7 +1,8 @@
 """Measure the faults that are not offered: ``python -m tests.incidents.not_offered [spread]``.
 
-Prints the rows of the tables in docs/incidents.md, from an embedded host of its own: those of the
-virtual clock, or with the word ``spread`` those that need several CPUs, under wall time.
+Prints the rows of the tables in docs/incidents.md, from an embedded host of its own; with the word
+``spread`` those of faults that need several CPUs, under the virtual clock, which has one, and under
+wall time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kvmlab.changes.host_state import HostState
 from kvmlab.incidents import Fault, FaultSite, Health, Prober
 from kvmlab.incidents.fault import Alteration, GuestState
 from kvmlab.lab import Lab, open_lab
+from kvmlab.measure import Trials
 from kvmlab.schemes import Scheme, SriovVf, Virtio
 from kvmlab.tunings import tuned
 
@@ -47,8 +49,8 @@ class Unnamed(Fault):
     def __init__(self, make: Make) -> None:
         self._make = make
 
-    def alterations(self, scene: FaultSite) -> Sequence[Alteration]:
-        return (self._make(scene),)
+    def alterations(self, site: FaultSite) -> Sequence[Alteration]:
+        return (self._make(site),)
 
 
 def row(name: str, health: Health, healthy: Health) -> None:
@@ -91,10 +93,10 @@ def small_pages(lab: Lab) -> None:
         row(f"pages behind the guest: {pages}", healths[-1], healths[0])
 
 
-def spread(lab: Lab) -> None:
-    """Measure two queue pairs, one of them used, and all interrupts on one CPU, in turns."""
+def spread(lab: Lab, queues: int, cpus: int) -> None:
+    """Measure queue pairs of which one is used, and all interrupts on one CPU, in turns."""
     lab.inspect()
-    plan = lab.plan(Virtio(backend="vhost", queues=2))
+    plan = lab.plan(Virtio(backend="vhost", queues=queues))
     with plan.applied(lab.vm) as nic:
         prober = Prober(FaultSite.of(lab, plan), transfer_sec=SLOW_SEC)
         prober.start()
@@ -106,15 +108,16 @@ def spread(lab: Lab) -> None:
             lab.vm.agent.run(script, timeout_sec=60)
             lab.host.run(script, timeout_sec=60, root=True)
 
-        ways = {
-            "none (virtio, vhost, 2 queue pairs)": (2, "0-1"),
-            "one queue pair of two used": (1, "0-1"),
-            "all interrupts on one CPU, in host and VM": (2, "0"),
+        every = f"0-{cpus - 1}" if cpus > 1 else "0"
+        states = {
+            f"none (virtio, vhost, {queues} queue pairs, {cpus} CPUs)": (queues, every),
+            f"one queue pair of {queues} used": (1, every),
+            "all interrupts on one CPU, in host and VM": (queues, "0"),
         }
-        healths: dict[str, list[Health]] = {name: [] for name in ways}
+        healths: dict[str, list[Health]] = {name: [] for name in states}
         for _round in range(ROUNDS):
-            for name, way in ways.items():
-                set_up(*way)
+            for name, state in states.items():
+                set_up(*state)
                 healths[name].append(prober.measure())
         prober.stop()
     for name, measured in healths.items():
@@ -125,6 +128,18 @@ def spread(lab: Lab) -> None:
         print(f"| {name} | {' | '.join(columns)} |", flush=True)
 
 
+def many_flows(lab: Lab, queues: int) -> None:
+    """Measure eight flows at once through one queue pair, and through all."""
+    lab.inspect()
+    trials = Trials(ROUNDS, workloads=("tcp_up_flows",), flows=8, trace_path=False)
+    one, every = lab.compare_channels(
+        lab.plan(Virtio(backend="vhost", queues=queues)), 1, queues, trials=trials
+    )
+    for result in (one, every):
+        speeds = [each.value for each in result.metrics("tcp_up_mbps", "tcp_up_flows")]
+        print(f"| {result.label}, eight flows | {spread_of(speeds)} Mbit/s |", flush=True)
+
+
 def spread_of(values: Sequence[float]) -> str:
     """Return the median of values, and their range."""
     return f"{statistics.median(values):.3g} ({min(values):.3g} – {max(values):.3g})"
@@ -132,11 +147,13 @@ def spread_of(values: Sequence[float]) -> str:
 
 def main() -> None:
     if "spread" in sys.argv[1:]:
-        with (
-            tempfile.TemporaryDirectory() as out,
-            open_lab("embedded", clock="wall", out=out) as lab,
-        ):
-            spread(lab)
+        for clock, queues, cpus in (("virtual", 4, 1), ("wall", 2, 2)):
+            with (
+                tempfile.TemporaryDirectory() as out,
+                open_lab("embedded", clock=clock, out=out) as lab,
+            ):
+                spread(lab, queues, cpus)
+                many_flows(lab, queues)
         return
     with tempfile.TemporaryDirectory() as out, open_lab("embedded", out=out) as lab:
         on_scheme(lab, Virtio(backend="vhost"), ON_VIRTIO, f"echo 200000 >{HALT_POLL}")

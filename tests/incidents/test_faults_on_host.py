@@ -46,7 +46,7 @@ class Stage:
         self._scheme: Scheme | None = None
         self._change: Change | None = None
         self._near: AppliedSteps | None = None
-        self.scene: FaultSite
+        self.site: FaultSite
         self.healthy: Health
 
     def with_scheme(self, scheme: Scheme, *, near_peer: bool = False) -> None:
@@ -57,19 +57,19 @@ class Stage:
         plan = self.lab.plan(scheme)
         self._change = plan.apply(self.lab.vm)
         self._scheme = scheme
-        self.scene = FaultSite.of(self.lab, plan)
+        self.site = FaultSite.of(self.lab, plan)
         if near_peer:
-            self.scene, step = self.scene.with_near_peer()
+            self.site, step = self.site.with_near_peer()
             self._near = AppliedSteps(self.lab.vm, (step,), scheme="incident")
             self._near.apply()
-        prober = Prober(self.scene)
+        prober = Prober(self.site)
         prober.start()
         self.healthy = prober.measure()
 
     def close(self) -> None:
         change, self._change, self._scheme = self._change, None, None
         if change is not None:
-            Prober(self.scene).stop()
+            Prober(self.site).stop()
             near, self._near = self._near, None
             if near is not None:
                 near.revert()
@@ -86,7 +86,7 @@ def stage(lab: Lab, module_state: Path) -> Iterator[Stage]:
 
 @contextmanager
 def put_in(fault: Fault, stage: Stage) -> Iterator[None]:
-    altered = AppliedSteps(stage.lab.vm, fault.steps(stage.scene), scheme="incident")
+    altered = AppliedSteps(stage.lab.vm, fault.steps(stage.site), scheme="incident")
     altered.apply()
     try:
         yield
@@ -105,20 +105,20 @@ def test_a_fault_is_noticed_and_mended(
 ) -> None:
     monkeypatch.setenv("KVMLAB_STATE_HOME", str(module_state))
     stage.with_scheme(fault.scheme, near_peer=fault.near_peer)
-    assert not fault.is_in(stage.scene)
+    assert not fault.is_in(stage.site)
     if fault.faulty_scheme is not None:
         healthy = stage.healthy
         stage.with_scheme(fault.faulty_scheme)
         seen = stage.healthy.effects(healthy)
-        assert fault.is_in(stage.scene)
+        assert fault.is_in(stage.site)
     else:
-        prober = Prober(stage.scene)
+        prober = Prober(stage.site)
         with put_in(fault, stage):
-            assert fault.is_in(stage.scene)
+            assert fault.is_in(stage.site)
             seen = prober.measure(fault.effects).effects(stage.healthy)
         again = prober.measure(fault.effects)
         assert again.effects(stage.healthy) == (), again
-        assert not fault.is_in(stage.scene)
+        assert not fault.is_in(stage.site)
     assert set(fault.effects) <= set(seen), (seen, stage.healthy)
 
 

@@ -80,7 +80,7 @@ def test_buttons_follow_the_incident(panel: IncidentPanel) -> None:
     panel.press("Start")
     assert enabled(panel) == {"Start", "Check", "Hint", "Give up", "End"}
     assert "blockquote" in panel.report.value
-    assert "100 MiB/s" in panel.message.value
+    assert "100 MiB/s" in panel.report.value
     panel.press("Hint")
     assert "Look at the tap." in panel.message.value
     panel.press("Check")
@@ -114,7 +114,7 @@ def test_it_speaks_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = IncidentPanel(cast("IncidentSession", RecordedSession()))
     assert panel.buttons["Check"].description == "检查"
     panel.press("Start")
-    assert "此前" in panel.message.value
+    assert "此前" in panel.report.value
 
 
 def test_an_interrupt_says_what_puts_the_host_back(
@@ -133,14 +133,10 @@ def test_an_interrupt_says_what_puts_the_host_back(
 
 @pytest.mark.parametrize("headless", [False, True])
 def test_a_terminal_is_offered_above_the_panel(
-    headless: bool, monkeypatch: pytest.MonkeyPatch
+    headless: bool, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if headless:
         monkeypatch.setenv("KVMLAB_HEADLESS", "yes")
-    displayed: list[Any] = []
-    monkeypatch.setattr(
-        "kvmlab.widgets.elements.display", lambda one, **_kind: displayed.append(one)
-    )
     terminal = HostTerminal(("kvmlab", "host", "ssh"))
     IncidentPanel(cast("IncidentSession", RecordedSession()), terminal)._ipython_display_()
     assert [one is terminal for one in displayed] == ([False] if headless else [True, False])

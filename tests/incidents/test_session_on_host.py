@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -46,19 +47,19 @@ def test_an_incident_is_mended_by_hand(lab: Lab, session: IncidentSession) -> No
     state = session.start([find_fault("wrong-vlan")], "seed 7, level 2")
     assert state.healthy.loss == 0
     # Nobody serves, and at the cable's address only.
-    scene = session.scene(state)
+    site = session.site(state)
     look = (
         "read -r pid _ </run/kvmlab-NAME.pid;"
         "sed -n 's/^Uid:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status;"
         "grep -his ':1F90 [0:]* 0A ' /proc/net/tcp /proc/net/tcp6; true"
     )
     at_peer = lab.host.run(
-        ("ip", "netns", "exec", scene.peer_netns, "sh", "-c", look.replace("NAME", "peer")),
+        ("ip", "netns", "exec", site.peer_netns, "sh", "-c", look.replace("NAME", "peer")),
         timeout_sec=60,
         root=True,
     )
     in_vm = lab.vm.agent.run(("sh", "-c", look.replace("NAME", "web")), timeout_sec=60)
-    for seen, address in ((at_peer, scene.peer_address), (in_vm, scene.vm_address)):
+    for seen, address in ((at_peer, site.peer_address), (in_vm, site.vm_address)):
         owner, *sockets = seen.stdout.splitlines()
         assert owner == "65534"
         (socket,) = sockets
@@ -77,7 +78,7 @@ def test_an_incident_is_mended_by_hand(lab: Lab, session: IncidentSession) -> No
     in_shell(lab, "echo 0 > /sys/class/net/kvmlab0/bridge/vlan_filtering")
     half = session.check()
     assert "still there" in half.reasons[0].en
-    tap = session.scene(state_of(session)).tap
+    tap = session.site(state_of(session)).tap
     in_shell(
         lab, f"bridge vlan delete dev {tap} vid 20; bridge vlan add dev {tap} vid 1 pvid untagged"
     )
@@ -104,6 +105,8 @@ def test_a_nic_is_plugged_anew_by_hand(lab: Lab, session: IncidentSession) -> No
     session.start([find_fault("qemu-back-end")], "qemu-back-end")
     (debriefing,) = state_of(session).debriefings
     assert any('driver name="qemu"' in output for _, output in debriefing.evidence)
+    assert debriefing.doctor.en.startswith("vhost-not-used: ")
+    assert not re.search(r"[a-z]+ [a-z]+ [a-z]+", debriefing.doctor.zh)
     assert not session.check().passed
     in_shell(
         lab,
@@ -129,7 +132,7 @@ def test_giving_up_mends_two_faults_at_once(lab: Lab, session: IncidentSession) 
     state = state_of(session)
     assert state.ended_at
     assert not state.passed
-    assert not session.still_in(session.scene(state))
+    assert not session.still_in(session.site(state))
     with pytest.raises(UsageError, match="over"):
         session.check()
 

@@ -6,8 +6,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from kvmlab.course import find_task
 from kvmlab.deadline import until
-from tests.notebooks.test_browser import cell
+from tests.notebooks.jupyterlab import cell
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, WebSocket
@@ -80,40 +81,48 @@ def tasks_cell(page: Page) -> Locator:
     return cell(page, "lab.tasks(")
 
 
-def opened_card(page: Page, task: str) -> Locator:
-    """Return the card of a task, after a click on its title where it is closed."""
-    tasks = tasks_cell(page)
-    card = tasks.locator(".jupyter-widget-Collapse").filter(has_text=task)
-    start = card.get_by_role("button", name="Start", exact=True)
-    if not start.count():
-        tasks.locator(".jupyter-widget-Collapse-header").filter(has_text=task).click()
-        start.wait_for(timeout=30_000)
-    return card
+class Card:
+    """The card of a task, opened by a click on its title where it is closed."""
 
+    def __init__(self, page: Page, task: str) -> None:
+        self.page = page
+        self.task = find_task(task)
+        tasks = tasks_cell(page)
+        self._card = tasks.locator(".jupyter-widget-Collapse").filter(has_text=task)
+        start = self._button("Start")
+        if not start.count():
+            tasks.locator(".jupyter-widget-Collapse-header").filter(has_text=task).click()
+            start.wait_for(timeout=30_000)
 
-def press(card: Locator, name: str, shown: str) -> None:
-    """Press a button of a card and wait for what the card then says."""
-    click(card, name)
-    wait_for_words(card, shown)
+    @property
+    def title(self) -> str:
+        """The line above it, which says what was made of the task."""
+        return self._card.locator(".jupyter-widget-Collapse-header").inner_text()
 
+    def press(self, name: str, shown: str) -> None:
+        """Press a button and wait for what the card then says."""
+        self.click(name)
+        self.wait_for(shown)
 
-def click(card: Locator, name: str) -> None:
-    card.get_by_role("button", name=name, exact=True).click()
+    def click(self, name: str) -> None:
+        """Press a button."""
+        self._button(name).click()
 
+    def wait_for(self, shown: str, *, timeout_sec: float = 120) -> None:
+        """Wait until the card says ``shown`` below its buttons."""
+        words = self._card.locator(".widget-html-content").last
+        until(
+            lambda: shown in words.inner_text(),
+            timeout_sec=timeout_sec,
+            what=f"The card's {shown!r}",
+            evidence=words.inner_text,
+        )
 
-def wait_for_words(card: Locator, shown: str, *, timeout_sec: float = 120) -> None:
-    """Wait until the card says ``shown`` below its buttons."""
-    words = card.locator(".widget-html-content").last
-    until(
-        lambda: shown in words.inner_text(),
-        timeout_sec=timeout_sec,
-        what=f"The card's {shown!r}",
-        evidence=words.inner_text,
-    )
+    def check(self, answer: str, shown: str) -> None:
+        """Enter an answer, press Check, and wait for what the card then says."""
+        self._card.get_by_role("textbox").fill(answer)
+        self._card.get_by_role("textbox").press("Tab")
+        self.press("Check", shown)
 
-
-def check_answer(card: Locator, answer: str, shown: str) -> None:
-    """Enter an answer, press Check, and wait for what the card then says."""
-    card.get_by_role("textbox").fill(answer)
-    card.get_by_role("textbox").press("Tab")
-    press(card, "Check", shown)
+    def _button(self, name: str) -> Locator:
+        return self._card.get_by_role("button", name=name, exact=True)

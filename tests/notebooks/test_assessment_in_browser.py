@@ -9,10 +9,12 @@ import pytest
 from kvmlab.course import ProgressEvent, assessment, record
 from kvmlab.course.question import find_question
 from kvmlab.deadline import until
-from tests.notebooks.test_browser import (
+from tests.notebooks.jupyterlab import (
+    NOTEBOOK,
     cell,
     executed,
     jupyterlab,
+    notebook_of,
     offline_page,
     open_jupyterlab,
     run_all_cells,
@@ -38,12 +40,12 @@ def test_somebody_takes_the_assessment(
     work, home = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("home")
     monkeypatch.setenv("KVMLAB_STATE_HOME", str(home / "state"))
     with (
-        jupyterlab(work, home, cells=CELLS) as (address, _log),
+        jupyterlab(work, home, notebook_of(CELLS)) as (address, _log),
         offline_page(browser) as page,
     ):
         open_jupyterlab(page, address)
         run_all_cells(page)
-        executed(page, work / "terminal.ipynb")
+        executed(page, work / NOTEBOOK)
         a_click_in_the_atlas_opens_who_paid(page)
         the_assessment_is_finished_in_its_panel(page)
     assert "Anna &lt;b&gt;" in (work / "certificate.html").read_text()

@@ -15,19 +15,21 @@ import nbformat
 import pytest
 
 from kvmlab.classroom import Board, collect
-from kvmlab.course import TaskState, find_task, progress_path, read_progress, task_states, tasks_of
+from kvmlab.course import TaskState, progress_path, read_progress, task_states, tasks_of
 from kvmlab.deadline import until
 from kvmlab.runbook.notebooks import find_notebooks
 from tests.classroom.builders import served
-from tests.notebooks.course_page import HostShell, check_answer, opened_card, press
-from tests.notebooks.test_browser import (
+from tests.notebooks.course_page import Card, HostShell
+from tests.notebooks.jupyterlab import (
+    NOTEBOOK,
     at_rest,
     cell,
+    errors_in,
     executed,
     jupyterlab,
+    menu,
     offline_page,
     open_jupyterlab,
-    outputs,
 )
 
 if TYPE_CHECKING:
@@ -46,12 +48,6 @@ def notebook(language: str = "en") -> nbformat.NotebookNode:
     parameters.source = parameters.source.replace("TRIALS: int = 3", "TRIALS: int = 1")
     assert "TRIALS: int = 1" in parameters.source
     return node
-
-
-def menu(page: Page, entry: str) -> None:
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=240_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name=entry).click()
 
 
 PASSED = "✓ Passed."
@@ -106,7 +102,7 @@ def test_somebody_takes_notebook_02(
     monkeypatch.setenv("KVMLAB_STATE_HOME", str(home / "state"))
     assert collect(home / "class", {"anna": home / "state"}) == ()
     with (
-        jupyterlab(work, home, whole=notebook()) as (address, _log),
+        jupyterlab(work, home, notebook()) as (address, _log),
         offline_page(browser, width=1500) as page,
         served(Board(home / "class", following=True)) as board,
     ):
@@ -117,15 +113,15 @@ def test_somebody_takes_notebook_02(
         predict(page)
         cell(page, "trials = kvmlab.Trials(").locator(".cm-content").click()
         menu(page, "Run Selected Cell and All Below")
-        node = executed(page, work / "whole.ipynb")
-        assert [out.get("evalue") for out in outputs(node) if out.output_type == "error"] == []
+        node = executed(page, work / NOTEBOOK)
+        assert errors_in(node) == []
         beside = [out for part in node.cells if part.id == "predicted" for out in part.outputs]
         assert any(BESIDE in str(out) for out in beside), beside
         shows(page, "guess.beside(vhost_latency)", BESIDE)
         an_option_answers(cell(page, 'kvmlab.questions("02-proof")'))
         shell = HostShell(page)
         for number, task in enumerate(tasks, 1):
-            DO[task](page, shell, trainer)
+            do_task(Card(page, task), shell, trainer)
             assert marks(trainer) == dict.fromkeys(tasks[:number], "✓")
             page.bring_to_front()
     assert progress_path().stat().st_mode & 0o777 == 0o600
@@ -157,96 +153,75 @@ def an_option_answers(question: Locator) -> None:
     assert "✓ Right: the proof is a thread at work." in question.inner_text()
 
 
-def a_worker_is_proved(page: Page, shell: HostShell, _trainer: Page) -> None:
+def do_task(card: Card, shell: HostShell, trainer: Page) -> None:
+    """Start a task, do it with the mistakes that people make, pass, and put the host back."""
+    card.press("Start", "Started.")
+    DO[card.task.id](card, shell, trainer)
+    until(lambda: "passed" in card.title, timeout_sec=20, what="The task's new title")
+    card.press("Reset", "The host is as it was before.")
+
+
+def a_worker_is_proved(card: Card, shell: HostShell, _trainer: Page) -> None:
     """Attach a NIC that QEMU serves, learn why that is not it, attach one for vhost, prove it."""
-    card = opened_card(page, "02-1")
-    task = find_task("02-1")
-    press(card, "Start", "Started.")
-    shell.type(*task.mistakes[0].lines)
-    press(card, "Check", "The XML asks for QEMU")
+    shell.type(*card.task.mistakes[0].lines)
+    card.press("Check", "The XML asks for QEMU")
     shell.type("virsh detach-interface kvmlab-vm bridge --live", "sleep 2")
-    assert re.search(r"vhost-\d+", shell.type(*task.solution))
-    press(card, "Check", PASSED)
-    put_back(card)
+    assert re.search(r"vhost-\d+", shell.type(*card.task.solution))
+    card.press("Check", PASSED)
 
 
-def a_task_is_done(page: Page, shell: HostShell, _trainer: Page | None = None) -> None:
-    """Start, fail, take a hint, make a common mistake, mend it in a shell, pass, put back."""
-    card = opened_card(page, "02-2")
-    task = find_task("02-2")
-    press(card, "Start", "Started.")
-    press(card, "Check", "The running VM has no interface")
-    press(card, "Hint", "direct attachment")
-    shell.type(*task.mistakes[0].lines)
-    press(card, "Check", "Its mode is vepa")
+def a_macvtap_is_attached(card: Card, shell: HostShell, _trainer: Page) -> None:
+    """Fail, take a hint, make a common mistake, mend it in a shell, pass."""
+    card.press("Check", "The running VM has no interface")
+    card.press("Hint", "direct attachment")
+    shell.type(*card.task.mistakes[0].lines)
+    card.press("Check", "Its mode is vepa")
     shell.type("virsh detach-interface kvmlab-vm direct --live", "sleep 2")
-    shell.type(*task.solution)
-    press(card, "Check", PASSED)
-    put_back(card)
+    shell.type(*card.task.solution)
+    card.press("Check", PASSED)
 
 
-def a_round_trip_is_measured(page: Page, shell: HostShell, _trainer: Page) -> None:
+def a_round_trip_is_measured(card: Card, shell: HostShell, _trainer: Page) -> None:
     """Ping as the hint says, enter the median in the wrong unit, then in the one asked for."""
-    card = opened_card(page, "02-3")
-    press(card, "Start", "Started.")
     shown = shell.type("ip netns exec peer ping -n -c 40 -i 0.05 192.0.2.10")
     times = [float(ms) for ms in re.findall(r"time=([\d.]+) ms", shown)]
     assert len(times) == 40
     median_ms = statistics.median(times)
-    check_answer(card, f"{median_ms:g}", "ping prints milliseconds")
-    check_answer(card, f"{1000 * median_ms:.0f}", PASSED)
-    put_back(card)
+    card.check(f"{median_ms:g}", "ping prints milliseconds")
+    card.check(f"{1000 * median_ms:.0f}", PASSED)
 
 
-def a_slow_nic_is_mended(page: Page, shell: HostShell, trainer: Page) -> None:
+def a_slow_nic_is_mended(card: Card, shell: HostShell, trainer: Page) -> None:
     """Load the module, which does not help; the board shows it; then attach the NIC anew."""
-    card = opened_card(page, "02-4")
-    task = find_task("02-4")
-    press(card, "Start", "Started.")
     assert "vhost-" not in shell.type("ps -eT")
-    shell.type(*task.mistakes[0].lines)
-    press(card, "Check", "The XML asks for QEMU")
+    shell.type(*card.task.mistakes[0].lines)
+    card.press("Check", "The XML asks for QEMU")
     assert marks(trainer)["02-4"] == "✗"
-    page.bring_to_front()
-    press(card, "Hint", "Which thread should run for the VM")
-    shell.type(*task.solution)
-    press(card, "Check", PASSED)
-    put_back(card)
+    card.page.bring_to_front()
+    card.press("Hint", "Which thread should run for the VM")
+    shell.type(*card.task.solution)
+    card.press("Check", PASSED)
 
 
-def a_mac_is_read(page: Page, shell: HostShell, _trainer: Page) -> None:
+def a_mac_is_read(card: Card, shell: HostShell, _trainer: Page) -> None:
     """Read the macvtap, enter the broadcast address, then its MAC."""
-    card = opened_card(page, "02-5")
-    press(card, "Start", "Started.")
     shown = shell.type("ip -d link show type macvtap")
     mac, broadcast = re.findall(r"link/ether (\S+) brd (\S+)", shown)[0]
-    check_answer(card, broadcast, "is the broadcast address of every Ethernet")
-    check_answer(card, mac, PASSED)
-    put_back(card)
+    card.check(broadcast, "is the broadcast address of every Ethernet")
+    card.check(mac, PASSED)
 
 
-def host_and_vm_talk(page: Page, shell: HostShell, _trainer: Page) -> None:
+def host_and_vm_talk(card: Card, shell: HostShell, _trainer: Page) -> None:
     """Give the port the address, which does not help; then give it to a macvlan of the host."""
-    card = opened_card(page, "02-6")
-    task = find_task("02-6")
-    press(card, "Start", "Started.")
-    shell.type(*task.mistakes[0].lines)
-    press(card, "Check", "never comes back to the macvtap")
-    shell.type("ip address del 192.0.2.20/24 dev p2p1", *task.solution)
-    press(card, "Check", PASSED)
-    put_back(card)
-
-
-def put_back(card: Locator) -> None:
-    """See the title of a task that has passed say so, and put the host back."""
-    title = card.locator(".jupyter-widget-Collapse-header")
-    until(lambda: "passed" in title.inner_text(), timeout_sec=20, what="The task's new title")
-    press(card, "Reset", "The host is as it was before.")
+    shell.type(*card.task.mistakes[0].lines)
+    card.press("Check", "never comes back to the macvtap")
+    shell.type("ip address del 192.0.2.20/24 dev p2p1", *card.task.solution)
+    card.press("Check", PASSED)
 
 
 DO: Final = {
     "02-1": a_worker_is_proved,
-    "02-2": a_task_is_done,
+    "02-2": a_macvtap_is_attached,
     "02-3": a_round_trip_is_measured,
     "02-4": a_slow_nic_is_mended,
     "02-5": a_mac_is_read,

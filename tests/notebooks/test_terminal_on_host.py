@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.notebooks.course_page import BUTTON, Terminals
-from tests.notebooks.test_browser import (
+from tests.notebooks.jupyterlab import (
+    NOTEBOOK,
     executed,
     jupyterlab,
+    notebook_of,
     offline_page,
     open_jupyterlab,
     run_all_cells,
@@ -34,7 +36,7 @@ def test_the_button_opens_a_shell_on_the_host(
 ) -> None:
     work, home = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("home")
     with (
-        jupyterlab(work, home, cells=CELLS) as (address, log),
+        jupyterlab(work, home, notebook_of(CELLS)) as (address, log),
         offline_page(browser, width=1500, height=900) as page,
     ):
         errors: list[str] = []
@@ -42,7 +44,7 @@ def test_the_button_opens_a_shell_on_the_host(
         terminals = Terminals(page)
         open_jupyterlab(page, address)
         run_all_cells(page)
-        executed(page, work / "terminal.ipynb")
+        executed(page, work / NOTEBOOK)
         page.get_by_role("button", name=BUTTON).click()
         terminals.wait_for(page, "root@")
         terminals.wait_for(page, "kvmlab host ssh --run-dir")
