@@ -50,7 +50,7 @@ INTERRUPTED: Final = Bilingual(
 PRACTICE: Final = {
     Practice.SHELL: Bilingual("in a shell on the host", "在宿主机的 shell 里"),
     Practice.MEASUREMENT: Bilingual("measured", "测量"),
-    Practice.READING: Bilingual("read", "读图"),
+    Practice.READING: Bilingual("read", "查看"),
 }
 DIFFICULTY: Final = {
     Difficulty.EASY: Bilingual("easy", "容易"),

@@ -198,7 +198,8 @@ class PredictionResult:
                     mode="markers+text",
                     name=label,
                     text=[f"× {_digits(value)}"],
-                    textposition="top center",
+                    # Beside the line of no difference, which else runs through it.
+                    textposition="top right" if value >= 1 else "top left",
                     marker={"symbol": symbol, "size": 12, "color": colour},
                     showlegend=False,
                 )

@@ -19,6 +19,7 @@ from kvmlab.changes.settings import Values
 from kvmlab.domain import TestVM
 from kvmlab.errors import Refused, StepFailed
 from kvmlab.facts import inspect
+from kvmlab.language import _
 from kvmlab.migration.checks import Check, check_migration
 from kvmlab.migration.team import missing_vf
 from kvmlab.rendering import plain_text
@@ -120,18 +121,21 @@ class MigrationPlan:
     def _draw(self, console: Console) -> None:
         from rich.table import Table
 
-        table = Table(title=f"Plan: migrate {self.vm.name} to {self.there.label}", box=None)
-        for column in ("", "check", "finding"):
+        title = _("Plan: migrate {vm} to {there}").format(
+            vm=self.vm.name, there=_(self.there.label)
+        )
+        table = Table(title=title, box=None)
+        for column in ("", _("check"), _("finding")):
             table.add_column(column)
         for check in self.checks:
-            finding = check.message + (f". {check.todo}" if check.todo else "")
+            finding = _(". ").join(_(text) for text in (check.message, check.todo) if text)
             mark = "✓" if check.passed else "!" if check.warns else "✗"
-            table.add_row(mark, check.name, finding)
+            table.add_row(mark, _(check.name), finding)
         console.print(table)
         for text in self.step.do_text:
-            console.print(f"do:   {text}", soft_wrap=True)
+            console.print(_("do:   {command}").format(command=text), soft_wrap=True)
         for text in self.step.undo_text:
-            console.print(f"undo: {text}", soft_wrap=True)
+            console.print(_("undo: {command}").format(command=text), soft_wrap=True)
 
 
 class Migration(AppliedSteps):

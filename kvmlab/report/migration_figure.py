@@ -20,6 +20,7 @@ _PHASE_PX: Final = 22
 _PANEL_PX: Final = 150
 _GAP_PX: Final = 34
 _BIN_SEC: Final = 0.1
+_TRIP_TICKS_MS: Final = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 #: What is shown before the migration: the recording may begin long before it.
 _BEFORE_SEC: Final = 2.0
 _COLOURS: Final[dict[Via, str]] = {
@@ -166,7 +167,14 @@ def _draw_round_trips(figure: go.Figure, result: MigrationResult, row: int) -> N
             row=row,
             col=1,
         )
-    figure.update_yaxes(title={"text": "round trip, ms"}, type="log", row=row, col=1)
+    figure.update_yaxes(
+        title={"text": "round trip, ms"},
+        type="log",
+        tickvals=_TRIP_TICKS_MS,
+        ticktext=[f"{tick:g}" for tick in _TRIP_TICKS_MS],
+        row=row,
+        col=1,
+    )
 
 
 def _draw_arrivals(figure: go.Figure, result: MigrationResult, row: int) -> None:
@@ -222,13 +230,13 @@ def _mark_hole(figure: go.Figure, result: MigrationResult) -> None:
     )
     figure.add_annotation(
         text=f"hole: {result.hole_ms:.0f} ms",
-        x=end - start,
+        # In the gap above the panel, where no packet is drawn.
+        x=(begin + end) / 2 - start,
         xref="x2",
         y=1,
         yref="y2 domain",
-        xanchor="left" if end - start < result.seconds * 0.7 - start else "right",
-        yanchor="top",
+        xanchor="center",
+        yanchor="bottom",
         showarrow=False,
         font={"color": style.WARN},
-        xshift=6 if end - start < result.seconds * 0.7 - start else -6,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from nbformat import NotebookNode
 
+from kvmlab.language import translate
 from kvmlab.report.sentences import CLAIM_MIME
 
 _HEADING = re.compile(r"^(#{1,2}) (.+)$")
@@ -61,7 +62,11 @@ class NotebookRow:
         whole = round(self.elapsed_sec)
         if not whole:
             return ""
-        return f"{whole} s" if whole < 100 else f"{whole // 60} min {whole % 60:02d} s"
+        if whole < 100:
+            return translate("{seconds} s").format(seconds=whole)
+        return translate("{minutes} min {seconds} s").format(
+            minutes=whole // 60, seconds=f"{whole % 60:02d}"
+        )
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ _CLOSED: Final = re.compile(
     r"(```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)|<[^>]+>|^#.*?$|\$[^$\n]+\$|https?://\S+)",
     re.MULTILINE | re.DOTALL,
 )
+#: A link that is all there is of something bold.
+_BOLD_LINK: Final = re.compile(r"\*\*\[([^\]*]+)\]\(([^)]*)\)\*\*")
 #: How the prose names these pages, which stand in `docs` of the repository.
 _PAGE: Final = re.compile(r"`(docs/)(glossary\.md|primer\.md)`")
 _TITLES: Final = {
@@ -194,6 +196,8 @@ def _with_link(source: str, term: Term, language: str, anchors: str) -> str:
     parts = _CLOSED.split(source)
     for index in range(0, len(parts), 2):
         changed = pattern.sub(rf"[\g<0>]({anchors}{term.anchor})", parts[index], count=1)
+        # Between Chinese letters a mark of bold that a bracket follows is none.
+        changed = _BOLD_LINK.sub(r"[**\1**](\2)", changed)
         if changed != parts[index]:
             parts[index] = changed
             return "".join(parts)

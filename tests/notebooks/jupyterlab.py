@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 #: The notebook that `jupyterlab` writes and opens.
 NOTEBOOK: Final = "notebook.ipynb"
 ADDRESS: Final = re.compile(r"http://127\.0\.0\.1:\S+token=\w+")
+KERNEL: Final = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
 _IDLE: Final = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 
 
 def notebook_of(cells: Mapping[str, str]) -> NotebookNode:
     """Return a notebook of these cells of code, by their ids."""
-    node = nbformat.v4.new_notebook()
+    # Without a kernel's name JupyterLab asks for one.
+    node = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     node.cells = [nbformat.v4.new_code_cell(text, id=name) for name, text in cells.items()]
     return node
 
