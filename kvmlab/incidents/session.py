@@ -412,7 +412,7 @@ def _debriefing(
             f"virsh attach-device {site.domain} interface.xml --live",
         ]
     return Debriefing(
-        fault.name, fault.cause, evidence, tuple(mend), _doctors_word(fault, diagnosis)
+        fault.name, fault.cause, evidence, tuple(mend), doctors_word(fault, diagnosis)
     )
 
 
@@ -428,7 +428,8 @@ def _output(line: str, site: FaultSite) -> str:
     return (done.stdout + done.stderr).strip()[:_OUTPUT_CHARS]
 
 
-def _doctors_word(fault: Fault, diagnosis: Diagnosis) -> Bilingual:
+def doctors_word(fault: Fault, diagnosis: Diagnosis) -> Bilingual:
+    """Return what the doctor reads of a fault while it is in, or that it has no rule for it."""
     if fault.rule is None:
         return phrases.NO_RULE
     finding = diagnosis.finding(fault.rule)

@@ -11,10 +11,14 @@ from kvmlab.changes.guest_state import SetGuestState
 from kvmlab.changes.host_state import set_state
 from kvmlab.changes.journal_format import step_of, step_record
 from kvmlab.changes.operations import command_of
+from kvmlab.doctor import Diagnosis
+from kvmlab.doctor.model import Finding, ok, problem
 from kvmlab.errors import UsageError
+from kvmlab.facts import Rule
 from kvmlab.incidents import FAULTS, Effect, Fault, Health, draw, find_fault
 from kvmlab.incidents.health import FILE_MIB, parse_health
 from kvmlab.incidents.phrases import HOW_TO_LOOK, WHERE
+from kvmlab.incidents.session import doctors_word
 from tests.notebooks.test_terms import refused
 
 if TYPE_CHECKING:
@@ -87,6 +91,23 @@ def test_the_probes_are_read() -> None:
     assert health.upload == 3 * FILE_MIB / 0.5
     cut = parse_health("ping PING 192.0.2.1 (192.0.2.1): 56 data bytes\ndownload 0 0\n")
     assert (cut.loss, cut.download, cut.upload) == (100, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("finding", "word"),
+    [
+        (
+            problem(Rule.VHOST_NOT_USED, "threads", "52:54:00:6b:00:01 of vm: QEMU serves them."),
+            "vhost-not-used: 52:54:00:6b:00:01 of vm: QEMU serves them. ",
+        ),
+        (ok(Rule.VHOST_NOT_USED, "threads", "-"), "A rule is near it, and finds nothing: "),
+    ],
+    ids=["problem", "nothing"],
+)
+def test_the_doctors_word_is_in_both_languages(finding: Finding, word: str) -> None:
+    read = doctors_word(find_fault("qemu-back-end"), Diagnosis("host", None, (finding,)))
+    assert read.en.startswith(word)
+    assert not re.search(r"[A-Za-z]+ [a-z]+ [a-z]+", read.zh.replace("`", ""))
 
 
 def test_health_is_compared_with_that_before() -> None:

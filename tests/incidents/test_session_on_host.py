@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -105,8 +104,6 @@ def test_a_nic_is_plugged_anew_by_hand(lab: Lab, session: IncidentSession) -> No
     session.start([find_fault("qemu-back-end")], "qemu-back-end")
     (debriefing,) = state_of(session).debriefings
     assert any('driver name="qemu"' in output for _, output in debriefing.evidence)
-    assert debriefing.doctor.en.startswith("vhost-not-used: ")
-    assert not re.search(r"[a-z]+ [a-z]+ [a-z]+", debriefing.doctor.zh)
     assert not session.check().passed
     in_shell(
         lab,
