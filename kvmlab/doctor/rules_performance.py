@@ -43,8 +43,8 @@ _REWRITING_MODES: Final = ("balance-alb", "balance-tlb", "5", "6")
 
 
 def vhost_behind_iommu(readings: FindingsInput) -> Finding:
-    """List vhost cards with ``<driver iommu='on'>``."""
-    rule, read = Rule.VHOST_IOMMU, "live XML: <driver iommu='on'/>"
+    """List vhost cards with ``<driver iommu='on'>`` in VMs that have an IOMMU."""
+    rule, read = Rule.VHOST_IOMMU, "live XML: <iommu>, <driver iommu='on'/>"
     cards = [(vm, card) for vm, card in readings.cards() if card.can_have_vhost]
     if not cards:
         return _no_such_cards(readings, rule, read, "No running VM has a card that vhost serves.")
@@ -86,7 +86,7 @@ def bridge_netfilter_cost(readings: FindingsInput) -> Finding:
         return warning(
             rule,
             read,
-            f"Every packet through {listed(names)} passes iptables and connection tracking.",
+            f"Every packet through {listed(names)} passes the hooks of iptables.",
             subjects=names,
         )
     return ok(rule, read, "Bridged packets do not meet iptables.")

@@ -38,7 +38,7 @@ class VirtualNic:
     trusts_filters: bool
     #: "persistent" or "transient" where it is one of a teaming pair.
     teaming: str | None
-    #: <driver iommu='on'>: its packets pass a virtual IOMMU.
+    #: Behind the VM's own IOMMU: <driver iommu='on'> alone asks for no translation.
     behind_iommu: bool = False
     #: The VLANs of a trunk; empty for an access port.
     trunk: tuple[int, ...] = ()
@@ -160,13 +160,14 @@ def read_domains(host: Host) -> tuple[tuple[str, ...], str]:
 def parse_vm(text: str) -> RunningVm:
     """Parse a VM's live XML."""
     domain = Domain.parse(text)
+    has_iommu = domain.node.find("devices/iommu") is not None
     return RunningVm(
         name=domain.name or "",
         vcpus=_vcpus(domain.node),
         memory_mib=round((domain.memory or 0) * _KIB.get(domain.memory_unit or "KiB", 1)) // 1024,
         windows=_is_windows(domain.node),
         lab=domain.is_lab,
-        cards=tuple(map(_card, domain.interfaces)),
+        cards=tuple(_card(interface, has_iommu=has_iommu) for interface in domain.interfaces),
         devices=_devices(domain.node),
         teamed=len(domain.node.findall("devices/*/teaming[@type='transient']")),
         vcpu_pins=tuple(pin.get("cpuset", "") for pin in domain.node.iterfind("cputune/vcpupin")),
@@ -234,7 +235,7 @@ def _vcpus(node: etree._Element) -> int:
     return int(vcpu.get("current") or vcpu.text or 1) if vcpu is not None else 1
 
 
-def _card(interface: Interface) -> VirtualNic:
+def _card(interface: Interface, *, has_iommu: bool) -> VirtualNic:
     teaming = interface.node.find("teaming")
     return VirtualNic(
         kind=interface.type or "",
@@ -246,7 +247,7 @@ def _card(interface: Interface) -> VirtualNic:
         mode=interface.source_mode,
         trusts_filters=bool(interface.trust_guest_filters),
         teaming=teaming.get("type") if teaming is not None else None,
-        behind_iommu=interface.node.find("driver[@iommu='on']") is not None,
+        behind_iommu=has_iommu and interface.node.find("driver[@iommu='on']") is not None,
         trunk=interface.vlan_trunk,
         openvswitch=interface.node.find("virtualport[@type='openvswitch']") is not None,
         tap=next((t.get("dev", "") for t in interface.node.iterfind("target")), ""),

@@ -462,15 +462,17 @@ _VMS: Final = {
 _TUNING: Final = {
     Rule.VHOST_IOMMU: RuleText(
         "vhost cards are not behind a virtual IOMMU",
-        "With <driver iommu='on'> vhost asks QEMU for every translation that it does not remember: "
-        "throughput falls to a fraction.",
+        "In a VM with an <iommu>, vhost asks QEMU for every translation of a card with <driver "
+        "iommu='on'> that it does not remember: throughput falls to a fraction. Without an <iommu> "
+        "there is nothing to ask, and iommu='on' costs nothing.",
         "Leave iommu='on' out of the card unless the guest itself hands it on (nested VFIO); then "
         "use `iommu.passthrough=1` in the guest, and large pages.",
     ),
     Rule.BRIDGE_NETFILTER_COST: RuleText(
         "packets of VMs do not pass iptables in the bridge",
-        "br_netfilter sends every bridged packet through iptables and connection tracking, which "
-        "costs CPU time for each packet, and a table that can overflow.",
+        "br_netfilter sends every bridged packet through the IP hooks of netfilter, which costs "
+        "CPU time for each packet. Where a rule asks for a connection's state it is tracked as "
+        "well, in a table that can overflow.",
         "`sysctl net.bridge.bridge-nf-call-iptables=0` (and ip6tables, arptables), where no "
         "container network needs it.",
     ),

@@ -675,6 +675,23 @@ def test_recorded_guest_and_domain(data: Path) -> None:
     assert (serial.index, serial.ports, serial.needed, serial.queues) == (0, 31, 2, 64)
 
 
+@pytest.mark.parametrize(("iommu", "verdict"), [("", OK), ("<iommu model='intel'/>", WARNING)])
+def test_vhost_asks_for_translations_where_the_vm_has_an_iommu(
+    iommu: str, verdict: Verdict
+) -> None:
+    running = parse_vm(
+        f"""
+        <domain type='kvm'><name>vm1</name>
+          <devices>{iommu}
+            <interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/>
+              <model type='virtio'/><driver name='vhost' iommu='on'/></interface>
+          </devices>
+        </domain>
+        """
+    )
+    assert finding_of(Rule.VHOST_IOMMU, readings(vms=(running,))).verdict is verdict
+
+
 def test_a_windows_domain_with_a_vf_and_a_standby() -> None:
     running = parse_vm(
         """
