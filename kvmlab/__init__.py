@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from kvmlab.results import find_runs as find_runs
     from kvmlab.results import load_run as load_run
     from kvmlab.results import tidy as tidy
+    from kvmlab.results.migration_figures import measured_migrations as measured_migrations
     from kvmlab.schemes import FullEmulation as FullEmulation
     from kvmlab.schemes import Macvtap as Macvtap
     from kvmlab.schemes import PciPassthrough as PciPassthrough
@@ -90,6 +91,7 @@ _HOMES = {
     "find_runs": "kvmlab.results",
     "install": "kvmlab.changes",
     "load_run": "kvmlab.results",
+    "measured_migrations": "kvmlab.results.migration_figures",
     "node_device": "kvmlab.domain",
     "node_tree": "kvmlab.domain",
     "open_lab": "kvmlab.lab",
@@ -145,6 +147,7 @@ __all__ = [
     "find_runs",
     "install",
     "load_run",
+    "measured_migrations",
     "node_device",
     "node_tree",
     "open_lab",

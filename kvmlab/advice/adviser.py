@@ -14,12 +14,13 @@ from kvmlab.advice.rules import reasons, ruled_out
 from kvmlab.advice.tuning_evidence import evidence_of
 from kvmlab.results import Result
 from kvmlab.results.atlas import Atlas
+from kvmlab.results.migration_figures import MigrationEvidence
 
 if TYPE_CHECKING:
     from kvmlab.doctor import Diagnosis
     from kvmlab.facts import HostFacts
     from kvmlab.hosts import Cable
-    from kvmlab.results.migration import MigrationResult
+    from kvmlab.results.migration_figures import MigrationFigures
 
 
 def advise(
@@ -30,7 +31,7 @@ def advise(
     density: int = 1,
     migration: bool = False,
     results: Sequence[Result] | None = None,
-    migrations: Sequence[MigrationResult] = (),
+    migrations: Sequence[MigrationFigures] | None = None,
     cable: Cable | None = None,
     diagnosis: Diagnosis | None = None,
 ) -> Advice:
@@ -48,7 +49,8 @@ def advise(
         migration: the VMs must be able to migrate.
         results: what was measured on such a host; it counts beside the stated rules.
         diagnosis: what the doctor found; the notes then say what the tuning atlas knows of it.
-        migrations: measured ones, as evidence for a VM that must migrate.
+        migrations: figures of measured ones (`measured_migrations`), as evidence for a VM that
+            must migrate; left out, those that ship with kvmlab.
         cable: the port to use; left out, the host's cable under test, or a port that is free.
 
     Raises:
@@ -60,6 +62,8 @@ def advise(
     possible = [candidate for candidate, why in verdicts if why is None]
     evidence = weigh(results or (), need.load, [candidate.scheme for candidate in possible])
     ranked, rule_points = _ranked(possible, need, facts, evidence)
+    if migrations is None:
+        migrations = MigrationEvidence.shipped().figures if need.migration else ()
     return Advice(
         host=facts.label,
         emulated=facts.emulated,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmlab.facts import HostFacts
-    from kvmlab.results.migration import MigrationResult
+    from kvmlab.results.migration_figures import MigrationFigures
 
 WINDOWS: Final = (
     "The article: e1000 for a Windows guest at low load, no macvtap. Today: virtio with a current "
@@ -39,7 +39,7 @@ def migration_answers(
     facts: HostFacts,
     candidates: Sequence[Candidate],
     excluded: Sequence[Exclusion],
-    migrations: Sequence[MigrationResult] = (),
+    migrations: Sequence[MigrationFigures] = (),
 ) -> tuple[MigrationAnswer, ...]:
     """Return the four answers to the migration question, each judged for this host.
 
@@ -59,12 +59,18 @@ def migration_answers(
     )
 
 
-def _measured(migration: MigrationResult) -> str:
-    remedy = f" with {migration.remedy}" if migration.remedy else ""
-    return (
-        f"Measured{remedy}: a VM that {TRAFFIC_TEXTS[migration.traffic]} was out of reach for "
-        f"{migration.hole_ms:.0f} ms, with {migration.downtime_ms} ms of downtime."
+def _measured(migration: MigrationFigures) -> str:
+    does, remedy = TRAFFIC_TEXTS[migration.traffic], migration.remedy
+    hole, downtime = round(migration.hole_ms), migration.downtime_ms
+    figures = (
+        f"Measured with the remedy {remedy}: a VM that {does} was out of reach for {hole} ms, with "
+        f"{downtime} ms of downtime."
+        if remedy
+        else f"Measured: a VM that {does} was out of reach for {hole} ms, with {downtime} ms of "
+        "downtime."
     )
+    source = f"The source of these figures: {migration.source}."
+    return f"{figures} {source}" if migration.source else figures
 
 
 def _answers(

@@ -7,12 +7,12 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kvmlab import __version__
 from kvmlab.directories import write_atomically
@@ -336,7 +336,7 @@ class Survey:
             clock=baseline.clock,
             emulated=baseline.emulated,
             measured_on=datetime.now(UTC).date().isoformat(),
-            versions=versions_of(self._lab.facts, baseline),
+            versions=versions_of(self._lab.facts, baseline.meta.get("guest", {})),
             rows=tuple(rows[str(tuning)] for tuning in self._tunings),
             baselines=len(baselines[0]),
         )
@@ -411,14 +411,13 @@ def words_of(text: TuningText) -> dict[str, Words]:
     }
 
 
-def versions_of(facts: HostFacts, baseline: Result) -> dict[str, str]:
-    """Return the versions that an atlas holds for."""
-    guest = baseline.meta.get("guest", {})
+def versions_of(facts: HostFacts, guest: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the versions that figures hold for; ``guest`` is what a result knows of the VM."""
     versions = {
         "kvmlab": __version__,
         "host kernel": facts.kernel.release,
         "libvirt": str(facts.libvirt.version or ""),
         "QEMU": str(facts.libvirt.qemu_version or ""),
-        "guest kernel": str(guest.get("kernel", "")),
+        "guest kernel": str((guest or {}).get("kernel", "")),
     }
     return {name: version for name, version in versions.items() if version}

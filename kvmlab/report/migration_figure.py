@@ -16,6 +16,8 @@ from kvmlab.results.migration import TRAFFIC_TEXTS, MigrationResult, Via
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kvmlab.results.migration_figures import MigrationFigures
+
 _PHASE_PX: Final = 22
 _PANEL_PX: Final = 150
 _GAP_PX: Final = 34
@@ -104,6 +106,32 @@ def migration_table(*results: MigrationResult) -> pd.DataFrame:
         for label, row in zip(labels, rows, strict=True)
     }
     return pd.DataFrame(columns, index=pd.Index(index, name="migration"))
+
+
+def answers_table(*figures: MigrationFigures) -> pd.DataFrame:
+    """Return one row for each answer to the migration question, with where its figures come from.
+
+    Raises:
+        UsageError: there is none.
+    """
+    import pandas as pd
+
+    if not figures:
+        raise UsageError("There is no migration to tabulate.")
+    rows = [
+        {
+            "answer": one.label,
+            "the VM": TRAFFIC_TEXTS[one.traffic],
+            "remedy": one.remedy or "–",
+            "downtime by libvirt": f"{one.downtime_ms} ms",
+            "hole as the peer sees it": f"{one.hole_ms:.0f} ms",
+            "packets lost": f"{one.lost} of {one.sent}",
+            "migrations": one.count,
+            "measured": one.source,
+        }
+        for one in figures
+    ]
+    return pd.DataFrame(rows).set_index("answer")
 
 
 def _panels(result: MigrationResult) -> Sequence[_Panel]:

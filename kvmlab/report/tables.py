@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvmlab.report.dataframe import WholeFrame
     from kvmlab.results.migration import MigrationResult
+    from kvmlab.results.migration_figures import MigrationFigures
     from kvmlab.results.timeline import Timeline
 
 # Costs in a summary; the tidy table has all of them, per megabyte as well.
@@ -331,6 +332,17 @@ def migrations(*results: MigrationResult) -> pd.DataFrame:
     from kvmlab.report.migration_figure import migration_table
 
     return _whole(migration_table(*results))
+
+
+def migration_answers(*figures: MigrationFigures) -> pd.DataFrame:
+    """Return one row for each measured answer to the migration question, with its source.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from kvmlab.report.migration_figure import answers_table
+
+    return _whole(answers_table(*figures))
 
 
 def rows(items: Iterable[object], *columns: str) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from kvmlab.language import reading
 from kvmlab.report.sentences import bullet_list
 from kvmlab.results import Cost, Metric, Result, Trial, Window
 from kvmlab.results.migration import MigrationResult, Packet
+from kvmlab.results.migration_figures import MigrationFigures
 from kvmlab.schemes.feasibility import attempt, cables_for
 from kvmlab.schemes.registry import CATALOGUE
 from tests.advice.builders import (
@@ -174,7 +175,7 @@ def test_a_measured_migration_is_evidence_for_its_answer() -> None:
         packets=(Packet(1, 1.0), Packet(2, 1.02), Packet(3, 1.7)),
         remedy="no learning at the uplink",
     )
-    advice = advise(embedded(), migration=True, migrations=(moved,))
+    advice = advise(embedded(), migration=True, migrations=(MigrationFigures.of(moved),))
     answers = {item.id: item for item in advice.migration}
     (sentence,) = answers["teaming"].measured
     assert "only receives datagrams was out of reach for 680 ms, with 600 ms" in sentence

@@ -391,6 +391,21 @@ def test_a_vm_that_only_this_host_can_run(host: Host) -> None:
         assert finding.verdict is Verdict.WARNING, finding
 
 
+def test_a_vm_with_all_features_of_this_hosts_cpu(host: Host) -> None:
+    paused = libvirt_client.library().VIR_DOMAIN_START_PAUSED
+    xml = SERIAL_VM.replace("</os>", "</os><cpu mode='host-model'/>")
+    domain = host.libvirt.createXML(xml, paused)
+    try:
+        # The running VM is described by a named model.
+        assert "host-model" not in domain.XMLDesc()
+        finding = look(host).finding(Rule.CPU_OF_THIS_HOST)
+    finally:
+        domain.destroy()
+    assert finding.verdict is Verdict.WARNING
+    assert finding.subjects == ("doctor-serial",)
+    assert "(host-model)" in finding.observed
+
+
 def test_a_bridge_that_does_not_learn_where_a_vm_is(host: Host, vm: TestVM) -> None:
     with Virtio(backend="vhost").plan(inspect(host, prove_kvm=False), vm=vm).applied(vm) as nic:
         assert verdict(look(host), Rule.BRIDGE_DOES_NOT_LEARN) is Verdict.OK

@@ -30,6 +30,7 @@ BREAKAGES: Final = {
     "libvirtd of host B": LIBVIRTD_OF_B,
     "libvirtd of host A": LIBVIRTD_OF_A,
     "the connection": CONNECTION,
+    "the stream": STREAM,
 }
 _MOVED_BYTES: Final = 1 << 20
 _FOLLOWED_BYTES: Final = 4 << 20

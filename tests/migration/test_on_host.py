@@ -91,6 +91,33 @@ def test_a_vm_migrates_and_comes_home(lab: Lab, there: Host, bridged: Nic) -> No
     assert result.cpu_sec["migration threads"] > 0.1
 
 
+def test_a_vm_that_sends_loses_what_it_sends_while_it_stands_still(
+    lab: Lab, there: Host, bridged: Nic
+) -> None:
+    result = lab.migrate(lab.plan_migration(there), bridged, traffic="sends")
+    (stop,) = (phase for phase in result.phases if phase.name == "stop")
+    begin, end = result.hole
+    assert begin < stop.end_sec
+    assert stop.begin_sec < end
+    assert result.hole_ms < result.downtime_ms + BEYOND_DOWNTIME_MS
+    assert [packet.via for packet in result.packets[:1]] == ["virtio on A"]
+    assert [packet.via for packet in result.packets[-1:]] == ["virtio on B"]
+
+
+def test_a_stream_stalls_and_goes_on(lab: Lab, there: Host, bridged: Nic) -> None:
+    result = lab.migrate(lab.plan_migration(there), bridged, traffic="tcp")
+    (stop,) = (phase for phase in result.phases if phase.name == "stop")
+    begin, end = result.hole
+    assert begin < stop.end_sec
+    assert stop.begin_sec < end
+    start, arrival = result.span
+    # It is the same connection: its bytes are counted on, at a throughput like before.
+    for rate in (result.rate_mbit(0.0, start), result.rate_mbit(arrival + 1, result.seconds)):
+        assert rate is not None
+        assert rate > 100
+    assert "stream before, during, after" in dict(result.rows())
+
+
 def test_a_host_that_cannot_resolve_its_own_name_is_told(lab: Lab, there: Host) -> None:
     lab.host.run(("sh", "-c", "cp /etc/hosts /tmp/hosts; : >/etc/hosts"), timeout_sec=60)
     try:

@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.host, pytest.mark.series, pytest.mark.timeout(900)]
 #: More than a stop of 300 ms moves is written in each round, and what is left takes 8 s to follow.
 OPTIONS: Final = MigrationOptions(bandwidth_mib=32, post_copy=True, post_copy_bandwidth_mib=4)
 LOAD: Final = MemoryLoad(24, 32)
-LINES: Final = {**BREAKAGES, "the stream": STREAM}
 QEMU: Final = "kill -9 $(cat /run/libvirt/qemu/kvmlab-vm.pid)"
 
 
@@ -41,7 +40,7 @@ def breaking(lab: Lab, there: Host, line: str, *, on: Host | None = None) -> Bre
     return Breakage(on or lab.host, line, memory_follows(there, lab.vm.name))
 
 
-@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("line", BREAKAGES.values(), ids=BREAKAGES)
 def test_its_memory_follows_and_it_comes_home(
     lab: Lab, there: Host, bridged: Nic, line: str
 ) -> None:

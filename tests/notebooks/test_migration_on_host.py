@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from kvmlab import measured_migrations
 from kvmlab.results.migration import MigrationResult, load_migration
 from kvmlab.runbook import Outcome, run
 from tests.notebooks.executed import table, text
@@ -42,6 +43,15 @@ def test_a_vm_that_writes_is_copied_in_more_rounds(done: Outcome) -> None:
     assert writing.transferred_bytes > virtio.transferred_bytes
     shown = table(done, NAME, "table-writing").to_string()
     assert f"in {writing.rounds} rounds" in shown
+
+
+def test_notebook_06_would_show_them(done: Outcome) -> None:
+    shown = measured_migrations(done.folder / "results" / NAME)
+    virtio, _, plain, closed, macvtap = migrations(done)
+    assert [one.hole_ms for one in shown] == [
+        round(one.hole_ms, 1) for one in (virtio, plain, closed, macvtap)
+    ]
+    assert all(one.source.startswith("measured here") for one in shown)
 
 
 def test_a_plain_vm_is_away_for_little_longer_than_its_downtime(done: Outcome) -> None:
