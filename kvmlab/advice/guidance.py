@@ -30,7 +30,6 @@ WINDOWS: Final = (
 _VFIO_VENDORS: Final = {
     "0x15b3": "mlx5-vfio-pci",
     "0x1dd8": "pds-vfio-pci",
-    "0x19e5": "hisi_acc_vfio_pci",
 }
 _VDPA_VENDORS: Final = {"0x15b3": "mlx5_vdpa"}
 

@@ -95,7 +95,7 @@ def _is_arriving(away: TestVM) -> bool:
 
 
 def misses_memory(away: TestVM) -> bool:
-    """Return the same of one whose connection to that memory is lost."""
+    """Return whether the VM went on here, and has lost its connection to the rest of its memory."""
     library = libvirt_client.library()
     failed = (library.VIR_DOMAIN_RUNNING, library.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
     return _state_and_reason(away) == failed

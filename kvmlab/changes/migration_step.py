@@ -127,9 +127,10 @@ class MigrateVm(Step):
 
     @property
     def do_text(self) -> tuple[str, ...]:
-        """The virsh command."""
-        words = ["virsh", "migrate", "--live", self.domain, self.destination]
+        """The virsh commands."""
         options = self.options
+        limit = ["virsh", "migrate-setmaxdowntime", self.domain, str(options.downtime_ms)]
+        words = ["virsh", "migrate", "--live", self.domain, self.destination]
         words += ["--migrateuri", self.transport] if self.transport else []
         words += ["--bandwidth", str(options.bandwidth_mib)] if options.bandwidth_mib else []
         words += ["--auto-converge"] if options.auto_converge else []
@@ -138,7 +139,9 @@ class MigrateVm(Step):
             words += ["--postcopy-bandwidth", str(options.post_copy_bandwidth_mib)]
         if options.parallel:
             words += ["--parallel", "--parallel-connections", str(options.parallel)]
-        return (shlex.join(words),)
+        words += ["--xml", f"{self.domain}-preallocated.xml"] if options.preallocate else []
+        command = shlex.join(words)
+        return (shlex.join(limit), command) if options.downtime_ms else (command,)
 
     @property
     def undo_text(self) -> tuple[str, ...]:
@@ -318,12 +321,13 @@ def _arguments(vm: TestVM, transport: str, options: MigrationOptions) -> tuple[i
     if options.parallel is not None:
         parameters[library.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = options.parallel
     xml = call(vm, vm.handle.XMLDesc, library.VIR_DOMAIN_XML_MIGRATABLE)
-    if options.preallocate or (options.preallocate is None and _has_team(xml)):
+    if options.preallocate or (options.preallocate is None and has_team(xml)):
         parameters[library.VIR_MIGRATE_PARAM_DEST_XML] = preallocated(xml)
     return flags, parameters
 
 
-def _has_team(xml: str) -> bool:
+def has_team(xml: str) -> bool:
+    """Return whether a domain has a VF that stands in one team with another NIC."""
     return etree.fromstring(xml).find("devices/interface/teaming[@type='transient']") is not None
 
 

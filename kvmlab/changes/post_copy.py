@@ -29,7 +29,7 @@ def finish_post_copy(home: TestVM, there: Host, *, transport: str) -> str:
     """Let the rest of the memory follow the VM to ``there``; return why it is lost, "" if it isn't.
 
     Where it still moves, with nobody to wait for it, its end is waited for. Where the two QEMUs
-    have lost their connection they meet anew at ``transport``; without one, libvirt is asked.
+    have lost their connection they connect anew at ``transport``; without one, libvirt is asked.
 
     Raises:
         StepFailed: none of it has moved for a minute, and both machines may still have their part.
@@ -47,7 +47,7 @@ def finish_post_copy(home: TestVM, there: Host, *, transport: str) -> str:
                 f"its QEMU on {home.host.label} has ended in post-copy, before all of its memory "
                 f"had followed it to {there.label}"
             )
-        reason = _meet_anew(home, there, transport) if at_home else ""
+        reason = _reconnect(home, there, transport) if at_home else ""
         remaining = job_of(home).get("memory_remaining")
         if remaining != left:
             left, deadline = remaining, time.monotonic() + SETTLE_SEC
@@ -67,7 +67,7 @@ def finish_post_copy(home: TestVM, there: Host, *, transport: str) -> str:
     )
 
 
-def _meet_anew(home: TestVM, there: Host, transport: str) -> str:
+def _reconnect(home: TestVM, there: Host, transport: str) -> str:
     """Let post-copy go on over a new connection, where it has lost its own; return why not.
 
     QEMU at the destination listens until all memory is there, and needs no request. One that does

@@ -119,7 +119,7 @@ def _inside(
     as_json: bool,
 ) -> None:
     """Migrate to a host B inside the embedded host, under traffic."""
-    from kvmlab.migration import KINDS, NO_REMEDY, needs_vfs, remedy, run_migration_trial
+    from kvmlab.migration import KINDS, needs_vfs, remedy, run_migration_trial
     from kvmlab.results.migration import TRAFFICS
 
     if nic not in KINDS:
@@ -127,7 +127,7 @@ def _inside(
     chosen = next((one for one in TRAFFICS if one == traffic), None)
     if chosen is None:
         raise UsageError(f"{traffic!r} is no traffic.", todo=f"One of {TRAFFICS}.")
-    closing = remedy(remedy_id) if remedy_id else NO_REMEDY
+    closing = remedy(remedy_id)
     with ExitStack() as stack:
         there = stack.enter_context(lab.second_host(with_vfs=needs_vfs(nic)))
         card = stack.enter_context(lab.plan_migratable(nic).applied(lab.vm))

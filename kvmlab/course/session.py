@@ -225,7 +225,7 @@ class TaskSession:
         change = self.lab.plan_migratable("virtio-vhost").apply(self.lab.vm)
         try:
             # Made last, so that it is undone first: the VM has to be home to lose its NIC.
-            second = self.lab.second_host().apply(for_hands=True)
+            second = self.lab.second_host().apply(brings_vm_home=True)
         except BaseException:
             change.revert()
             raise

@@ -359,7 +359,7 @@ class Lab:
         from kvmlab import migration
         from kvmlab.results.migration import save_migration
 
-        closing = migration.remedy(remedy) if remedy else migration.NO_REMEDY
+        closing = migration.remedy(remedy)
         with self._session.watched():
             result = migration.run_migration_trial(
                 plan, self.migration_cable, nic, traffic=traffic, remedy=closing, load=load

@@ -6,13 +6,12 @@ from kvmlab.migration.kinds import KINDS, needs_vfs, plan_kind
 from kvmlab.migration.memory_load import MemoryLoad, MemoryWriter, written_memory
 from kvmlab.migration.plan import Migration, MigrationPlan, plan_migration
 from kvmlab.migration.probe import MigrationProbe
-from kvmlab.migration.remedies import NO_REMEDY, REMEDIES, Remedy, remedy
+from kvmlab.migration.remedies import REMEDIES, Remedy, remedy
 from kvmlab.migration.second_host import SecondHost, call_home
 from kvmlab.migration.trial import measured_migration, run_migration_trial
 
 __all__ = [
     "KINDS",
-    "NO_REMEDY",
     "REMEDIES",
     "Check",
     "MemoryLoad",

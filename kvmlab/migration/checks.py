@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from lxml import etree
 
 from kvmlab.domain.description import Domain
 from kvmlab.errors import DomainNotFound, HostError, LibvirtFailed
+from kvmlab.facts.vfio import is_vfio_driver
 from kvmlab.hosts import libvirt_client
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ _READ_SEC: Final = 60.0
 _RESOLVE_SEC: Final = 2
 #: The version of QEMU that can have both, as libvirt writes it.
 _MULTIFD_IN_POST_COPY: Final = 10_001_000
+#: VFIO's own driver, which cannot save the state of a device.
+_VFIO: Final = "vfio-pci"
 #: Modes of libvirt networks that give each interface a device of its own.
 _OF_VFS: Final = ("hostdev", "passthrough")
 
@@ -57,7 +61,7 @@ def check_migration(
         _machine(there, domain),
         *_networks(there, there_facts, domain),
         *_disks(there, domain),
-        *_devices(domain),
+        *check_devices(vm),
         _name_is_free(vm, there),
         *_options(vm.host, options),
         *_resolve(vm.host, there),
@@ -205,32 +209,62 @@ def _disks(there: Host, domain: Domain) -> Iterator[Check]:
         )
 
 
-def _devices(domain: Domain) -> Iterator[Check]:
-    for node in domain.node.iterfind("devices/*"):
+def check_devices(vm: TestVM) -> Iterator[Check]:
+    """Look for devices of this host's hardware, but for the VF of a team: libvirt unplugs that."""
+    # What a network has given to the VM stands in its running XML only.
+    for node in Domain.parse(vm.xml()).node.iterfind("devices/*"):
         teaming = node.find("teaming")
         fixed = node.tag == "hostdev" or (node.tag == "interface" and node.get("type") == "hostdev")
         if not fixed or (teaming is not None and teaming.get("type") == "transient"):
             continue
         alias = node.find("alias")
+        name = f"device {alias.get('name') if alias is not None else node.tag}"
+        driver = _driver(vm.host, node)
+        if is_vfio_driver(driver) and driver != _VFIO:
+            yield Check(
+                name,
+                False,
+                f"is at its vendor's driver {driver}, which may save its state: QEMU decides",
+                "Have a free device of the same kind and firmware there, at the same driver.",
+                warns=True,
+            )
+            continue
         yield Check(
-            f"device {alias.get('name') if alias is not None else node.tag}",
+            name,
             False,
             "belongs to this host's hardware; libvirt refuses to migrate it",
             "Unplug it first, or give the VM a virtio card in one team with the VF (<teaming>).",
         )
 
 
+def _driver(host: Host, node: etree._Element) -> str:
+    """Return the driver of a PCI device that the VM has; "" for others, or without one."""
+    address = node.find("source/address")
+    if address is None or address.get("domain") is None:
+        return ""
+    domain, bus, slot, function = (
+        int(address.get(part, "0"), 16) for part in ("domain", "bus", "slot", "function")
+    )
+    path = f"/sys/bus/pci/devices/{domain:04x}:{bus:02x}:{slot:02x}.{function:x}/driver"
+    done = host.run(("readlink", path), timeout_sec=_READ_SEC, check=False)
+    return done.stdout.strip().rpartition("/")[2]
+
+
 def _name_is_free(vm: TestVM, there: Host) -> Check:
-    try:
+    active = other = False
+    with suppress(DomainNotFound):
         domain = libvirt_client.call(there.libvirt.lookupByName, vm.name, host=there.label)
         active = bool(libvirt_client.call(domain.isActive, host=there.label))
-    except DomainNotFound:
-        active = False
+        other = domain.UUIDString() != vm.handle.UUIDString()
+    if active:
+        finding = "runs there already"
+    elif other:
+        finding = "is the name of another VM there"
+    else:
+        finding = "does not run there yet"
+    taken = active or other
     return Check(
-        "name",
-        not active,
-        f"{vm.name} " + ("runs there already" if active else "does not run there yet"),
-        "Rename one of the two." if active else "",
+        "name", not taken, f"{vm.name} {finding}", "Rename one of the two." if taken else ""
     )
 
 

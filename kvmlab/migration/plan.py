@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kvmlab.changes.change import AppliedSteps
@@ -12,6 +12,7 @@ from kvmlab.changes.migration_step import (
     MigrateVm,
     MigrationOptions,
     MigrationStats,
+    has_team,
     migrate,
 )
 from kvmlab.changes.second_host import FOLDER
@@ -184,6 +185,8 @@ def plan_migration(
     facts = inspect(there, prove_kvm=False)
     is_second = there.spec == f"{vm.host.spec}#{FOLDER}"
     chosen = options or MigrationOptions()
+    if chosen.preallocate is None:
+        chosen = replace(chosen, preallocate=has_team(vm.xml()))
     step = MigrateVm(
         what=f"Migrate the running VM {vm.name} to {there.label}.",
         domain=vm.name,

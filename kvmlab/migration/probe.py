@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from kvmlab.changes.second_host import FOLDER, NAME
-from kvmlab.errors import MeasureError, OutputError, UsageError
+from kvmlab.errors import KvmlabError, MeasureError, OutputError, UsageError
 from kvmlab.hosts import ScriptOutput, parse_output, script_text, spawn_script
 from kvmlab.migration.guest_program import end_program, start_program
 from kvmlab.results.migration import MigrationEvent, Packet, Traffic, Via
@@ -110,25 +111,26 @@ class MigrationProbe:
         if cable.peer_netns is None or cable.peer_port is None:
             raise UsageError("A migration is recorded at a peer in a namespace of the host.")
         vm_ip, peer_ip = (a.partition("/")[0] for a in (cable.vm_address, cable.peer_address))
-        self._start_receiver()
-        process = spawn_script(
-            self._vm.host.runner,
-            "kvmlab.migration",
-            "migration_probe.sh",
-            *(self._traffic, cable.peer_netns, cable.peer_port, *self._ports, NAME),
-            *(f"{FOLDER}/run/libvirt-sock", self._mac, peer_ip, vm_ip),
-            f"{self._interval_sec:g}",
-            *(script_text("kvmlab.migration", name) for name in ("traffic.pl", "cpu_times.pl")),
-            str(round(_DATAGRAM_BYTES * 8 / self._interval_sec)),
-            root=True,
-        )
         try:
-            process.expect("=== ready", timeout_sec=_READY_SEC)
+            self._start_receiver()
+            self._process = spawn_script(
+                self._vm.host.runner,
+                "kvmlab.migration",
+                "migration_probe.sh",
+                *(self._traffic, cable.peer_netns, cable.peer_port, *self._ports, NAME),
+                *(f"{FOLDER}/run/libvirt-sock", self._mac, peer_ip, vm_ip),
+                f"{self._interval_sec:g}",
+                *(script_text("kvmlab.migration", name) for name in ("traffic.pl", "cpu_times.pl")),
+                str(round(_DATAGRAM_BYTES * 8 / self._interval_sec)),
+                root=True,
+            )
+            self._process.expect("=== ready", timeout_sec=_READY_SEC)
             self._start_sender(peer_ip)
         except BaseException:
-            process.kill()
+            if self._process is not None:
+                self._process.kill()
+            self._give_up()
             raise
-        self._process = process
         return self
 
     def _start_receiver(self) -> None:
@@ -160,6 +162,7 @@ class MigrationProbe:
         assert process is not None
         if kind is not None:
             process.stop()
+            self._give_up()
             return
         self._output = process.finish(timeout_sec=_END_SEC).stdout
 
@@ -172,16 +175,29 @@ class MigrationProbe:
         """
         if not self._output:
             raise MeasureError("A migration is read once its recording has ended.")
-        received = ""
-        if self._has_program:
-            end_program(vm, _RECORD)
-        if self._traffic == "receives":
-            # The receiver ends with its sender.
-            line = f"cat {_RECEIVED} 2>&-; rm -f {_RECEIVED}"
-            received = vm.agent.run(("sh", "-c", line), timeout_sec=_GUEST_SEC).stdout
         return parse_recording(
-            self._output, traffic=self._traffic, received=received, otherwise=self._otherwise
+            self._output,
+            traffic=self._traffic,
+            received=self._end_program(vm),
+            otherwise=self._otherwise,
         )
+
+    def _end_program(self, vm: TestVM) -> str:
+        """End the program inside the VM, where it has one; return its report of what came in."""
+        if not self._has_program:
+            return ""
+        self._has_program = False
+        end_program(vm, _RECORD)
+        if self._traffic != "receives":
+            return ""
+        # The receiver ends with its sender.
+        line = f"cat {_RECEIVED} 2>&-; rm -f {_RECEIVED}"
+        return vm.agent.run(("sh", "-c", line), timeout_sec=_GUEST_SEC).stdout
+
+    def _give_up(self) -> None:
+        """End the program of a VM that did not migrate; one that does not answer keeps it."""
+        with suppress(KvmlabError):
+            self._end_program(self._vm)
 
 
 def parse_recording(
@@ -245,11 +261,12 @@ def _recording(
 
 def _nics(on_a: str, on_b: str) -> dict[int, Via]:
     """Return the card by which each numbered echo left the VM, where a bridge forwarded it."""
-    via: dict[int, Via] = {}
-    for text, card in ((on_a, "virtio on A"), (on_b, "virtio on B")):
-        for match in filter(None, map(_CAPTURED.match, text.splitlines())):
-            via[int(match["seq"])] = card  # type: ignore[assignment]
-    return via
+    texts: Mapping[Via, str] = {"virtio on A": on_a, "virtio on B": on_b}
+    return {
+        int(match["seq"]): card
+        for card, text in texts.items()
+        for match in filter(None, map(_CAPTURED.match, text.splitlines()))
+    }
 
 
 def _answers(
@@ -326,7 +343,7 @@ def _reordered(packets: Iterable[Packet]) -> int:
     return late
 
 
-def _events(text: str, host: str, begin: float) -> Iterable[MigrationEvent]:
+def _events(text: str, host: Literal["A", "B"], begin: float) -> Iterable[MigrationEvent]:
     for match in filter(None, map(_EVENT.match, text.splitlines())):
         at = datetime.fromisoformat(match["at"] + "+00:00").timestamp() - begin
         name, data = match["name"], match["data"] or ""
@@ -334,7 +351,7 @@ def _events(text: str, host: str, begin: float) -> Iterable[MigrationEvent]:
             name = f"status {status[1]}"
         elif name == "MIGRATION_PASS" and (number := _PASS.search(data)):
             name = f"pass {number[1]}"
-        yield MigrationEvent(at, "A" if host == "A" else "B", name)
+        yield MigrationEvent(at, host, name)
 
 
 def _announcements(text: str, begin: float) -> Iterable[MigrationEvent]:

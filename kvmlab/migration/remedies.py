@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kvmlab.changes.operations import is_interface
-from kvmlab.errors import UsageError
+from kvmlab.errors import KvmlabError, UsageError
 from kvmlab.hosts import spawn_script
 from kvmlab.schemes.port import BRIDGE
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _READY_SEC: Final = 60.0
 _END_SEC: Final = 60.0
+_GUEST_SEC: Final = 60.0
+_ARP_NOTIFY: Final = "/proc/sys/net/ipv4/conf/all/arp_notify"
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,12 @@ REMEDIES: Final = (
 
 
 def remedy(name: str) -> Remedy:
-    """Return the remedy of that id.
+    """Return the remedy of that id; "" is none.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such remedy.
     """
-    for one in REMEDIES:
+    for one in (NO_REMEDY, *REMEDIES):
         if one.id == name:
             return one
     raise UsageError(
@@ -81,18 +83,19 @@ def remedy(name: str) -> Remedy:
 
 @contextmanager
 def remedied(chosen: Remedy, vm: TestVM, cable: Cable, nic: Nic) -> Iterator[None]:
-    """Keep a remedy in place on the VM's host for the length of the block, then take it back.
+    """Keep a remedy in place on the VM's host, or in the VM, for the block; then take it back.
+
+    At the end of the block the VM is where it was at its begin.
 
     Raises:
-        CommandFailed, HostUnreachable: it could not be put in place.
+        CommandFailed, HostUnreachable, GuestCommandFailed: it could not be put in place.
     """
     if not chosen.id:
         yield
         return
     if chosen.id == "arp-notify":
-        line = "echo {} >/proc/sys/net/ipv4/conf/all/arp_notify"
-        vm.agent.run(("sh", "-c", line.format(1)), timeout_sec=_READY_SEC)
-        yield  # The setting moves with the guest, and ends with it.
+        with _announcing(vm):
+            yield
         return
     interface = vm.interface(nic.mac)
     tap = interface.target_dev if interface is not None else None
@@ -112,3 +115,22 @@ def remedied(chosen: Remedy, vm: TestVM, cable: Cable, nic: Nic) -> Iterator[Non
         process.stop()
         raise
     process.finish(timeout_sec=_END_SEC)
+
+
+@contextmanager
+def _announcing(vm: TestVM) -> Iterator[None]:
+    """Let the guest announce itself where an interface changes; the setting moves with it."""
+    before = vm.agent.run(("cat", _ARP_NOTIFY), timeout_sec=_GUEST_SEC).stdout.strip()
+
+    def write(value: str) -> None:
+        line = f'echo "$1" >{_ARP_NOTIFY}'
+        vm.agent.run(("sh", "-c", line, "sh", value), timeout_sec=_GUEST_SEC)
+
+    write("1")
+    try:
+        yield
+    except BaseException:
+        with suppress(KvmlabError):
+            write(before)
+        raise
+    write(before)

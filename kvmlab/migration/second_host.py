@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LABEL: Final = "embedded host B"
 
 
-def moved_by_hand(name: str) -> MigrateVm:
+def migration_by_hand(name: str) -> MigrateVm:
     """Return the step of a migration that people may make by hand, for its undo."""
     return MigrateVm(
         what=f"Let {name} run here again, wherever it was moved by hand.",
@@ -50,7 +50,7 @@ def call_home(host: Host, name: str, definition: str) -> None:
         libvirt_client.call(
             host.libvirt.defineXMLFlags, definition, 0, what=f"define {name}", host=host.label
         )
-    bring_home(moved_by_hand(name), host)
+    bring_home(migration_by_hand(name), host)
 
 
 class SecondHost:
@@ -103,19 +103,19 @@ class SecondHost:
         self._there = there
         return there
 
-    def apply(self, *, for_hands: bool = False) -> AppliedSteps:
+    def apply(self, *, brings_vm_home: bool = False) -> AppliedSteps:
         """Make the second host; the caller reverts the change, or leaves it.
 
-        ``for_hands`` is for a host on which people work in a shell: the change then begins its
-        undo by bringing the VM home, whoever has moved it.
+        With ``brings_vm_home`` its undo begins by that, whoever has moved the VM: for a host on
+        which people work in a shell.
 
         Raises:
             Refused, HostBusy, StepFailed: see :meth:`kvmlab.changes.Plan.apply`.
         """
         steps = self._steps()
         refuse(check(steps, self._facts, self._vm))
-        way = (moved_by_hand(self._vm.name),) if for_hands else ()
-        change = AppliedSteps(self._vm, (*steps, *way), scheme="second-host")
+        last = (migration_by_hand(self._vm.name),) if brings_vm_home else ()
+        change = AppliedSteps(self._vm, (*steps, *last), scheme="second-host")
         change.apply()
         return change
 

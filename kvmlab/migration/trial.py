@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from kvmlab.deadline import until
+from kvmlab.migration.kinds import needs_vfs
 from kvmlab.migration.memory_load import MemoryLoad, written_memory
 from kvmlab.migration.probe import MigrationProbe
 from kvmlab.migration.remedies import NO_REMEDY, Remedy, remedied
@@ -94,7 +95,7 @@ def measured_migration(
             traffic=traffic,
             mac=nic.mac,
             ports=ports,
-            has_vf=nic.scheme != "virtio-vhost",
+            has_vf=needs_vfs(nic.scheme),
         )
         with probe:
             pause(max(margin_sec, _SILENCE_SEC) if traffic == "receives" else margin_sec)

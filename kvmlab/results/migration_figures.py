@@ -131,7 +131,8 @@ def _stored(out: Path, clock: Clock) -> Iterator[MigrationFigures]:
             continue  # of another version, or damaged
         special = result.options or result.load or result.note
         if not special and result.clock is clock:
-            yield MigrationFigures.of(result, source=f"measured here: {folder.name}")
+            source = f"stored with these results: {folder.name}"
+            yield MigrationFigures.of(result, source=source)
 
 
 def evidence_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,10 @@ def test_its_commands() -> None:
         "virsh migrate --live test B --migrateuri unix:///run/kvmlab-second/migration.sock "
         "--bandwidth 8 --auto-converge"
     )
+    options = MigrationOptions(downtime_ms=500, preallocate=True)
+    limit, text = replace(step(True), options=options).do_text
+    assert limit == "virsh migrate-setmaxdowntime test 500"
+    assert text.endswith(" --xml test-preallocated.xml")
     (text,) = step().undo_text
     assert text.startswith("virsh -c qemu+ssh://b/system migrate --live test")
 

@@ -83,7 +83,7 @@ def migrate(host: Host, moment: str) -> None:
             die()
         facts = inspect(host, prove_kvm=False)
         nic = plan_kind(kind, facts, vm, cable=EMBEDDED_NIC_CABLE, pf=EMBEDDED_CABLE.port)
-        load = MemoryLoad(24, 32) if post_copy else None
+        load = MemoryLoad(16, 96) if post_copy else None
         with nic.applied(vm), written_memory(load, vm):
             plan = plan_migration(vm, there, options=options if post_copy else None)
             with plan.applied(on_job=on_job):

@@ -128,6 +128,21 @@ def test_a_host_that_cannot_resolve_its_own_name_is_told(lab: Lab, there: Host) 
     assert "127.0.1.1 kvmlab" in check.todo
 
 
+def test_another_vm_of_its_name_is_refused(lab: Lab, there: Host, bridged: Nic) -> None:
+    rest = "<memory>1024</memory><os><type>hvm</type></os>"
+    domain = there.libvirt.defineXML(
+        f"<domain type='kvm'><name>{lab.vm.name}</name>{rest}</domain>"
+    )
+    try:
+        plan = lab.plan_migration(there)
+        with pytest.raises(Refused, match="kvmlab-vm is the name of another VM there"):
+            plan.apply()
+        # libvirt says the same.
+        assert "already exists with uuid" in plan.attempt()
+    finally:
+        domain.undefine()
+
+
 def test_a_missing_bridge_is_refused(lab: Lab, there: Host, bridged: Nic) -> None:
     there.run(("ip", "link", "set", "dev", BRIDGE, "name", "other"), timeout_sec=60)
     try:
@@ -139,10 +154,14 @@ def test_a_missing_bridge_is_refused(lab: Lab, there: Host, bridged: Nic) -> Non
 
 def test_a_migration_that_takes_too_long_is_cancelled(lab: Lab, there: Host, bridged: Nic) -> None:
     uptime = uptime_of_vm(lab.vm)
-    options = MigrationOptions(bandwidth_mib=1, timeout_sec=5)
+    plan = lab.plan_migration(there, options=MigrationOptions(bandwidth_mib=1, timeout_sec=5))
     with pytest.raises(StepFailed, match="was cancelled"):
-        lab.plan_migration(there, options=options).apply()
+        lab.migrate(plan, bridged, traffic="sends")
     assert_as_before(lab, uptime)
+    # Nobody would end what it went on sending.
+    line = "cat /proc/[0-9]*/comm"
+    programs = lab.vm.agent.run(("sh", "-c", line), timeout_sec=60, check=False).stdout.split()
+    assert "ping" not in programs
 
 
 def test_a_destination_without_memory(lab: Lab, there: Host, bridged: Nic) -> None:

@@ -196,6 +196,7 @@ def test_a_peer_that_is_another_machine() -> None:
 def test_remedies_have_ids_of_their_own() -> None:
     assert len({one.id for one in REMEDIES}) == len(REMEDIES)
     assert remedy("no-learning").label == "no learning at the uplink"
+    assert remedy("").label == ""
     with pytest.raises(UsageError, match="no remedy"):
         remedy("prayer")
 

@@ -51,7 +51,7 @@ def test_notebook_06_would_show_them(done: Outcome) -> None:
     assert [one.hole_ms for one in shown] == [
         round(one.hole_ms, 1) for one in (virtio, plain, closed, macvtap)
     ]
-    assert all(one.source.startswith("measured here") for one in shown)
+    assert all(one.source.startswith("stored with these results") for one in shown)
 
 
 def test_a_plain_vm_is_away_for_little_longer_than_its_downtime(done: Outcome) -> None:

@@ -67,7 +67,7 @@ def test_the_newest_of_this_machine_takes_the_place_of_the_shipped(tmp_path: Pat
     first, plain, closed, last = measured_migrations(tmp_path)
     assert (plain.downtime_ms, plain.lost, plain.count) == (500, 1, 1)
     assert plain.hole_ms == 680
-    assert plain.source.startswith("measured here: 20")
+    assert plain.source.startswith("stored with these results: 20")
     assert {one.source[:7] for one in (first, closed, last)} == {"shipped"}
     shown = tables.migration_answers(first, plain, closed, last).to_string()
     assert "500 ms" in shown

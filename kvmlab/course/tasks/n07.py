@@ -7,18 +7,18 @@ import re
 from itertools import pairwise
 from typing import Any, Final
 
+from kvmlab.changes.second_host import FOLDER
 from kvmlab.course.bilingual import Bilingual
 from kvmlab.course.site import Site
 from kvmlab.course.task import Difficulty, Mistake, Practice, Reasons, Task
 from kvmlab.course.tasks.checks import BRIDGE, MAKE_BRIDGE, VM, chosen, in_digits, number_in
 from kvmlab.schemes import Virtio
 
-_FOLDER: Final = "/run/kvmlab-second"
 #: The libvirt of host B, as it is reached from a shell on host A.
-HOST_B: Final = f"qemu+unix:///system?socket={_FOLDER}/run/libvirt-sock"
-_SOCKET: Final = f"unix://{_FOLDER}/by-hand.sock"
+HOST_B: Final = f"qemu+unix:///system?socket={FOLDER}/run/libvirt-sock"
+_SOCKET: Final = f"unix://{FOLDER}/by-hand.sock"
 #: What the peer's ping printed while the VM migrated; it goes with host B.
-_RECORD: Final = f"{_FOLDER}/echoes"
+_RECORD: Final = f"{FOLDER}/echoes"
 #: Its start time: another process with its number has another one.
 _START: Final = "cut -d' ' -f22 /proc/$pid/stat"
 #: Milliseconds between two echoes of the record.
