@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import pandas as pd
 
 from kvmlab.language import translate, typeset
 
-# JupyterLab aligns every cell to the right; these hold words, or figures with their units.
-_LEFT: Final = (
-    "<style>.jp-RenderedHTMLCommon table.kvmlab-table :is(th, td, tr) { text-align: left; }</style>"
-)
+# JupyterLab aligns every cell to the right; these hold words, or figures with their units. The
+# style stands at each: JupyterLab drops a <style> from a notebook that is not trusted yet.
+_LEFT: Final = 'style="text-align: left;"'
+_CELL: Final = re.compile(r"<(th|td)\b")
 
 
 class WholeFrame(pd.DataFrame):
@@ -29,7 +30,8 @@ class WholeFrame(pd.DataFrame):
     def _repr_html_(self) -> str:
         """Return the frame as HTML."""
         with pd.option_context("display.max_colwidth", None):
-            return _LEFT + self._headed().to_html(justify="left", classes="kvmlab-table")
+            page = self._headed().to_html(justify="left", classes="kvmlab-table")
+        return _CELL.sub(rf"<\1 {_LEFT}", page)
 
     def to_html(self, *arguments: Any, **settings: Any) -> str:  # type: ignore[override]
         """Return the frame as HTML, as pandas does it."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+from lxml import html
 
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
 from kvmlab.report import figures, sentences, tables
+from kvmlab.report.dataframe import WholeFrame
 from kvmlab.results import Condition, Result, Share
 from tests.report import builders
 
@@ -171,3 +173,11 @@ def test_no_cell_is_a_raw_repr() -> None:
         [cells], "on", "threads", "town", "clock", "pair", "towns", "nothing"
     ).reset_index()
     assert list(row.iloc[0]) == ["on", "pid 7, vcpus 8, 9", "OSLO", "wall", "0, 1", "A, B", "–"]
+
+
+def test_cells_begin_at_the_left_without_a_style_of_the_page() -> None:
+    """JupyterLab aligns cells to the right, and drops a <style> from what it does not trust."""
+    page = html.fromstring(WholeFrame({"cell": ["<b>"]})._repr_html_())
+    styles = [cell.get("style") for cell in page.iter("th", "td")]
+    assert set(styles) == {"text-align: left;"}
+    assert not [*page.iter("style")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from lxml import etree
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from kvmlab.language import LANGUAGES
 from kvmlab.runbook import reference_pages
@@ -46,7 +47,7 @@ def test_code_headings_and_links_stay_as_they_are() -> None:
     text = "# The virtqueue\n\n`virtqueue`, [a virtqueue](x.md) and <b title='virtqueue'>x</b>"
     assert linked(text) == text
     assert linked("A **virtqueue** and a virtqueue") == (
-        "A **[virtqueue](glossary.md#virtqueue)** and a virtqueue"
+        "A [**virtqueue**](glossary.md#virtqueue) and a virtqueue"
     )
 
 
@@ -55,10 +56,11 @@ def test_a_term_is_known_in_the_plural_and_not_inside_another_word() -> None:
     assert linked("a pre-softirq-thing") == "a pre-softirq-thing"
 
 
-def test_chinese_terms_are_linked() -> None:
-    assert linked("每次**软中断**都要时间。", "zh-CN") == (
-        "每次**[软中断](glossary.md#softirq)**都要时间。"
-    )
+def test_chinese_terms_are_linked_and_stay_bold() -> None:
+    """Between Chinese letters `**[` opens nothing bold, and the marks would be seen."""
+    text = linked("每次**软中断**都要时间。", "zh-CN")
+    assert text == "每次[**软中断**](glossary.md#softirq)都要时间。"
+    assert "**" not in markdown2html_mistune(text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
