@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kvmlab import measured_migrations
 from kvmlab.clock import Clock
 from kvmlab.errors import OutputError, UsageError
+from kvmlab.language import reading
 from kvmlab.report import tables
 from kvmlab.results.migration import MigrationResult, Packet, save_migration
 from kvmlab.results.migration_figures import MigrationEvidence, MigrationFigures, evidence_of
@@ -72,6 +75,14 @@ def test_the_newest_of_this_machine_takes_the_place_of_the_shipped(tmp_path: Pat
     shown = tables.migration_answers(first, plain, closed, last).to_string()
     assert "500 ms" in shown
     assert "680 ms" in shown
+
+
+def test_the_table_has_chinese_headings(tmp_path: Path) -> None:
+    with reading("zh-CN"):
+        table: Any = tables.migration_answers(*measured_migrations(tmp_path))
+        headings = re.findall(r"<th[^>]*>([^<]*)</th>", table._repr_html_())
+    assert len(headings) > 8
+    assert not [text for text in headings[:8] if text.isascii()]
 
 
 def test_a_run_of_notebooks_finds_those_of_its_other_notebooks(tmp_path: Path) -> None:
