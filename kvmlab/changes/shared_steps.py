@@ -28,12 +28,11 @@ def common_steps(*plans: Plan) -> tuple[Step, ...]:
 
 
 @contextmanager
-def prepared(*plans: Plan, vm: TestVM, host_ends: bool = False) -> Iterator[None]:
+def prepared(*plans: Plan, vm: TestVM) -> Iterator[None]:
     """Apply the plans' common steps once, and keep them while the block alternates the plans.
 
     Inside, ``plan.applied(vm)`` costs only attaching, configuring and detaching. Plans without
-    common steps are fine: then nothing is applied here. With ``host_ends`` they are not undone: the
-    host is an embedded one that ends right after the block.
+    common steps are fine: then nothing is applied here.
 
     Raises: as `Plan.apply`.
     """
@@ -48,7 +47,4 @@ def prepared(*plans: Plan, vm: TestVM, host_ends: bool = False) -> Iterator[None
         yield
     finally:
         shared_steps[spec] = outer
-        if host_ends:
-            shared.discard()
-        else:
-            shared.revert()
+        shared.revert()

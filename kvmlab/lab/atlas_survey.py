@@ -7,7 +7,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
@@ -127,6 +127,7 @@ class Survey:
         self._baselines = baselines
         self._ends = None if budget_sec is None else time.monotonic() + budget_sec
         self._progress = progress or (lambda _step: None)
+        self._plans: dict[SurveyItem, Plan] = {}
 
     def run(self, *, pairs: int = 0) -> Atlas:
         """Measure what the folder does not hold yet, and return the atlas of all of it.
@@ -186,7 +187,7 @@ class Survey:
         restarted = tuple(item for item in items if item.tunings[0].restarts_vm)
         plain: tuple[SurveyItem, ...] = ()
         if any((self._folder / i.folder / "results.json").exists() for i in restarted) or (
-            self._plans(restarted)
+            next(self._planned(restarted), None)
         ):
             kind = type(restarted[0].tunings[0])
             # Each takes a minute. Their spread counts together with that of the others.
@@ -206,9 +207,8 @@ class Survey:
     # ------------------------------------------------------------------ measuring
 
     def _measure(self, items: Sequence[SurveyItem], trials: Trials) -> None:
-        plans = self._plans(items)
-        total = len(plans)
-        with contextlib.closing(self._outcomes(plans, trials)) as outcomes:
+        missing = [item for item in items if not self._is_done(item)]
+        with contextlib.closing(self._outcomes(missing, trials)) as outcomes:
             for done, (item, outcome) in enumerate(outcomes, start=1):
                 if isinstance(outcome, Result):
                     save([outcome], self._folder / item.folder)
@@ -216,32 +216,33 @@ class Survey:
                     self._note(item, _FAILED, f"It failed: {outcome.message}")
                 else:
                     raise outcome
+                total = len(missing) - sum(self._is_refused(each) for each in missing)
                 self._progress(Progress(done, total, item.name or "without tunings"))
 
-    def _plans(self, items: Sequence[SurveyItem]) -> list[tuple[SurveyItem, Plan]]:
-        """Return the plans of what is not measured yet; what the host cannot do is refused.
+    def _planned(self, items: Sequence[SurveyItem]) -> Iterator[tuple[SurveyItem, Plan]]:
+        """Yield what is not measured yet with its plan; what the host cannot do is refused.
+
+        A plan reads the host: each is made when it is asked for, and once.
 
         Raises:
             Unavailable: the host cannot do the scheme without tunings.
         """
-        plans = []
         for item in items:
-            if self._is_done(item):
-                continue
-            try:
-                plans.append((item, self._lab.plan(self._tuned(item))))
-            except Unavailable as error:
-                if not item.tunings:
-                    raise
-                self._note(item, _REFUSED, error.message)
-        return plans
+            if item not in self._plans and not self._is_done(item):
+                try:
+                    self._plans[item] = self._lab.plan(self._tuned(item))
+                except Unavailable as error:
+                    if not item.tunings:
+                        raise
+                    self._note(item, _REFUSED, error.message)
+            if not self._is_done(item):
+                yield item, self._plans[item]
 
     def _outcomes(
-        self, plans: Sequence[tuple[SurveyItem, Plan]], trials: Trials
+        self, items: Sequence[SurveyItem], trials: Trials
     ) -> Generator[tuple[SurveyItem, Result | KvmlabError], None, None]:
         """Yield each item with its result, or the error that ended it."""
-        if not plans:
-            return
+        plans = self._planned(items)
         if self._jobs > 1 or self._lab.can_be_copied:
             yield from self._outcomes_of_copies(plans, trials)
             return
@@ -254,13 +255,15 @@ class Survey:
                 yield item, error
 
     def _outcomes_of_copies(
-        self, plans: Sequence[tuple[SurveyItem, Plan]], trials: Trials
+        self, plans: Iterator[tuple[SurveyItem, Plan]], trials: Trials
     ) -> Generator[tuple[SurveyItem, Result | KvmlabError], None, None]:
         """Yield the outcomes as they come, from hosts that are restored for one item each."""
+        following = next(plans, None)
+        if following is None:
+            return  # all of it is measured: no scheduler is needed
         settings = self._lab.settings_of_copies
         survey = uuid.uuid4().hex[:12]
         address = os.environ.get(SCHEDULER_VARIABLE, "")
-        waiting = iter(plans)
         with (
             connected(address, self._jobs) as client,
             named_losses(client, address),
@@ -272,13 +275,17 @@ class Survey:
             running = as_completed()
 
             def submit_next() -> None:
-                for item, plan in waiting:
-                    if not self._is_over(item):
-                        task = LoneTask(survey, plan, trials, settings)
-                        future = client.submit(measure_alone, task, pure=False)
-                        items[future] = item
-                        running.add(future)
-                        return
+                nonlocal following
+                while following is not None and self._is_over(following[0]):
+                    following = next(plans, None)
+                if following is not None:
+                    item, plan = following
+                    task = LoneTask(survey, plan, trials, settings)
+                    future = client.submit(measure_alone, task, pure=False)
+                    items[future] = item
+                    running.add(future)
+                    # Planned while others are measured: no host waits for it.
+                    following = next(plans, None)
 
             # No more than are measured at a time: nothing begins once the budget is spent.
             for _ in range(self._jobs):
@@ -300,7 +307,10 @@ class Survey:
 
     def _is_done(self, item: SurveyItem) -> bool:
         folder = self._folder / item.folder
-        return (folder / "results.json").exists() or (folder / _REFUSED).exists()
+        return (folder / "results.json").exists() or self._is_refused(item)
+
+    def _is_refused(self, item: SurveyItem) -> bool:
+        return (self._folder / item.folder / _REFUSED).exists()
 
     def _note(self, item: SurveyItem, name: str, reason: str) -> None:
         folder = self._folder / item.folder

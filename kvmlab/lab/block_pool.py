@@ -30,7 +30,7 @@ from kvmlab.errors import (
 )
 from kvmlab.lab.embedded_host import connect, preparation
 from kvmlab.lab.host_session import HostSession
-from kvmlab.measure import Interleaving, Progress, Trials, interleaved
+from kvmlab.measure import Interleaving, Progress, Trials, measure
 from kvmlab.measure.outliers import flagged
 from kvmlab.measure.stopping_rule import StoppingRule
 from kvmlab.results import Raw, Result, RunJournal, Trial
@@ -271,13 +271,14 @@ class _WorkerHost:
 
     def measure_whole(self, plan: Plan, trials: Trials) -> Result:
         """Measure all rounds of one plan, the last thing that is done on this host."""
-        from kvmlab.changes import prepared
-
         host, vm = self._session.host, self._session.vm
-        applied = {plan.label: functools.partial(plan.applied, vm)}
-        # A VM that was started anew is not started once more for nobody.
-        with self._session.watched(), prepared(plan, vm=vm, host_ends=True):
-            return interleaved(applied, host, vm, trials)[0]
+        with self._session.watched():
+            change = plan.apply(vm)
+            try:
+                return measure(host, vm, change.nic, trials)
+            finally:
+                # The host ends with all that was changed: nothing is put back for nobody.
+                change.discard()
 
     def _begun(self, block: BlockTask) -> Interleaving:
         from kvmlab.changes import prepared

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _AVIC = "/sys/module/kvm_amd/parameters/avic"
 _HUGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 _HUGE_KIB = 2048
-_HUGETLBFS = "mounted:hugetlbfs"
 
 
 def with_kernel_words(domain: Domain, *words: str) -> None:
@@ -77,15 +76,17 @@ class Avic(Tuning):
     place = TuningPlace.HOST
 
     def refusal(self, target: Target) -> str:
-        """Return the reason where the CPU has none, or VMs would have to end."""
+        """Return why it cannot be: no such CPU, or VMs would have to end."""
         if self.value == "off":
             return ""
-        if target.settings.get(_AVIC, "N") == "N":
-            return (
-                f"The CPU ({target.facts.cpu.model}) has no AVIC, or kvm_amd was loaded without "
-                "it: its parameter avic reads N, and cannot be written. QEMU emulates no AVIC."
-            )
-        return ""
+        if target.facts.emulated is not None:
+            return "The CPU is emulated, and QEMU emulates no AVIC."
+        if target.settings and target.settings.get(_AVIC) is None:
+            return "AVIC is AMD's, and kvm_amd is not loaded."
+        return (
+            "Whether KVM uses it is decided when kvm_amd is loaded, for which no VM of the host "
+            "may run: `options kvm_amd avic=1` in /etc/modprobe.d."
+        )
 
     def reads(self, target: Target) -> tuple[str, ...]:
         """Return kvm_amd's parameter."""
@@ -144,17 +145,14 @@ class GuestPages(Tuning):
     restarts_vm = True
 
     def refusal(self, target: Target) -> str:
-        """Return the reason where libvirt cannot put a VM on reserved pages."""
-        if self.value == "reserved" and target.settings and not target.settings.get(_HUGETLBFS):
-            return (
-                "No hugetlbfs is mounted, for which libvirt looks when it starts: mount one and "
-                "start libvirt anew."
-            )
+        """Return the reason where the kernel has no such pages."""
+        if self.value == "reserved" and target.settings.get(_HUGE_PAGES, "0") is None:
+            return "This kernel has no huge pages of 2 MiB."
         return ""
 
     def reads(self, target: Target) -> tuple[str, ...]:
-        """Return the number of reserved pages, and whether there is a file system of them."""
-        return (_HUGE_PAGES, _HUGETLBFS)
+        """Return the number of reserved pages."""
+        return (_HUGE_PAGES,)
 
     def host_steps(self, target: Target) -> tuple[HostStep, ...]:
         """Reserve as many pages as the lab's VM has memory."""
@@ -175,10 +173,12 @@ class GuestPages(Tuning):
     def edit_domain(self, domain: Domain) -> None:
         """Put the VM's memory on pages of that kind."""
         if self.value == "reserved":
+            # Of a size that is named, and without a path: libvirt needs no mounted hugetlbfs then.
             backing = etree.SubElement(domain.node, "memoryBacking")
-            etree.SubElement(backing, "hugepages")
+            pages = etree.SubElement(backing, "hugepages")
+            etree.SubElement(pages, "page", size=str(_HUGE_KIB), unit="KiB")
             etree.SubElement(backing, "source").set("type", "memfd")
         if self.value == "none":
-            # A page that may be shared with others is a small one: KSM's mark keeps huge ones away.
+            # Pages of a memfd are small ones, unless shmem_enabled of the host says otherwise.
             backing = etree.SubElement(domain.node, "memoryBacking")
             etree.SubElement(backing, "source").set("type", "memfd")

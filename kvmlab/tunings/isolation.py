@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class Viommu(Tuning):
     """An IOMMU inside the VM, through which the NIC's addresses go.
 
-    "lazy" is the guest kernel's own choice: it collects invalidations. "strict" sends each, "ats"
-    lets the device keep translations, "passthrough" leaves the guest's own devices out.
+    "lazy" is the guest kernel's own choice: it collects invalidations. "strict" sends each. So does
+    a guest whose IOMMU has a caching mode ("caching"), which tells of new mappings as well: devices
+    that are handed on (VFIO) need it, vhost does not. "ats" lets the device keep translations,
+    "passthrough" leaves the guest's own devices out.
     """
 
     id = "viommu"
-    values = ("off", "lazy", "strict", "ats", "passthrough")
+    values = ("off", "lazy", "strict", "caching", "ats", "passthrough")
     default = "off"
     place = TuningPlace.VM
     restarts_vm = True
@@ -35,8 +37,8 @@ class Viommu(Tuning):
             return
         iommu = etree.Element("iommu", model="intel")
         driver = etree.SubElement(iommu, "driver")
-        # Caching mode reports new mappings to whoever serves the device; vhost needs none of it.
-        driver.set("caching_mode", "on")
+        # With it Linux collects nothing, whatever its words say (drivers/iommu/intel/iommu.c).
+        driver.set("caching_mode", "on" if self.value == "caching" else "off")
         driver.set("iotlb", "on" if self.value == "ats" else "off")
         domain.node.find("devices").append(iommu)  # type: ignore[union-attr]
         words = {"strict": ["iommu.strict=1"], "passthrough": ["iommu=pt"]}.get(self.value, [])
@@ -49,11 +51,23 @@ class Viommu(Tuning):
             interface.ats = True if self.value == "ats" else None
 
     def guest_checks(self) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Look for the IOMMU, and for the NIC's feature."""
+        """Look for the NIC's feature, and at what the guest's kernel does to its translations."""
         if self.is_default:
             return ()
-        in_sysfs = (("ls", "/sys/class/iommu"), r"^dmar0$")
-        return (in_sysfs, *platform_check(is_set=True))
+        look = 'cat "/sys/class/net/$1/device/../iommu_group/type"'
+        kind = _GROUP_TYPES[self.value]
+        group = (("sh", "-c", look, "look", "ethN"), rf"^{kind}$")
+        return (group, *platform_check(is_set=True))
+
+
+#: The type of an IOMMU group in the guest's /sys; "DMA-FQ" has a queue of invalidations.
+_GROUP_TYPES: Final = {
+    "lazy": "DMA-FQ",
+    "strict": "DMA",
+    "caching": "DMA",
+    "ats": "DMA-FQ",
+    "passthrough": "identity",
+}
 
 
 @dataclass(frozen=True)

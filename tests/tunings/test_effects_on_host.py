@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kvmlab.doctor import Finding, Verdict, examine
+from kvmlab.domain.description import LabVm
 from kvmlab.facts import HostFacts, Rule, inspect
 from kvmlab.schemes import Virtio
 from kvmlab.tunings import tuned
@@ -92,9 +93,15 @@ class TunedHost:
         """Return a counter of the VM's interface."""
         return int(self.guest("cat", f"/sys/class/net/{nic.guest_interface}/statistics/{name}"))
 
-    def finding(self, rule: Rule) -> Finding:
-        """Return what the doctor says now of host and VM."""
-        return examine(self.lab.host, facts=self.facts, vm=self.lab.vm).finding(rule)
+    def findings(self, *rules: Rule) -> list[Finding]:
+        """Return what the doctor says now of host and VM, by each of the rules."""
+        diagnosis = examine(self.lab.host, facts=self.facts, vm=self.lab.vm)
+        return [diagnosis.finding(rule) for rule in rules]
+
+    def reserved_kib(self) -> int:
+        """Return how much of the VM's process lies on reserved huge pages."""
+        text = self.host("cat", f"/proc/{self.lab.vm.pid()}/smaps_rollup")
+        return sum(map(int, re.findall(r"^(?:Shared|Private)_Hugetlb: +(\d+) kB$", text, re.M)))
 
     def interrupts(self, run: Callable[..., str], pattern: str) -> int:
         """Return the number of interrupts of all lines that ``pattern`` matches."""
@@ -163,18 +170,19 @@ BY_HAND = ("skb_segment", "skb_checksum_help", "__skb_gro_checksum_complete")
 
 
 def test_the_kernel_cuts_and_sums_up_what_the_port_does_not(site: TunedHost) -> None:
-    done = {}
-    for names in ((), ("port-tso=off", "port-tx-checksum=off", "port-rx-checksum=off")):
+    done = []
+    # Without checksums the port does not cut either.
+    for names in ((), ("port-tso=off",), ("port-tx-checksum=off", "port-rx-checksum=off")):
         with site.tuned(*names) as nic, calls(site.host, *BY_HAND) as counts:
             site.stream(nic)
             site.stream(nic, "-R")
-        done[names] = counts
-    by_port, by_kernel = done.values()
+        done.append(counts)
+    by_port, cut, summed = done
     assert by_port["skb_segment"] == 0
-    assert by_kernel["skb_segment"] > 500
+    assert cut["skb_segment"] > 500
     # The connection by which the host is asked has sums of its own.
-    assert by_kernel["skb_checksum_help"] > 4 * by_port["skb_checksum_help"]
-    assert by_kernel["__skb_gro_checksum_complete"] > 50 * by_port["__skb_gro_checksum_complete"]
+    assert summed["skb_checksum_help"] > 4 * by_port["skb_checksum_help"]
+    assert summed["__skb_gro_checksum_complete"] > 50 * by_port["__skb_gro_checksum_complete"]
 
 
 def test_the_guest_merges_where_the_host_does_not(site: TunedHost) -> None:
@@ -218,6 +226,8 @@ def test_tcp_is_cut_late_whatever_the_nic_has_of_gso(site: TunedHost) -> None:
         ):
             site.stream(nic)
             sent = site.statistic(nic, "tx_packets")
+            state = site.guest("ethtool", "-k", nic.guest_interface)
+        assert f"generic-segmentation-offload: {'off' if names[1:] else 'on'}" in state
         assert counts["skb_segment"] > 100, names
         assert sent / counts["ip_queue_xmit"] > 3, names
 
@@ -341,12 +351,21 @@ def test_what_a_nic_sends_and_receives_bounces_where_it_has_to(site: TunedHost) 
         "mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null\n"
         "cat /sys/kernel/debug/swiotlb/io_tlb_used || echo 0"
     )
+    functions = ("dma_map_page_attrs", "swiotlb_tbl_map_single")
     used, sent, copying = {}, {}, {}
+    with site.tuned() as nic, calls(site.guest, *functions) as plain:
+        site.ping(nic)
+    assert set(plain.values()) == {0}
     for names in (("iommu-platform=on",), ("swiotlb=force",)):
-        with site.tuned(*names) as nic, calls(site.guest, "swiotlb_tbl_map_single") as counts:
+        with site.tuned(*names) as nic, calls(site.guest, *functions) as counts:
             site.ping(nic)
             used[names] = int(site.guest("sh", "-c", look))
-            copying[names] = site.finding(Rule.BOUNCE_BUFFERS).subjects
+            (bouncing, asking) = site.findings(Rule.BOUNCE_BUFFERS, Rule.VHOST_IOMMU)
+            copying[names] = bouncing.subjects
+            # Without an IOMMU in the VM there is nothing to ask.
+            assert asking.verdict is Verdict.OK
+        # The NIC's addresses go through the DMA layer in both.
+        assert counts["dma_map_page_attrs"] >= ECHOES, names
         sent[names] = counts["swiotlb_tbl_map_single"]
     mapped, bounced = used
     assert (sent[mapped], used[mapped]) == (0, 0)
@@ -359,18 +378,27 @@ def test_what_a_nic_sends_and_receives_bounces_where_it_has_to(site: TunedHost) 
 def test_what_a_guest_has_from_its_start(site: TunedHost) -> None:
     by_msr, in_all = "kvm_x2apic_msr_write", "kvm_lapic_reg_write"
     look = "cd /sys/devices/system/cpu/vulnerabilities && grep -l ^Vulnerable * || true"
-    writes, verdicts, open_bugs = {}, {}, {}
-    for names in ((), ("x2apic=off", "mitigations-guest=auto")):
+    anew = ("x2apic=off", "mitigations-guest=auto", "huge-pages=reserved", "viommu=caching")
+    writes, verdicts, open_bugs, reserved_kib, invalidated = {}, {}, {}, {}, {}
+    for names in ((), anew):
         with site.tuned(*names) as nic:
             with calls(site.host, by_msr, in_all) as counts:
                 site.ping(nic)
-            verdicts[names] = site.finding(Rule.X2APIC_MISSING).verdict
+            with calls(site.guest, "qi_submit_sync") as sent:
+                site.ping(nic)
+            rules = (Rule.X2APIC_MISSING, Rule.VHOST_IOMMU)
+            verdicts[names] = [finding.verdict for finding in site.findings(*rules)]
             open_bugs[names] = set(site.guest("sh", "-c", look).split())
-        writes[names] = counts
+            reserved_kib[names] = site.reserved_kib()
+        writes[names], invalidated[names] = counts, sent["qi_submit_sync"]
     usual, other = writes
     assert 0 < writes[usual][in_all] <= writes[usual][by_msr]
     assert writes[other][by_msr] == 0 < writes[other][in_all]
-    assert (verdicts[usual], verdicts[other]) == (Verdict.OK, Verdict.WARNING)
+    assert (verdicts[usual], verdicts[other]) == ([Verdict.OK] * 2, [Verdict.WARNING] * 2)
+    assert (reserved_kib[usual], reserved_kib[other]) == (0, LabVm().memory_mib * 1024)
+    # Each buffer that is sent is told when it is mapped and when it no longer is.
+    assert invalidated[usual] == 0
+    assert invalidated[other] >= 2 * ECHOES
     assert open_bugs[usual] >= {"spectre_v1", "spectre_v2"}
     assert open_bugs[other] < open_bugs[usual]
     assert not open_bugs[other] & {"spectre_v1", "spectre_v2"}

@@ -214,11 +214,10 @@ for path; do
         qdisc:*) text=$(tc qdisc show dev "${path#qdisc:}" root 2>/dev/null | { read -r _ kind _ && echo "$kind"; }) ;;
         xdp:*) ! ip link show dev "${path#xdp:}" 2>/dev/null | grep -q 'prog/xdp' || text=present ;;
         tc:*) ! tc qdisc show dev "${path#tc:}" 2>/dev/null | grep -q clsact || text=present ;;
-        mounted:*) ! grep -q " ${path#mounted:} " /proc/mounts || text=present ;;
         /*@*) ! text=$(ip netns exec "${path##*@}" cat "${path%@*}" 2>/dev/null) || [ -n "$text" ] || text=empty ;;
     esac
     case $path in
-        feature:* | coalesce:* | chain:* | qdisc:* | capture:* | pinning:* | meters:* | record:* | vcpus:* | xdp:* | tc:* | mounted:* | /*@*)
+        feature:* | coalesce:* | chain:* | qdisc:* | capture:* | pinning:* | meters:* | record:* | vcpus:* | xdp:* | tc:* | /*@*)
             [ -z "$text" ] || printf '%s\n%s\n' "$mark" "$text"
             continue
             ;;
