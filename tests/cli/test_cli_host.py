@@ -16,6 +16,8 @@ Out = pytest.CaptureFixture[str]
 def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    # This machine may have an image for all of its users.
+    monkeypatch.setenv("KVMLAB_SHARED_CACHE", str(tmp_path / "shared"))
 
 
 def test_status_says_that_there_is_none(capsys: Out) -> None:
