@@ -1,8 +1,8 @@
 """Blocks of a comparison on several embedded hosts at once, scheduled by dask.
 
 A block applies every scheme once, in random order, and runs each workload once. Under the virtual
-clock figures do not depend on what else the machine does, so that blocks can run side by side, each
-on an embedded host of its own that was restored from the saved state.
+clock figures do not depend on what else the machine does, so that blocks can run side by side: on
+the lab's own embedded host, and on others that were restored from the saved state.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from kvmlab.errors import (
     KvmlabError,
     MachineDied,
     MeasureError,
+    RevertFailed,
     UsageError,
 )
 from kvmlab.lab.embedded_host import connect, preparation
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 SCHEDULER_VARIABLE: Final = "KVMLAB_SCHEDULER"
 # Hosts on which a block is tried, where one after the other dies.
 _ATTEMPTS: Final = 2
+_ENDED: Final = "The measurement was ended."
 Measured = TypeVar("Measured")
 
 
@@ -87,18 +89,23 @@ def compare_in_blocks(
     settings: Settings,
     progress: OnProgress,
     journal: RunJournal,
+    own: HostSession | None = None,
     work: Callable[[BlockTask], BlockResults] | None = None,
 ) -> tuple[Result, ...]:
     """Measure the plans block by block on ``jobs`` embedded hosts: one result for each plan.
 
     The results are as those of :func:`kvmlab.measure.interleaved`, with the host of each block in
-    their metadata. ``journal`` gets every trial as soon as its block is done. A block whose host
-    died is measured once more on a fresh one. ``work`` measures a block, by default `run_block`.
+    their metadata. ``journal`` gets every trial as soon as its block is done. ``own`` is the
+    caller's host, at rest: it is one of those that measure, unless a scheduler elsewhere hands out
+    the blocks, and is at rest again afterwards. A block whose host died is measured once more on a
+    fresh one. ``work`` measures a block, by default `run_block`.
 
     Raises:
         UsageError: there is no plan.
         HostUnreachable: the dask scheduler does not answer, or ended; what was measured stays.
-        MeasureError, ChangeError, HostError, EmbeddedError: the first failure; all hosts ended.
+        RevertFailed: ``own`` could not be put back.
+        MeasureError, ChangeError, HostError, EmbeddedError: the first failure; all hosts but
+            ``own`` ended.
     """
     if not plans:
         raise UsageError("There is no scheme to measure.", todo="Name at least one.")
@@ -110,10 +117,9 @@ def compare_in_blocks(
     with (
         connected(address, jobs) as client,
         named_losses(client, address),
+        _lent(measurement, None if address else own),
         hosts_of(measurement, client),
     ):
-        from distributed import as_completed
-
         while True:
             rounds = jobs
             if trials.until_percent is None:
@@ -124,26 +130,34 @@ def compare_in_blocks(
             first = collected.blocks + 1
             total = max(total, first + rounds - 1)
             progress(Progress(collected.blocks, total, f"{rounds} hosts measure at a time"))
-            futures = [
-                client.submit(
-                    work or run_block,
-                    BlockTask(
-                        measurement,
-                        number,
-                        tuple(plans),
-                        _round(trials, workloads, is_first=number == 1),
-                        settings,
-                    ),
-                    key=f"kvmlab-block-{measurement}-{number}",
-                    pure=False,
+            tasks = [
+                BlockTask(
+                    measurement,
+                    number,
+                    tuple(plans),
+                    _round(trials, workloads, is_first=number == 1),
+                    settings,
                 )
                 for number in range(first, first + rounds)
             ]
-            for future in as_completed(futures):
-                block = future.result()
+            for block in _as_measured(client, work or run_block, tasks):
                 collected.add(block)
                 progress(Progress(collected.blocks, total, f"block {block.number} is done"))
     return collected.results(stopping)
+
+
+def _as_measured(
+    client: Client, work: Callable[[BlockTask], BlockResults], tasks: Sequence[BlockTask]
+) -> Iterator[BlockResults]:
+    """Hand out blocks, and yield the results of each as soon as it is done."""
+    from distributed import as_completed
+
+    futures = [
+        client.submit(work, task, key=f"kvmlab-block-{task.measurement}-{task.number}", pure=False)
+        for task in tasks
+    ]
+    for future in as_completed(futures):
+        yield future.result()
 
 
 def _round(trials: Trials, workloads: Sequence[str], *, is_first: bool) -> Trials:
@@ -240,24 +254,26 @@ _guard = threading.Lock()
 
 
 class _WorkerHost:
-    """A host of this process, and the measurement that stays open on it for block after block.
+    """A host that measures blocks, and the measurement that stays open on it for one after another.
 
     Counters are set up and proven, and the steps that all schemes share are made, once for all
-    blocks of this host.
+    blocks of this host. It ends with the measurement, unless it ``is_lent`` by somebody who goes
+    on using it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        lease = acquire(settings, preparation=preparation(), private=True)
-        try:
-            host = connect(lease)
-        except BaseException:
-            lease.release(clean=False)
-            raise
-        self._lease = lease
-        self._session = HostSession(host, vm_name=LAB_VM_NAME, lease=lease)
+    def __init__(self, session: HostSession, *, is_lent: bool = False) -> None:
+        assert session.lease is not None
+        self._session, self._lease = session, session.lease
+        self._is_lent = is_lent
         self._open = contextlib.ExitStack()
         self._turn: Interleaving | None = None
-        self.name = f"{host.label} {lease.run_dir.name} on {os.uname().nodename}"
+        self._is_ending = threading.Event()
+        #: Set when nothing works on the host any more.
+        self.closed = threading.Event()
+        #: Why it could not be put back.
+        self.failure: RevertFailed | None = None
+        folder = self._lease.run_dir.name
+        self.name = f"{session.host.label} {folder} on {os.uname().nodename}"
 
     def measure(self, block: BlockTask) -> tuple[Result, ...]:
         """Measure one block and return one result for each plan."""
@@ -286,8 +302,19 @@ class _WorkerHost:
         vm = self._session.vm
         applied = {plan.label: functools.partial(plan.applied, vm) for plan in block.plans}
         self._open.enter_context(prepared(*block.plans, vm=vm))
-        turn = Interleaving(applied, self._session.host, vm, block.trials)
+        turn = Interleaving(
+            applied, self._session.host, vm, block.trials, progress=self._check_ending
+        )
         return self._open.enter_context(turn)
+
+    def _check_ending(self, _step: Progress) -> None:
+        """Raise at the next step of a block that nobody waits for any more.
+
+        Raises:
+            EmbeddedError: the measurement was ended.
+        """
+        if self._is_ending.is_set():
+            raise EmbeddedError(_ENDED)
 
     def death(self) -> MachineDied | None:
         """Return how the host died, if it did by itself."""
@@ -300,16 +327,33 @@ class _WorkerHost:
         return None
 
     def close(self) -> None:
-        """Revert what is shared and end the host, also one on which that fails."""
+        """Revert what is shared, and end the host unless it is lent; also where that fails."""
         try:
             with contextlib.suppress(KvmlabError):
-                self._open.close()
+                try:
+                    self._open.close()
+                except RevertFailed as error:
+                    self.failure = error
         finally:
-            self._session.close()
+            if not self._is_lent:
+                self._session.close()
+            self.closed.set()
 
     def end(self) -> None:
-        """End the host at once; the block that it measures fails, and closes the rest."""
-        self._lease.release(clean=False)
+        """End the block that is measured: with its host, or on a lent one at its next step."""
+        self._is_ending.set()
+        if not self._is_lent:
+            self._lease.release(clean=False)
+
+
+def _restored(settings: Settings) -> HostSession:
+    lease = acquire(settings, preparation=preparation(), private=True)
+    try:
+        host = connect(lease)
+    except BaseException:
+        lease.release(clean=False)
+        raise
+    return HostSession(host, vm_name=LAB_VM_NAME, lease=lease)
 
 
 def run_block(block: BlockTask) -> BlockResults:
@@ -364,6 +408,8 @@ def _measure(block: BlockTask) -> BlockResults:
     except BaseException as error:
         # What cannot be put back on a host that died is no failure of the block.
         death = host.death() if isinstance(error, KvmlabError) else None
+        if isinstance(error, RevertFailed):
+            host.failure = error
         host.close()
         if death is not None:
             raise death from error
@@ -372,7 +418,11 @@ def _measure(block: BlockTask) -> BlockResults:
         with _guard:
             _in_use[block.measurement].discard(host)
     with _guard:
-        _free[block.measurement].append(host)
+        is_over = block.measurement in _ended
+        if not is_over:
+            _free[block.measurement].append(host)
+    if is_over:
+        host.close()
     return BlockResults(block.number, host.name, results)
 
 
@@ -392,8 +442,8 @@ def _new_host(measurement: str, settings: Settings) -> _WorkerHost:
         EmbeddedError: the measurement was ended, or no host can be started.
     """
     if measurement in _ended:
-        raise EmbeddedError("The measurement was ended.")
-    host = _WorkerHost(settings)
+        raise EmbeddedError(_ENDED)
+    host = _WorkerHost(_restored(settings))
     with _guard:
         _in_use[measurement].add(host)
     return host
@@ -408,6 +458,29 @@ def end_hosts(measurement: str) -> None:
         host.end()
     for host in free:
         host.close()
+
+
+@contextlib.contextmanager
+def _lent(measurement: str, own: HostSession | None) -> Iterator[None]:
+    """Let blocks of a measurement use the caller's own host; afterwards it is put back and free.
+
+    Raises:
+        RevertFailed: it could not be put back.
+    """
+    if own is None:
+        yield
+        return
+    host = _WorkerHost(own, is_lent=True)
+    with _guard:
+        _free[measurement].append(host)
+    try:
+        yield
+    finally:
+        end_hosts(measurement)
+        # A block that is being measured reverts its scheme first.
+        host.closed.wait()
+        if host.failure is not None and host.death() is None:
+            raise host.failure
 
 
 @contextlib.contextmanager

@@ -443,8 +443,9 @@ class Lab:
         meantime affects all of them. ``progress`` is called with each step; left out, a notebook
         shows the steps.
 
-        Under the virtual clock ``jobs`` embedded hosts measure blocks of trials at a time; left
-        out, as many as the variable KVMLAB_JOBS says, or as CPUs and memory allow.
+        Under the virtual clock ``jobs`` embedded hosts, this one and others like it, measure blocks
+        of trials at a time; left out, as many as the variable KVMLAB_JOBS says, or as CPUs and
+        memory allow.
 
         Raises:
             UsageError: several jobs were asked for where figures depend on the machine's load.
@@ -794,6 +795,7 @@ class Lab:
                 settings=self._settings,
                 progress=progress or ticker.show,
                 journal=journal,
+                own=self._session,
             )
             return self._store.measured(journal, *results)
 

@@ -24,9 +24,9 @@ _SPARE_MIB: Final = 1000
 def default_jobs(host: Host, trials: Trials) -> int:
     """Return how many hosts measure a comparison's blocks at a time, as `usual_jobs`.
 
-    Never more than there are blocks, or, unless the variable KVMLAB_JOBS says so, than CPUs are
-    idle: a further host costs CPU time before it measures. One where figures would depend on the
-    machine's load: under the wall clock, on a real host.
+    Never more than there are blocks, or, unless the variable KVMLAB_JOBS says so, than the CPUs
+    that are idle can serve: a further host costs CPU time before it measures. One where figures
+    would depend on the machine's load: under the wall clock, on a real host.
 
     Raises:
         UsageError: the variable KVMLAB_JOBS is no whole number from 1 on.
@@ -35,7 +35,7 @@ def default_jobs(host: Host, trials: Trials) -> int:
         return 1
     jobs = usual_jobs()
     if jobs > 1 and not os.environ.get(JOBS_VARIABLE):
-        jobs = max(1, min(jobs, idle_cpus()))
+        jobs = max(1, min(jobs, _hosts_for(idle_cpus())))
     return min(jobs, trials.count) if trials.until_percent is None else jobs
 
 
@@ -58,4 +58,12 @@ def usual_jobs() -> int:
 def jobs_that_fit() -> int:
     """Return how many embedded hosts this machine can run side by side: CPUs and memory allow."""
     in_memory = (available_memory_mib() - _SPARE_MIB) // _HOST_MIB
-    return max(1, min(usable_cpus(), in_memory))
+    return max(1, min(_hosts_for(usable_cpus()), in_memory))
+
+
+def _hosts_for(cpus: int) -> int:
+    """Return how many hosts keep so many CPUs busy: three for two, since each waits now and then.
+
+    ``python -m bench walk_jobs`` and ``run_all`` measured it (docs/parallel.md).
+    """
+    return cpus + cpus // 2

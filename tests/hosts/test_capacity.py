@@ -134,4 +134,16 @@ def test_the_variable_goes_before_what_fits(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("KVMLAB_JOBS", "7")
     assert usual_jobs() == 7
     monkeypatch.delenv("KVMLAB_JOBS")
-    assert usual_jobs() == jobs_that_fit() <= len(os.sched_getaffinity(0))
+    assert usual_jobs() == jobs_that_fit() <= 1.5 * len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "free_mib", "hosts"),
+    [(1, 16000, 1), (2, 16000, 3), (4, 16000, 6), (2, 2500, 2), (8, 3000, 3), (2, 500, 1)],
+)
+def test_hosts_wait_now_and_then_so_that_three_fit_two_cpus(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, free_mib: int, hosts: int
+) -> None:
+    monkeypatch.setattr("kvmlab.lab.parallelism.usable_cpus", lambda: cpus)
+    monkeypatch.setattr("kvmlab.lab.parallelism.available_memory_mib", lambda: free_mib)
+    assert jobs_that_fit() == hosts

@@ -188,5 +188,10 @@ def test_jobs_are_several_only_under_the_virtual_clock_of_an_embedded_host(
     monkeypatch.delenv(JOBS_VARIABLE)
     monkeypatch.setattr("kvmlab.lab.parallelism.idle_cpus", lambda: 64)
     assert default_jobs(host, TRIALS) == min(jobs_that_fit(), TRIALS.count)
+    monkeypatch.setattr("kvmlab.lab.parallelism.jobs_that_fit", lambda: 12)
+    monkeypatch.setattr("kvmlab.lab.parallelism.idle_cpus", lambda: 2)
+    assert default_jobs(host, TRIALS) == 3, "three hosts keep two CPUs busy"
+    monkeypatch.setattr("kvmlab.lab.parallelism.idle_cpus", lambda: 1)
+    assert default_jobs(host, TRIALS) == 1
     monkeypatch.setattr("kvmlab.lab.parallelism.idle_cpus", lambda: 0)
     assert default_jobs(host, TRIALS) == 1, "a busy machine gains nothing by a further host"

@@ -1,4 +1,4 @@
-"""One comparison on one embedded host and on two, of which one is killed in the middle."""
+"""One comparison on the lab's host alone, and with a second one that is killed in the middle."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 import pytest
 
+from kvmlab.changes import in_place
 from kvmlab.lab import Lab
 from kvmlab.measure import Progress, Trials
 from kvmlab.results import Result, compare
@@ -40,7 +42,7 @@ def measured(lab: Lab) -> Measured:
 
     def kill_one() -> None:
         end = time.monotonic() + 120
-        while len(emulators() - own) < 2 and time.monotonic() < end:
+        while not emulators() - own and time.monotonic() < end:
             time.sleep(0.2)
         time.sleep(4)  # in the middle of its first block
         victim = min(emulators() - own, key=lambda process: process.pid)
@@ -71,6 +73,11 @@ def is_emulator(process: psutil.Process) -> bool:
         return False
 
 
+def own_run_dir(lab: Lab) -> Path:
+    """Return the directory of the lab's own host, which the command of its terminal names."""
+    return Path(lab.terminal().argv[-1])
+
+
 def agree(one: Result, other: Result, metric: str, workload: str) -> bool:
     """Return True unless the whole interval shows a difference of more than `SAME`."""
     comparison = compare(one, other, metric, workload)
@@ -86,6 +93,11 @@ def test_a_block_whose_host_was_killed_is_measured_again_and_once(measured: Meas
     hosts: Sequence[str] = [*measured.several.meta["hosts"].values()]
     assert len(hosts) == 4
     assert len(set(hosts)) >= 2, "several hosts measured"
+
+
+def test_the_labs_own_host_measures_too(lab: Lab, measured: Measured) -> None:
+    hosts = measured.several.meta["hosts"].values()
+    assert [host for host in hosts if f" {own_run_dir(lab).name} " in host]
 
 
 @pytest.mark.parametrize(("metric", "workload"), METRICS)
@@ -109,3 +121,24 @@ def test_which_host_measured_makes_no_difference(
     ]
     for other in by_host[1:]:
         assert agree(by_host[0], other, metric, workload)
+
+
+def test_an_interrupted_comparison_leaves_the_labs_own_host_at_rest(lab: Lab) -> None:
+    qemu, vhost = lab.plan(Virtio(backend="qemu")), lab.plan(Virtio(backend="vhost"))
+    own = emulators()
+
+    def interrupt(step: Progress) -> None:
+        if step.done:
+            end = time.monotonic() + 60
+            while not in_place(lab.host):  # its next block has begun
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.compare(qemu, vhost, trials=TRIALS, jobs=2, progress=interrupt)
+    assert emulators() == own
+    assert in_place(lab.host) == ()
+    assert "<interface" not in lab.vm.xml()
+    again = lab.compare(qemu, vhost, trials=replace(TRIALS, count=1), jobs=1)
+    assert [len(result.trials) for result in again] == [2, 2]
