@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +13,11 @@ from statistics import median
 from typing import Final
 
 from kvmlab.clock import Clock
-from kvmlab.directories import write_atomically
-from kvmlab.errors import OutputError, UsageError
+from kvmlab.errors import UsageError
 from kvmlab.results.comparison import Comparison, compare, require_one_clock
+from kvmlab.results.documents import load_document, save_document
 from kvmlab.results.model import Better, Per, Result
 from kvmlab.results.statistics import ratio_of, repeated_interval
-from kvmlab.serialization import from_json, to_json
-from kvmlab.stored_files import parse_json
 
 FORMAT: Final = 1
 
@@ -278,8 +275,7 @@ class Atlas:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        document = {"format": FORMAT, "atlas": to_json(self)}
-        write_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        save_document(path, "atlas", self, version=FORMAT)
 
     @classmethod
     def load(cls, path: Path) -> Atlas:
@@ -289,18 +285,7 @@ class Atlas:
             UsageError: there is no such file.
             OutputError: it is no atlas of this format.
         """
-        try:
-            document = parse_json(path.read_text("utf-8"))
-        except OSError as error:
-            raise UsageError(f"There is no atlas at {path}: {error.strerror}.") from error
-        except ValueError as error:
-            raise OutputError(f"{path} is no atlas: {error}.") from error
-        try:
-            if document["format"] != FORMAT:
-                raise OutputError(f"{path} is an atlas of format {document['format']!r}.")
-            return from_json(document["atlas"], cls)
-        except (KeyError, TypeError, ValueError) as error:
-            raise OutputError(f"{path} is no atlas: {error}.") from error
+        return load_document(path, "atlas", cls, version=FORMAT)
 
     @classmethod
     def shipped(cls) -> Atlas:

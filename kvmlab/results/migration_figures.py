@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from kvmlab.clock import Clock
-from kvmlab.directories import write_atomically
-from kvmlab.errors import OutputError, UsageError
+from kvmlab.errors import UsageError
+from kvmlab.results.documents import load_document, save_document
 from kvmlab.results.migration import MIGRATION_FILE, MigrationResult, Traffic, load_migration
 from kvmlab.results.runs import RECORD
-from kvmlab.serialization import from_json, to_json
-from kvmlab.stored_files import folders_with, is_present, parse_json
+from kvmlab.stored_files import folders_with, is_present
 
 FORMAT: Final = 1
 
@@ -72,8 +70,7 @@ class MigrationEvidence:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        document = {"format": FORMAT, "evidence": to_json(self)}
-        write_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        save_document(path, "evidence", self, version=FORMAT)
 
     @classmethod
     def load(cls, path: Path) -> MigrationEvidence:
@@ -83,15 +80,7 @@ class MigrationEvidence:
             UsageError: there is no such file.
             OutputError: it is no evidence of this format.
         """
-        try:
-            document = parse_json(path.read_text("utf-8"))
-            if document["format"] != FORMAT:
-                raise OutputError(f"{path} holds migrations of format {document['format']!r}.")
-            evidence = from_json(document["evidence"], cls)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise OutputError(f"{path} holds no migrations: {error}.") from error
+        evidence = load_document(path, "evidence", cls, version=FORMAT)
         source = f"shipped with kvmlab ({evidence.host}, {evidence.measured_on})"
         figures = tuple(replace(one, source=source) for one in evidence.figures)
         return replace(evidence, figures=figures)
