@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,7 @@ from kvmlab.facts import HostFacts, Rule
 from kvmlab.language import reading
 from kvmlab.report.sentences import bullet_list
 from kvmlab.results import Cost, Metric, Result, Trial, Window
-from kvmlab.results.migration import MigrationResult, Packet
+from kvmlab.results.migration import Packet
 from kvmlab.results.migration_figures import MigrationFigures
 from kvmlab.schemes.feasibility import attempt, cables_for
 from kvmlab.schemes.registry import CATALOGUE
@@ -35,6 +36,7 @@ from tests.advice.builders import (
     without_kvm,
     without_module,
 )
+from tests.report.builders import MIGRATION
 
 
 def order(advice: Advice) -> list[str]:
@@ -157,21 +159,11 @@ def test_four_answers_to_the_migration_question() -> None:
 
 
 def test_a_measured_migration_is_evidence_for_its_answer() -> None:
-    moved = MigrationResult(
+    moved = replace(
+        MIGRATION,
         scheme="vf-teaming",
-        label="SR-IOV VF in a team with virtio",
         traffic="receives",
-        source="A",
-        destination="B",
-        clock=Clock.VIRTUAL,
-        emulated=None,
         downtime_ms=600,
-        elapsed_ms=5000,
-        setup_ms=10,
-        transferred_bytes=1 << 20,
-        rounds=3,
-        seconds=9.0,
-        sent=3,
         packets=(Packet(1, 1.0), Packet(2, 1.02), Packet(3, 1.7)),
         remedy="no learning at the uplink",
     )

@@ -13,7 +13,6 @@ import pytest
 from lxml import html
 
 import kvmlab
-from kvmlab.clock import Clock
 from kvmlab.course import read_progress
 from kvmlab.course.prediction import Prediction, PredictionResult
 from kvmlab.course.predictions import PREDICTIONS
@@ -24,7 +23,7 @@ from kvmlab.language import reading
 from kvmlab.results.atlas import Atlas
 from kvmlab.results.migration import MigrationResult, Packet
 from kvmlab.runbook.notebooks import notebook_folder
-from tests.report.builders import e1000, virtio
+from tests.report.builders import MIGRATION, e1000, virtio
 
 if TYPE_CHECKING:
     from kvmlab.results import Comparison
@@ -42,22 +41,8 @@ def cells() -> str:
 
 def migration(arrivals: tuple[float, ...]) -> MigrationResult:
     """Return a migration whose peer heard the VM at these times, in seconds."""
-    return MigrationResult(
-        scheme="virtio-vhost",
-        label="virtio, vhost",
-        traffic="answers",
-        source="A",
-        destination="B",
-        clock=Clock.VIRTUAL,
-        emulated=None,
-        downtime_ms=400,
-        elapsed_ms=4000,
-        setup_ms=10,
-        transferred_bytes=1,
-        rounds=2,
-        seconds=5.0,
-        packets=tuple(Packet(number, at) for number, at in enumerate(arrivals)),
-    )
+    packets = tuple(Packet(number, at) for number, at in enumerate(arrivals))
+    return replace(MIGRATION, downtime_ms=400, packets=packets)
 
 
 def text_of(option: html.HtmlElement, tag: str) -> str:

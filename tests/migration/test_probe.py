@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from kvmlab.clock import Clock
 from kvmlab.errors import MeasureError, OutputError, UsageError
 from kvmlab.hosts import Cable, Host, HostKind, RecordedRunner
 from kvmlab.migration import MemoryLoad, MigrationOptions
@@ -16,24 +15,17 @@ from kvmlab.migration.remedies import REMEDIES, remedy
 from kvmlab.results.migration import JobSample, MigrationEvent, MigrationResult, Traffic
 from kvmlab.serialization import from_json
 from tests.migration.recordings import BEGIN, recording
+from tests.report.builders import MIGRATION
 
 MAC = "52:54:00:30:a7:b7"
 
 
 def result_of(recorded: TrafficRecording, traffic: Traffic = "answers") -> MigrationResult:
-    return MigrationResult(
-        scheme="virtio-vhost",
-        label="virtio, vhost",
+    return replace(
+        MIGRATION,
         traffic=traffic,
-        source="A",
-        destination="B",
-        clock=Clock.VIRTUAL,
-        emulated=None,
-        downtime_ms=300,
         elapsed_ms=3600,
-        setup_ms=10,
         transferred_bytes=135 << 20,
-        rounds=3,
         seconds=recorded.seconds,
         sent=recorded.sent,
         duplicates=recorded.duplicates,

@@ -6,10 +6,29 @@ from collections.abc import Sequence
 
 from kvmlab.clock import Clock
 from kvmlab.results import Cost, Direction, Hop, Leg, Metric, Path, Result, Side, Trial, Window
+from kvmlab.results.migration import MigrationResult
 
 EMULATED = (
     "Embedded host: a whole KVM host inside one QEMU process, not hardware "
     "(QEMU 10.0.13, TCG, 2 CPUs)."
+)
+
+
+#: A migration from A to B of which a test changes what it looks at.
+MIGRATION = MigrationResult(
+    scheme="virtio-vhost",
+    label="virtio, vhost",
+    traffic="answers",
+    source="A",
+    destination="B",
+    clock=Clock.VIRTUAL,
+    emulated=None,
+    downtime_ms=300,
+    elapsed_ms=4000,
+    setup_ms=10,
+    transferred_bytes=1 << 20,
+    rounds=3,
+    seconds=5.0,
 )
 
 

@@ -100,7 +100,7 @@ DRAWN: dict[str, Callable[[], go.Figure]] = {
     "costs": lambda: figures.costs(*schemes()),
     "costs, two hosts": lambda: figures.costs(*on_two_hosts()),
     "interactions": lambda: figures.interactions(Atlas.shipped()),
-    "migration": lambda: figures.migration(test_migration_figure.result()),
+    "migration": lambda: figures.migration(test_migration_figure.RESULT),
     "overview": lambda: figures.overview(*schemes()),
     "overview, two hosts": lambda: figures.overview(*on_two_hosts()),
     "path": lambda: figures.path(builders.virtio()),
@@ -128,7 +128,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "emitters": lambda: tables.emitters(builders.virtio()),
     "flagged": lambda: tables.flagged(flagged()),
     "hops": lambda: tables.hops(builders.virtio()),
-    "migrations": lambda: tables.migrations(test_migration_figure.result()),
+    "migrations": lambda: tables.migrations(test_migration_figure.RESULT),
     "published": tables.published,
     "queue limits": lambda: tables.queue_limits(
         test_tables.channels("vhost", 3.2, 800_000, 0), workload="tcp_up"

@@ -15,24 +15,17 @@ from kvmlab.clock import Clock
 from kvmlab.errors import OutputError, UsageError
 from kvmlab.language import reading
 from kvmlab.report import tables
-from kvmlab.results.migration import MigrationResult, Packet, save_migration
+from kvmlab.results.migration import Packet, save_migration
 from kvmlab.results.migration_figures import MigrationEvidence, MigrationFigures, evidence_of
 from kvmlab.results.runs import RECORD
+from tests.report.builders import MIGRATION
 
-RESULT = MigrationResult(
+RESULT = replace(
+    MIGRATION,
     scheme="vf-teaming",
     label="SR-IOV VF in a team with virtio",
     traffic="receives",
-    source="embedded host",
-    destination="embedded host B",
-    clock=Clock.VIRTUAL,
-    emulated=None,
     downtime_ms=600,
-    elapsed_ms=5000,
-    setup_ms=10,
-    transferred_bytes=1 << 20,
-    rounds=3,
-    seconds=9.0,
     sent=4,
     packets=(Packet(1, 1.0), Packet(2, 1.02), Packet(4, 1.7)),
 )
@@ -109,7 +102,7 @@ def test_medians_are_of_one_kind(tmp_path: Path) -> None:
     evidence = evidence_of((RESULT, *others), measured_on="2026-11-29", versions={"QEMU": "10.0"})
     evidence.save(tmp_path / "migrations.json")
     (loaded,) = MigrationEvidence.load(tmp_path / "migrations.json").figures
-    assert loaded == replace(figures, source="shipped with kvmlab (embedded host, 2026-11-29)")
+    assert loaded == replace(figures, source="shipped with kvmlab (A, 2026-11-29)")
     with pytest.raises(UsageError, match="No migration"):
         evidence_of((), measured_on="", versions={})
 
