@@ -85,7 +85,9 @@ class HostProcess:
             if await self._become_saver(say):
                 # Another process saved the state while this one waited for its turn.
                 reason = await self._restore_if_possible(say)
-            if reason:
+            if not reason:
+                self._drop_saver()  # there is nothing to save, and others wait for their turn
+            else:
                 say(f"cold boot: {reason}")
                 await self._boot_with_deadline(say)
                 self._how = f"cold boot: {reason}"

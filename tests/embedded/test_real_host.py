@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -129,6 +132,26 @@ def line_of(running: subprocess.Popen[str]) -> str:
     line = running.stdout.readline().strip()
     assert line, running.stderr and running.stderr.read()
     return line
+
+
+def test_of_three_that_start_at_once_one_boots_and_two_are_restored(home: Path) -> None:
+    """All three run at the same time: who waited does not keep the next one waiting."""
+    all_up = threading.Barrier(3)
+
+    def start(_: int) -> tuple[str, list[str]]:
+        lines, progress = collect_progress()
+        settings = Settings(clock=Clock.VIRTUAL)
+        with embedded.acquire(settings, preparation=PREPARATION, progress=progress) as lease:
+            all_up.wait(timeout=240)
+            return lease.how, lines
+
+    with ThreadPoolExecutor(3) as pool:
+        ends = [*pool.map(start, range(3))]
+    assert sorted(how.split()[0] for how, _ in ends) == ["cold", "restored", "restored"]
+    waiting = "another process is preparing the saved state; waiting for it"
+    assert sum(waiting in lines for _, lines in ends) == 2
+    for state in home.glob("states/*/"):  # the next test begins without one as well
+        shutil.rmtree(state)
 
 
 @pytest.mark.parametrize("clock", [Clock.WALL, Clock.VIRTUAL])
