@@ -36,6 +36,7 @@ from kvmlab.runbook.parameters import Value
 
 ENGINE = "kvmlab"
 INTERRUPT_DEADLINE_SEC = 90
+_LAST_WORDS = 2000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -118,9 +119,19 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
             # The kernel would log a Ctrl-C in the middle of our message about it.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
-        with tempfile.TemporaryDirectory(prefix="kvmlab-") as sockets:
+        with (
+            tempfile.TemporaryDirectory(prefix="kvmlab-") as sockets,
+            # What a cell prints comes by a socket. The process itself has something to say only
+            # when it cannot start, or, while it is being ended, of sockets that are gone already.
+            tempfile.TemporaryFile() as words,
+        ):
             client.sockets = sockets
-            return client.execute(env={**os.environ, **(kernel_env or {})})
+            try:
+                return client.execute(env={**os.environ, **(kernel_env or {})}, stderr=words)
+            except RuntimeError as error:  # nbclient's, of a kernel that died or does not start
+                words.seek(0)
+                said = words.read().decode(errors="replace")[-_LAST_WORDS:].strip()
+                raise DeadKernelError(said) from error
 
 
 papermill_engines.register(ENGINE, _Engine)
@@ -200,6 +211,12 @@ def execute(
             evidence=f"{error.source.strip()}\n\n{error.ename}: {_ANSI.sub('', error.evalue)}",
         ) from error
     except DeadKernelError as error:
+        if not position.section:
+            raise RunFailed(
+                f"The kernel of {notebook.name} does not start.",
+                todo="Is the environment whole? Remove `.venv`, and `./lab` makes it anew.",
+                evidence=str(error),
+            ) from error
         raise RunFailed(
             f"The kernel of {notebook.name} died under “{position.section}”.",
             todo="Something outside the notebook ended it: look for a lack of memory (`dmesg`) "

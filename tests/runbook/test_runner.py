@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -205,6 +206,21 @@ def test_a_killed_kernel_ends_the_run(tmp_path: Path, console: Console) -> None:
     with pytest.raises(RunFailed, match="kernel of a died under “Part 2”") as caught:
         run([str(book)], out=tmp_path / "out", console=console)
     assert "SIGKILL" in caught.value.evidence
+
+
+def test_why_a_kernel_does_not_start_is_evidence_and_not_on_the_screen(
+    tmp_path: Path,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "ipykernel_launcher.py").write_text("raise ImportError('a library is missing')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    book = notebook(tmp_path / "a.ipynb", ["1"])
+    with pytest.raises(RunFailed, match="kernel of a does not start") as caught:
+        run([str(book)], out=tmp_path / "out", console=console)
+    assert "a library is missing" in caught.value.evidence
+    assert capfd.readouterr().err == ""
 
 
 def test_an_interrupted_run_lets_the_cell_clean_up_and_leaves_no_process(
