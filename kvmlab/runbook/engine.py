@@ -130,8 +130,8 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
                 return client.execute(env={**os.environ, **(kernel_env or {})}, stderr=words)
             except RuntimeError as error:  # nbclient's, of a kernel that died or does not start
                 words.seek(0)
-                said = words.read().decode(errors="replace")[-_LAST_WORDS:].strip()
-                raise DeadKernelError(said) from error
+                last_words = words.read().decode(errors="replace")[-_LAST_WORDS:].strip()
+                raise DeadKernelError(last_words) from error
 
 
 papermill_engines.register(ENGINE, _Engine)
