@@ -271,7 +271,7 @@ class _WorkerHost:
         #: Set when nothing works on the host any more.
         self.closed = threading.Event()
         #: Why it could not be put back.
-        self.failure: RevertFailed | None = None
+        self.failure: KvmlabError | None = None
         folder = self._lease.run_dir.name
         self.name = f"{session.host.label} {folder} on {os.uname().nodename}"
 
@@ -329,11 +329,9 @@ class _WorkerHost:
     def close(self) -> None:
         """Revert what is shared, and end the host unless it is lent; also where that fails."""
         try:
-            with contextlib.suppress(KvmlabError):
-                try:
-                    self._open.close()
-                except RevertFailed as error:
-                    self.failure = error
+            self._open.close()
+        except KvmlabError as error:
+            self.failure = error
         finally:
             if not self._is_lent:
                 self._session.close()
@@ -348,12 +346,7 @@ class _WorkerHost:
 
 def _restored(settings: Settings) -> HostSession:
     lease = acquire(settings, preparation=preparation(), private=True)
-    try:
-        host = connect(lease)
-    except BaseException:
-        lease.release(clean=False)
-        raise
-    return HostSession(host, vm_name=LAB_VM_NAME, lease=lease)
+    return HostSession(connect(lease), vm_name=LAB_VM_NAME, lease=lease)
 
 
 def run_block(block: BlockTask) -> BlockResults:
@@ -445,7 +438,12 @@ def _new_host(measurement: str, settings: Settings) -> _WorkerHost:
         raise EmbeddedError(_ENDED)
     host = _WorkerHost(_restored(settings))
     with _guard:
-        _in_use[measurement].add(host)
+        is_over = measurement in _ended
+        if not is_over:
+            _in_use[measurement].add(host)
+    if is_over:
+        host.close()
+        raise EmbeddedError(_ENDED)
     return host
 
 

@@ -46,6 +46,8 @@ _PREPARATION = 2
 def connect(lease: Lease, *, cable: Cable | None = None) -> Host:
     """Connect to the embedded host of ``lease``; the caller closes the host before the lease.
 
+    Where that fails, or is interrupted, the lease is released.
+
     Raises:
         HostUnreachable, HostRefused: it does not answer within a minute, or refuses the login.
     """
@@ -56,18 +58,22 @@ def connect(lease: Lease, *, cable: Cable | None = None) -> Host:
         key_path=lease.key_path,
         known_hosts=lease.known_hosts,
     )
-    host = open_host(
-        f"qemu+ssh://{lease.user}@{lease.address}:{lease.port}/system",
-        ssh=target,
-        kind=HostKind.EMBEDDED,
-        label="embedded host",
-        clock=lease.clock,
-        emulated=f"Embedded host: a whole KVM host inside one QEMU process, not hardware "
-        f"({lease.label}).",
-        cable=cable or EMBEDDED_CABLE,
-        more_cables=(EMBEDDED_NIC_CABLE,),
-        deadline_sec=_CONNECT_SEC,
-    )
+    try:
+        host = open_host(
+            f"qemu+ssh://{lease.user}@{lease.address}:{lease.port}/system",
+            ssh=target,
+            kind=HostKind.EMBEDDED,
+            label="embedded host",
+            clock=lease.clock,
+            emulated=f"Embedded host: a whole KVM host inside one QEMU process, not hardware "
+            f"({lease.label}).",
+            cable=cable or EMBEDDED_CABLE,
+            more_cables=(EMBEDDED_NIC_CABLE,),
+            deadline_sec=_CONNECT_SEC,
+        )
+    except BaseException:
+        lease.release(clean=False)
+        raise
     host.runner = _LeasedRunner(host.runner, lease)
     host.emulator_pid = lease.qemu_pid
     return host

@@ -126,11 +126,7 @@ def open_lab(
         preparation=preparation(),
         progress=progress or _print,
     )
-    try:
-        host = connect(lease, cable=cable)
-    except BaseException:
-        lease.release(clean=False)
-        raise
+    host = connect(lease, cable=cable)
     session = HostSession(host, vm_name=vm_name, guest=guest, lease=lease)
     return Lab(session, out=Path(out), settings=settings)
 
@@ -145,12 +141,8 @@ def visit_lab(run_dir: Path, *, out: str | Path = "results") -> Lab:
         HostUnreachable, HostRefused: it does not answer, or refuses the login.
     """
     lease = visit(run_dir)
-    try:
-        host = connect(lease)
-    except BaseException:
-        lease.release()
-        raise
-    return Lab(HostSession(host, vm_name=LAB_VM_NAME, lease=lease), out=Path(out))
+    session = HostSession(connect(lease), vm_name=LAB_VM_NAME, lease=lease)
+    return Lab(session, out=Path(out))
 
 
 def parse_clock(name: str | Clock) -> Clock:

@@ -131,7 +131,7 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
             except RuntimeError as error:  # nbclient's, of a kernel that died or does not start
                 words.seek(0)
                 last_words = words.read().decode(errors="replace")[-_LAST_WORDS:].strip()
-                raise DeadKernelError(last_words) from error
+                raise DeadKernelError(last_words or str(error)) from error
 
 
 papermill_engines.register(ENGINE, _Engine)

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,10 +14,10 @@ from kvmlab import errors
 from kvmlab.changes import Plan
 from kvmlab.clock import Clock
 from kvmlab.embedded import Settings
-from kvmlab.errors import KvmlabError, MeasureError, UsageError
+from kvmlab.errors import EmbeddedError, KvmlabError, MeasureError, UsageError
 from kvmlab.facts import inspect
 from kvmlab.hosts import Host, HostKind, LocalRunner
-from kvmlab.lab import EMBEDDED_CABLE
+from kvmlab.lab import EMBEDDED_CABLE, block_pool
 from kvmlab.lab.block_pool import BlockResults, BlockTask, compare_in_blocks
 from kvmlab.lab.parallelism import JOBS_VARIABLE, default_jobs, jobs_that_fit
 from kvmlab.lab.result_store import ResultStore
@@ -160,6 +161,26 @@ def test_blocks_that_are_done_stay_when_the_comparison_is_interrupted(
         )
     (run,) = find_runs([tmp_path])
     assert (run.status, run.trials) == ("unfinished", 8)
+
+
+def test_a_host_that_comes_up_when_all_has_ended_is_closed(
+    plans: tuple[Plan, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    session = SimpleNamespace(
+        host=SimpleNamespace(label="embedded host"),
+        lease=SimpleNamespace(run_dir=Path("own-1")),
+        close=lambda: closed.append("own-1"),
+    )
+
+    def restored(_: Settings) -> SimpleNamespace:
+        block_pool.end_hosts("late")  # the comparison is interrupted meanwhile
+        return session
+
+    monkeypatch.setattr(block_pool, "_restored", restored)
+    with pytest.raises(EmbeddedError, match="The measurement was ended"):
+        block_pool.run_block(BlockTask("late", 1, plans, TRIALS, Settings()))
+    assert closed == ["own-1"]
 
 
 def test_errors_travel_between_processes() -> None:
