@@ -116,9 +116,14 @@ def running_lab(scene: Scene, *, port: str = "-") -> Iterator[RunningLab]:
             yield lab
         finally:
             process.kill()
-            for child in children:  # one that is stopped does not end with its parent
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
+            _send(signal.SIGKILL, children)  # one that is stopped does not end with its parent
+
+
+def _send(number: signal.Signals, processes: list[int]) -> None:
+    """Send a signal to each that is still there: an ssh of one command ends when it likes."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 Cause = Callable[[RunningLab], object]
@@ -129,8 +134,7 @@ def _kill(lab: RunningLab) -> None:
 
 
 def _cut(lab: RunningLab) -> None:
-    for child in lab.children():
-        os.kill(child, signal.SIGKILL)
+    _send(signal.SIGKILL, lab.children())
 
 
 def _freeze(lab: RunningLab) -> None:
@@ -138,8 +142,7 @@ def _freeze(lab: RunningLab) -> None:
 
 
 def _freeze_here(lab: RunningLab) -> None:
-    for child in lab.children():
-        os.kill(child, signal.SIGSTOP)
+    _send(signal.SIGSTOP, lab.children())
 
 
 def _move_clock_here_and_kill(lab: RunningLab) -> None:

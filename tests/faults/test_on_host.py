@@ -25,7 +25,7 @@ from kvmlab.schemes.registry import CATALOGUE
 from tests.faults.broken_connection import try_fault
 from tests.faults.kill_points import SCHEMES, FaultCase, after, kill_everywhere, killer
 from tests.faults.scene import Scene
-from tests.faults.stranger import CABLE, CABLES, SPEC, stranger
+from tests.faults.stranger import CABLE, CABLES, SPEC
 
 pytestmark = [pytest.mark.host, pytest.mark.minutes(6), pytest.mark.timeout(600)]
 
@@ -39,16 +39,6 @@ FAULTS = (
     "disk full for the journal here",
     "disk full for the journal on the host",
 )
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Scene]:
-    """One stranger's host for all tests of this file; each leaves it as it was."""
-    folder = tmp_path_factory.mktemp("stranger")
-    with stranger(folder) as host:
-        scene = Scene.on(host, folder, repository)
-        yield scene
-        scene.host.close()
 
 
 @contextmanager
