@@ -194,27 +194,16 @@ def _hover_text(station: Station) -> str:
 
 
 def _legend(figure: go.Figure) -> None:
-    figure.add_annotation(
-        x=0,
-        y=0,
-        xref="paper",
-        yref="paper",
-        yshift=-8,
-        xanchor="left",
-        yanchor="top",
-        align="left",
-        showarrow=False,
-        font={"size": 12, "color": style.QUIET},
-        text=text.lines(
-            text.spaced(
-                text.tinted("→ request", _REQUEST),
-                text.tinted("← reply", _REPLY),
-                "time since the request was first seen",
-            ),
-            text.spaced(
-                "solid box: seen in a tracepoint or run by the lab",
-                "dashed box: inferred from the boxes beside it",
-            ),
+    style.below(
+        figure,
+        text.spaced(
+            text.tinted("→ request", _REQUEST),
+            text.tinted("← reply", _REPLY),
+            "time since the request was first seen",
+        ),
+        text.spaced(
+            "solid box: seen in a tracepoint or run by the lab",
+            "dashed box: inferred from the boxes beside it",
         ),
     )
 

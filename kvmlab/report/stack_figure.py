@@ -189,18 +189,9 @@ def _fitting(words: str) -> str:
 
 
 def _legend(figure: go.Figure) -> None:
-    figure.add_annotation(
-        x=0,
-        y=0,
-        xref="paper",
-        yref="paper",
-        yshift=-6,
-        xanchor="left",
-        yanchor="top",
-        align="left",
-        showarrow=False,
-        font={"size": 12, "color": style.QUIET},
-        text=text.spaced(
+    style.below(
+        figure,
+        text.spaced(
             text.tinted("■ port", style.GREY),
             text.tinted("■ in use", style.ORANGE),
             text.tinted("■ a VM's", style.GREEN),

@@ -245,6 +245,23 @@ def over_panel(figure: go.Figure, suffix: str, title: str, *lines: str) -> None:
     )
 
 
+def below(figure: go.Figure, *lines: str) -> None:
+    """Add a legend in lines of text below the figure's axes."""
+    figure.add_annotation(
+        text=text.lines(*lines),
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=0,
+        xanchor="left",
+        yanchor="top",
+        align="left",
+        showarrow=False,
+        font={"size": 12, "color": QUIET},
+        yshift=-8,
+    )
+
+
 def wrapped(label: str) -> str:
     """Break a long label into lines: at its first comma, before its host, and where needed.
 

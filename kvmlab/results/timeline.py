@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from kvmlab.clock import Clock
 
@@ -23,20 +23,7 @@ Lane = Literal[
 ]
 MarkKind = Literal["exit", "system call", "wake-up", "interrupt", "packet"]
 
-LANES: Final[tuple[Lane, ...]] = (
-    "guest",
-    "vCPU in KVM",
-    "vCPU in QEMU",
-    "main loop",
-    "QEMU's other threads",
-    "vhost worker",
-    "interrupt",
-    "softirq",
-    "peer",
-    "peer after sending",
-    "other programs",
-    "idle",
-)
+LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 """All lanes, from the guest outwards to the peer."""
 
 #: What delays an echo only because the peer shares the host's CPUs: its ping goes to sleep before

@@ -174,14 +174,17 @@ def _save_states(notebooks: Sequence[_Planned], say: Callable[[str], None]) -> N
     virtual, wall = (HostRequest(EMBEDDED, clock) for clock in (Clock.VIRTUAL, Clock.WALL))
     if virtual not in requests or any(states_dir().glob("*")):
         return
-    # A daemon, so that Ctrl-C need not wait for it: its host ends with this process.
-    beside = threading.Thread(target=_boot_unheard, args=(wall,), daemon=True)
-    if wall in requests:
-        beside.start()
+    # Daemons, so that Ctrl-C need not wait for them: their hosts end with this process.
+    beside = [
+        threading.Thread(target=_boot_unheard, args=(request,), daemon=True)
+        for request in requests & {wall}
+    ]
+    for thread in beside:
+        thread.start()
     with RunHost(say, private=True) as run_host:
         run_host.switch_to(virtual)
-    if wall in requests:
-        beside.join()
+    for thread in beside:
+        thread.join()
 
 
 def _boot_unheard(request: HostRequest) -> None:
