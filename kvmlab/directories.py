@@ -24,13 +24,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path, user_state_path
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 
 _APP = "kvmlab"
 _VARIABLES = "KVMLAB_STATE_HOME, XDG_CACHE_HOME and XDG_RUNTIME_DIR"
@@ -97,7 +100,7 @@ def private_dir(path: Path, *, must_own: bool = True) -> Path:
             path.chmod(0o700)
     except OSError as error:
         raise UsageError(
-            f"The directory {path} cannot be used: {error.strerror or error}.",
+            f"The directory {path} cannot be used: {reason_of(error)}.",
             todo=f"Make it writable, or set {_VARIABLES} to directories of your own on a disk "
             "with some space.",
         ) from error
@@ -121,7 +124,7 @@ def write_atomically(
     ``mode`` is the mode of the new file, less the process's umask; text is written as UTF-8. With
     ``durable`` the file and its name are on the disk on return.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.part")
+    part = _part(path)
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -134,6 +137,53 @@ def write_atomically(
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_named(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+    """Write a file that the user has named, as :func:`write_atomically` does.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if isinstance(data, str):
+        # What a host says may hold bytes that are no text.
+        data = data.encode(errors="backslashreplace")
+    with naming_failures(path):
+        write_atomically(path, data, mode=mode)
+
+
+def check_writable(path: Path) -> None:
+    """Check, before what takes long, that a file can be written to ``path``; nothing stays there.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    with naming_failures(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        part = _part(path)
+        part.touch(mode=0o600)
+        part.unlink()
+
+
+@contextmanager
+def naming_failures(path: Path) -> Iterator[None]:
+    """Say of what fails to be written in the block that it is ``path``, and what to do.
+
+    Raises:
+        UsageError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {reason_of(error)}.",
+            todo="Name a file in a folder that you may write to, on a disk with some space.",
+        ) from error
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.part")
 
 
 def sync_folder(folder: Path) -> None:

@@ -263,3 +263,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]}?" if near else ""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a file cannot be used, without the number and the path that an OSError adds.
+
+    >>> reason_of(FileNotFoundError(2, "No such file or directory", "hosts.yaml"))
+    'No such file or directory'
+    >>> reason_of(ValueError("it is empty"))
+    'it is empty'
+    """
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from kvmlab.errors import CommandFailed, CommandTimeout, HostError, OutputError
+from kvmlab.errors import CommandFailed, CommandTimeout, HostError, OutputError, reason_of
 
 _KILL_SEC = 5.0
 #: No program that kvmlab runs prints more into a pipe.
@@ -235,7 +235,7 @@ def _start(
         )
     except OSError as error:
         raise HostError(
-            f"`{shlex.join(words)}` could not be started on {host}: {error.strerror or error}.",
+            f"`{shlex.join(words)}` could not be started on {host}: {reason_of(error)}.",
             todo=f"Install `{words[0]}` or check the path.",
         ) from error
 

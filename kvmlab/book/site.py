@@ -17,7 +17,7 @@ from kvmlab import report
 from kvmlab.book.exporter import BookExporter, BookPage
 from kvmlab.book.translated_outputs import translate_outputs
 from kvmlab.directories import write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.language import ENGLISH, LANGUAGES, _, known_language, reading
 from kvmlab.rendering import template
 from kvmlab.report import page
@@ -54,7 +54,7 @@ def write_book(runs: Sequence[Path], out: Path) -> Path:
         write_atomically(out / "index.html", first.render(languages=languages))
     except OSError as error:
         raise UsageError(
-            f"The book cannot be written to {out}: {error.strerror or error}.",
+            f"The book cannot be written to {out}: {reason_of(error)}.",
             todo="Give a folder that you may write to by --out.",
         ) from error
     return out / "index.html"
@@ -72,7 +72,8 @@ def _executed(run: Path) -> dict[str, NotebookNode]:
             nodes[path.stem] = read_notebook(run, NOTEBOOKS, path.name)
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"{path} cannot be read: {error}.", todo="Name another run of `kvmlab run`."
+                f"{path} cannot be read: {reason_of(error)}.",
+                todo="Name another run of `kvmlab run`.",
             ) from error
     if not nodes:
         raise UsageError(

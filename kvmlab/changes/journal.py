@@ -33,7 +33,7 @@ from kvmlab.changes.lab_lock import host_lock_of, identity_of
 from kvmlab.changes.rollback import undo_script
 from kvmlab.changes.steps import Step
 from kvmlab.directories import private_dir, state_dir
-from kvmlab.errors import ChangeError, HostError
+from kvmlab.errors import ChangeError, HostError, reason_of
 from kvmlab.file_locks import FileLock, is_locked
 from kvmlab.hosts.uri import host_key, legacy_host_key
 
@@ -165,7 +165,7 @@ class ChangeJournal:
             complete = os.write(descriptor, data) == len(data)
             os.fsync(descriptor)
         except OSError as error:
-            raise _unwritten(path, error.strerror or str(error)) from error
+            raise _unwritten(path, reason_of(error)) from error
         if not complete:
             # A full disk may take a part, to which the next line must not be appended.
             with suppress(OSError):

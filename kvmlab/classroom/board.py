@@ -22,7 +22,7 @@ from kvmlab.classroom import words
 from kvmlab.classroom.collection import follow, follows_machines
 from kvmlab.classroom.seats import Seat, read_seats
 from kvmlab.course.progress import TaskState
-from kvmlab.errors import KvmlabError, UsageError
+from kvmlab.errors import KvmlabError, UsageError, reason_of
 from kvmlab.language import LANGUAGES, current_language, known_language, translate
 from kvmlab.rendering import template
 
@@ -112,7 +112,7 @@ class Board:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         except OSError as error:
             raise UsageError(
-                f"The board cannot listen on port {port}: {error.strerror or error}.",
+                f"The board cannot listen on port {port}: {reason_of(error)}.",
                 todo="Give another one, or leave --port out: then a free one is taken.",
             ) from error
         self._server.daemon_threads = True

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from kvmlab.classroom.seats import check_seat_name, read_seats
 from kvmlab.course.progress import progress_path, read_progress
-from kvmlab.directories import private_dir, state_dir, write_atomically
-from kvmlab.errors import KvmlabError, UsageError
+from kvmlab.directories import private_dir, state_dir, write_named
+from kvmlab.errors import KvmlabError, UsageError, reason_of
 from kvmlab.hosts import SshRunner, SshTarget, parse_login
 from kvmlab.serialization import from_json, to_json
 
@@ -105,7 +105,7 @@ def export_seat(target: Path) -> int:
             f"This seat has no progress yet: {progress_path()} is missing or empty.",
             todo="Start a task or an incident first.",
         )
-    _write(target, _text(progress_path()))
+    write_named(target, _text(progress_path()), mode=0o600)
     return len(entries)
 
 
@@ -125,11 +125,13 @@ def collect(folder: Path, sources: Mapping[str, SeatSource | Path]) -> tuple[str
         for name, source in sources.items()
     }
     known = _read_sources(folder) | asked
-    _write(folder / _SOURCES, json.dumps(to_json(known), ensure_ascii=False, indent=1))
+    write_named(
+        folder / _SOURCES, json.dumps(to_json(known), ensure_ascii=False, indent=1), mode=0o600
+    )
     answers = _read_all(asked)
     for name, text in answers.items():
         if isinstance(text, str):
-            _write(folder / f"{name}.jsonl", text)
+            write_named(folder / f"{name}.jsonl", text, mode=0o600)
     unread = {name: error for name, error in answers.items() if not isinstance(error, str)}
     if unread:
         raise _unread(unread, asked)
@@ -152,7 +154,7 @@ def follow(folder: Path, *, remote: bool | None = None) -> None:
     }
     for name, text in _read_all(sources).items():
         if isinstance(text, str):
-            _write(folder / f"{name}.jsonl", text)
+            write_named(folder / f"{name}.jsonl", text, mode=0o600)
 
 
 def follows_machines(folder: Path) -> bool:
@@ -180,7 +182,7 @@ def _unread(
     if isinstance(first, KvmlabError):
         why, todo = first.message.rstrip("."), first.todo
     else:
-        why = first.strerror or str(first)
+        why = reason_of(first)
         todo = "It is private to its seat: let the seat hand it in (`kvmlab class export FILE`)."
     return UsageError(
         f"The progress of {', '.join(errors)} cannot be read. {name}, {sources[name]}: {why}.",
@@ -213,7 +215,9 @@ def set_seat_aside(folder: Path, name: str) -> Path:
     kept = _moved_aside(path)
     sources = _read_sources(folder)
     sources.pop(name, None)
-    _write(folder / _SOURCES, json.dumps(to_json(sources), ensure_ascii=False, indent=1))
+    write_named(
+        folder / _SOURCES, json.dumps(to_json(sources), ensure_ascii=False, indent=1), mode=0o600
+    )
     return kept
 
 
@@ -272,16 +276,6 @@ def _read_sources(folder: Path) -> dict[str, SeatSource]:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text, mode=0o600)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            todo="Name another file, or free some space there.",
-        ) from error
 
 
 def _moved_aside(path: Path) -> Path:

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from plotly.offline import get_plotlyjs
 
 from kvmlab.classroom import words
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.language import ENGLISH, known_language
 from kvmlab.rendering import script_hash, script_source, template
 from kvmlab.stored_files import is_present, parse_sealed, read_file, read_notebook
@@ -86,7 +86,7 @@ def _record(run: Path) -> dict[str, Any]:
         return parse_sealed(read_file(run, _RECORD))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{run / _RECORD} is no record of a run: {error}.", todo="Name another run."
+            f"{run / _RECORD} is no record of a run: {reason_of(error)}.", todo="Name another run."
         ) from error
 
 
@@ -126,7 +126,7 @@ def _notebook(run: Path, name: object) -> NotebookNode | None:
         return None
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"The notebook {str(name)[:80]!r} of the run {run} cannot be read: {error}.",
+            f"The notebook {str(name)[:80]!r} of the run {run} cannot be read: {reason_of(error)}.",
             todo="Name another run.",
         ) from error
 

@@ -111,9 +111,14 @@ def atlas(
     embedded one the safe part is measured, within a budget of ten minutes by default, and laid
     beside the atlas that ships with kvmlab.
     """
+    from kvmlab.directories import check_writable, naming_failures
     from kvmlab.lab import EMBEDDED
     from kvmlab.lab.atlas_survey import BASELINES
 
+    if write is not None:
+        with naming_failures(write):
+            write.mkdir(parents=True, exist_ok=True)
+        check_writable(write / "atlas.md")
     on_embedded = host == EMBEDDED
     chosen = chosen_tunings(tunings or (), local_only=not on_embedded)
     settings = _settings(trials, workload, on_embedded=on_embedded)
@@ -255,12 +260,11 @@ def _command(host: str, words: Sequence[str], options: Mapping[str, int | None])
 
 def write_pages(measured: Atlas, folder: Path, *, command: str) -> None:
     """Write the atlas as Markdown, which names the ``command``, and as CSV."""
-    from kvmlab.directories import write_atomically
+    from kvmlab.directories import write_named
     from kvmlab.report.atlas_table import markdown
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "atlas.md", markdown(measured, command=command))
-    write_atomically(folder / "atlas.csv", measured.csv())
+    write_named(folder / "atlas.md", markdown(measured, command=command))
+    write_named(folder / "atlas.csv", measured.csv())
     print_notice(f"Written: {folder}/atlas.md, atlas.csv.")
 
 

@@ -13,7 +13,7 @@ import typer
 from kvmlab.cli.group import CommandGroup
 from kvmlab.cli.output import print_json, print_line, print_notice, print_table
 from kvmlab.cli.parameters import AsJson
-from kvmlab.errors import EXIT_FAILED, UsageError
+from kvmlab.errors import EXIT_FAILED
 from kvmlab.language import _
 
 if TYPE_CHECKING:
@@ -124,13 +124,13 @@ def export(
     import json
 
     from kvmlab.classroom import export_class, export_seat
-    from kvmlab.directories import write_atomically
+    from kvmlab.directories import write_named
 
     if not whole_class:
         print_line(f"{export_seat(target)} entries of this seat are in {target}.")
         return
     rows = export_class(folder)
-    write_atomically(target, json.dumps(rows, ensure_ascii=False, indent=1) + "\n", mode=0o600)
+    write_named(target, json.dumps(rows, ensure_ascii=False, indent=1) + "\n", mode=0o600)
     print_line(f"{len(rows)} seats are in {target}.")
 
 
@@ -213,14 +213,9 @@ def slides(
 ) -> None:
     """Make slides of a run's figures: one HTML file that needs no network."""
     from kvmlab.classroom import slides_of
-    from kvmlab.directories import write_atomically
+    from kvmlab.directories import check_writable, write_named
 
     path = target or run / "slides.html"
-    page = slides_of(run)
-    try:
-        write_atomically(path, page)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.", todo="Name another: --out."
-        ) from error
+    check_writable(path)
+    write_named(path, slides_of(run))
     print_line(str(path))

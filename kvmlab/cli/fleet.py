@@ -12,7 +12,14 @@ import typer
 from kvmlab.cli.group import CommandGroup
 from kvmlab.cli.output import print_json, print_line, print_progress, print_table
 from kvmlab.cli.parameters import AsJson, Yes, scheme_from
-from kvmlab.errors import EXIT_FAILED, EXIT_OK, EXIT_REVERT_FAILED, EXIT_SKIPPED, UsageError
+from kvmlab.errors import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_REVERT_FAILED,
+    EXIT_SKIPPED,
+    UsageError,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from kvmlab.fleet import FleetHost, FleetRecord, HostOutcome
@@ -308,7 +315,7 @@ def _new_folder(out: Path | None) -> Path:
             )
     except OSError as error:
         raise UsageError(
-            f"The folder {folder} cannot be used: {error.strerror or error}.",
+            f"The folder {folder} cannot be used: {reason_of(error)}.",
             todo="Give a folder that you may write to by --out.",
         ) from error
     return folder

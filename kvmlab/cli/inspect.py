@@ -48,11 +48,13 @@ def inspect(
 
 
 def _record(host: str, path: Path | None, *, anonymize: bool) -> None:
+    from kvmlab.directories import check_writable
     from kvmlab.doctor.recording import record
     from kvmlab.errors import UsageError
 
     if path is None:
         raise UsageError("--anonymize is for recordings.", todo="Add --record FILE.")
+    check_writable(path)
     with open_lab(host) as lab:
         recording = record(lab.host)
     (recording.anonymized() if anonymize else recording).save(path)

@@ -142,12 +142,13 @@ def gate(
         unfinished=unfinished,
     )
     if junit is not None or openmetrics is not None:
+        from kvmlab.directories import write_named
         from kvmlab.report import gate_formats
 
         if junit is not None:
-            gate_formats.write_text(junit, gate_formats.junit_xml(report))
+            write_named(junit, gate_formats.junit_xml(report))
         if openmetrics is not None:
-            gate_formats.write_text(openmetrics, gate_formats.openmetrics_text(report))
+            write_named(openmetrics, gate_formats.openmetrics_text(report))
     if as_json:
         print_json(report.to_dict())
     else:

@@ -7,6 +7,7 @@ from typing import Final
 
 from kvmlab.course.assessment import Assessment, notebook_points
 from kvmlab.course.bilingual import Bilingual, run_language
+from kvmlab.directories import write_named
 from kvmlab.errors import UsageError
 from kvmlab.rendering import template
 
@@ -79,12 +80,5 @@ def write_certificate(assessment: Assessment, path: Path) -> Path:
     Raises:
         UsageError: it was not passed, or the file cannot be written.
     """
-    page = certificate(assessment)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            todo="Give a file in a folder of your own: --out certificate.html.",
-        ) from error
+    write_named(path, certificate(assessment))
     return path

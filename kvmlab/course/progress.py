@@ -28,7 +28,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from kvmlab.directories import private_dir, state_dir
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.serialization import from_json, to_json
 
 
@@ -115,7 +115,7 @@ def record(
             os.close(descriptor)
     except OSError as error:
         raise UsageError(
-            f"The progress cannot be written to {path}: {error.strerror or error}.",
+            f"The progress cannot be written to {path}: {reason_of(error)}.",
             todo="Free some space there, or set KVMLAB_STATE_HOME to a folder of your own.",
         ) from error
     return entry

@@ -13,10 +13,11 @@ from typing import Final
 
 from lxml import etree
 
+from kvmlab.directories import write_named
 from kvmlab.doctor.findings_input import FindingsInput
 from kvmlab.doctor.running_vms import parse_vm, read_domains
 from kvmlab.doctor.symptoms import read_symptoms
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.facts import HostFacts, LibvirtFacts, inspect
 from kvmlab.facts.libvirt import parse_domain_use
 from kvmlab.hosts import Host, HostKind, RecordedRunner, Recorder, Reply
@@ -54,7 +55,7 @@ class HostRecording:
             recording = from_json(document, cls)
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(
-                f"{path} is no recording of a host: {error}.",
+                f"{path} is no recording of a host: {reason_of(error)}.",
                 todo="`kvmlab inspect --record FILE` writes one.",
             ) from error
         if recording.format != _FORMAT:
@@ -65,9 +66,13 @@ class HostRecording:
         return recording
 
     def save(self, path: Path) -> None:
-        """Write the recording to ``path``."""
+        """Write the recording to ``path``.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
         text = json.dumps(to_json(self), indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_named(path, text + "\n")
 
     def anonymized(self) -> HostRecording:
         """Return the same with other MACs, IP addresses, UUIDs and names of host and VMs."""

@@ -21,7 +21,7 @@ from kvmlab import directories
 from kvmlab.embedded import messages
 from kvmlab.embedded.host_config import HostConfig
 from kvmlab.embedded.machine import console_tail
-from kvmlab.errors import EmbeddedError, HostBusy, HostUnreachable, MachineDied
+from kvmlab.errors import EmbeddedError, HostBusy, HostUnreachable, MachineDied, reason_of
 from kvmlab.file_locks import FileLock
 from kvmlab.language import ENGLISH, VARIABLE
 
@@ -50,7 +50,7 @@ class Connection:
             self._socket.close()
             raise HostUnreachable(
                 f"The supervisor of the embedded host in {run_dir} does not answer: "
-                f"{error.strerror or error}.",
+                f"{reason_of(error)}.",
                 todo="The host has ended; start it again.",
             ) from error
         self._lines = self._socket.makefile("rb")
@@ -203,7 +203,7 @@ def start_supervisor(config: HostConfig, *, shared: bool) -> OwnedSupervisor:
                 raise
             raise EmbeddedError(
                 f"The supervisor of the embedded host could not be started in {run_dir}: "
-                f"{error.strerror or error}.",
+                f"{reason_of(error)}.",
                 todo="See that the directory can be written to and its disk is not full.",
             ) from error
     return OwnedSupervisor(config, process, log)

@@ -15,7 +15,7 @@ from typing import Any
 
 from kvmlab.embedded.apt_sources import machine_sources
 from kvmlab.embedded.build_seals import check_seals, seal, seals_path
-from kvmlab.errors import CommandFailed, CommandTimeout, ImageBuildFailed
+from kvmlab.errors import CommandFailed, CommandTimeout, ImageBuildFailed, reason_of
 from kvmlab.file_locks import FileLock
 from kvmlab.process import run
 
@@ -85,7 +85,7 @@ def build_once(
             return target
     except OSError as error:
         raise ImageBuildFailed(
-            f"The {what} could not be written: {error.strerror or error}.",
+            f"The {what} could not be written: {reason_of(error)}.",
             todo=f"Free {needed_mib} MiB or set XDG_CACHE_HOME to a directory that has them.",
         ) from error
 

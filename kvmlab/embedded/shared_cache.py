@@ -21,7 +21,7 @@ from typing import Final
 
 from kvmlab.embedded.build_seals import check_seals, seal, seals_path
 from kvmlab.embedded.package_builder import Progress, load_manifest
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 
 VARIABLE: Final = "KVMLAB_SHARED_CACHE"
 USUAL: Final = Path("/var/cache/kvmlab")
@@ -83,7 +83,7 @@ def share(directory: Path, builds: tuple[Path, ...], progress: Progress) -> None
             _check_owners(target, seals)
     except OSError as error:
         raise UsageError(
-            f"{directory} cannot be written: {error.strerror or error}.",
+            f"{directory} cannot be written: {reason_of(error)}.",
             todo="Run this as root, or give a directory of your own.",
         ) from error
 

@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from kvmlab.errors import EXIT_OK, EXIT_REVERT_FAILED, EXIT_SKIPPED, UsageError
+from kvmlab.errors import EXIT_OK, EXIT_REVERT_FAILED, EXIT_SKIPPED, UsageError, reason_of
 from kvmlab.fleet.inventory import FleetHost
 
 OUT: Final = "{out}"
@@ -92,7 +92,7 @@ class HostJob:
                         process_group=0,
                     )
                 except OSError as error:
-                    text = f"`{argv[0]}` cannot be started: {error.strerror or error}."
+                    text = f"`{argv[0]}` cannot be started: {reason_of(error)}."
                     return HostOutcome(self.host.name, Status.FAILED, message=text)
                 reason = self._wait(child, stop)
             code = child.returncode

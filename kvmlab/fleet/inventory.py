@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.hosts import Cable, parse_uri
 
 _KEYS: Final = ("uri", "vm", "cable", "parameters", "groups")
@@ -65,7 +65,7 @@ def read_inventory(path: Path) -> tuple[FleetHost, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"The inventory {path} cannot be read: {error}.",
+            f"The inventory {path} cannot be read: {reason_of(error)}.",
             todo="Give a YAML, INI or JSON file with --inventory.",
         ) from error
     document = _load(path, text)

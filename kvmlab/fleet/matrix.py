@@ -15,7 +15,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from kvmlab.directories import write_atomically
-from kvmlab.errors import KvmlabError, UsageError
+from kvmlab.errors import KvmlabError, UsageError, reason_of
 from kvmlab.fleet.host_job import HostOutcome
 from kvmlab.fleet.rollout import FleetRecord
 from kvmlab.rendering import template
@@ -78,7 +78,7 @@ def write_matrix(record: FleetRecord) -> Path:
         write_atomically(path, text)
     except OSError as error:
         raise UsageError(
-            f"The page cannot be written to {path}: {error.strerror or error}.",
+            f"The page cannot be written to {path}: {reason_of(error)}.",
             todo="Free some space, then write it anew with `kvmlab fleet report FOLDER`.",
         ) from error
     return path

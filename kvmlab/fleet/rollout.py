@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kvmlab.directories import write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.fleet.host_job import HostJob, HostOutcome, Status, unpack
 from kvmlab.fleet.inventory import FleetHost
 from kvmlab.hosts.host import CONFIRM_WITHIN_SEC
@@ -125,7 +125,7 @@ def load_record(folder: Path) -> FleetRecord:
         return record
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(
-            f"{path} cannot be read as the record of a rollout: {error}.",
+            f"{path} cannot be read as the record of a rollout: {reason_of(error)}.",
             todo="Give the folder that `kvmlab fleet run` named to --resume.",
         ) from error
 

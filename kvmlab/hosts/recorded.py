@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kvmlab.directories import write_named
 from kvmlab.errors import HostError, HostRefused, UsageError
 from kvmlab.hosts.remote_process import Conversation, RemoteProcess
 from kvmlab.hosts.runner import Runner, checked, refuse_without_root
@@ -230,13 +231,17 @@ class Recorder:
         return len(self._replies)
 
     def save(self, path: Path) -> None:
-        """Write the replies so far to ``path``, for :meth:`RecordedRunner.load`."""
+        """Write the replies so far to ``path``, for :meth:`RecordedRunner.load`.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
         document = {
             "host": self.name,
             "replies": [_entry(reply) for reply in self._replies],
             "talks": [asdict(pipes.talk) for pipes in self._pipes],
         }
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_named(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Close the real runner."""

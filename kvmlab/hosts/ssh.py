@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from kvmlab import process
-from kvmlab.errors import HostError, HostUnreachable
+from kvmlab.errors import HostError, HostUnreachable, reason_of
 from kvmlab.hosts.remote_process import ProcessPipes, RemoteProcess
 from kvmlab.hosts.runner import (
     DEADLINE_GRACE_SEC,
@@ -98,7 +98,7 @@ class SshRunner:
         except OSError as error:
             self._directory.close()
             raise HostError(
-                f"ssh could not be started: {error.strerror or error}.",
+                f"ssh could not be started: {reason_of(error)}.",
                 todo="Install the OpenSSH client (Debian: openssh-client).",
             ) from error
         # Also runs when the interpreter ends without a close().

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kvmlab import __version__, bundle_archive, embedded, process
-from kvmlab.errors import CommandFailed, UsageError
+from kvmlab.directories import check_writable
+from kvmlab.errors import CommandFailed, UsageError, reason_of
 from kvmlab.lab.embedded_host import preparation
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def write_bundle(
             "A bundle is for a clone of kvmlab's repository, and this is an installed package.",
             todo="Clone the repository and run `./lab bundle FILE` there.",
         )
+    check_writable(target)
     builds = embedded.cached_builds(
         preparation() if with_state else None, progress=progress, with_state=with_state
     )
@@ -63,7 +65,7 @@ def write_bundle(
             bundle_archive.pack(target.absolute(), folders, description)
         except OSError as error:
             raise UsageError(
-                f"{target} cannot be written: {error.strerror or error}.",
+                f"{target} cannot be written: {reason_of(error)}.",
                 todo="Give a file in a folder of yours with 2 GB of free space.",
             ) from error
         return {name: _bytes_of(folder) for name, folder in folders.items()}

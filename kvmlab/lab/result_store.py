@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.language import translate
 from kvmlab.results import Result, RunInfo, RunJournal, new_folder, save
 
@@ -139,7 +139,7 @@ def keep(results: Sequence[Result], out: Path, facts: HostFacts | None) -> Saved
         _write_facts(folder, facts)
     except OSError as error:
         raise UsageError(
-            f"Results cannot be kept in {out}: {error.strerror or error}.",
+            f"Results cannot be kept in {out}: {reason_of(error)}.",
             todo="Choose a folder that you may write to.",
         ) from error
     return SavedResults(folder, len(results), trials)

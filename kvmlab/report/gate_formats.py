@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lxml import etree
 
-from kvmlab.errors import UsageError
 from kvmlab.results.gate import GateReport
 
 
@@ -80,21 +77,3 @@ def openmetrics_text(report: GateReport) -> str:
     passed.set(report.passed)
     text: bytes = generate_latest(registry)
     return text.decode()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step, so that a collector never reads half of it.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            todo="Give a file in a folder that you may write to.",
-        ) from error

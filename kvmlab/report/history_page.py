@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from kvmlab.directories import write_named
 from kvmlab.report import html, names, page
-from kvmlab.report.gate_formats import write_text
 from kvmlab.report.history_figure import history
 from kvmlab.report.markdown import escaped
 from kvmlab.results.history import History
@@ -33,5 +33,5 @@ def write(histories: Sequence[History], out: Path) -> Path:
         title=title, created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), language="en"
     )
     text, _ = exporter.from_notebook_node(new_notebook(cells=cells))
-    write_text(out, text)
+    write_named(out, text)
     return out

@@ -10,8 +10,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from kvmlab.directories import write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.directories import write_named
 from kvmlab.report import figures, html, page, tables
 from kvmlab.report.markdown import escaped
 from kvmlab.report.run_comparison_table import heading
@@ -33,13 +32,7 @@ def write(comparison: RunComparison, out: Path) -> Path:
         language="en",
     )
     text, _ = exporter.from_notebook_node(_as_notebook(comparison))
-    try:
-        write_atomically(out, html.encoded(text))
-    except OSError as error:
-        raise UsageError(
-            f"The page cannot be written to {out}: {error.strerror or error}.",
-            todo="Give a file in a folder that you may write to by --html.",
-        ) from error
+    write_named(out, html.encoded(text))
     return out
 
 

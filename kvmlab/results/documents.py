@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kvmlab.directories import write_atomically
-from kvmlab.errors import OutputError, UsageError
+from kvmlab.directories import write_named
+from kvmlab.errors import OutputError, UsageError, reason_of
 from kvmlab.serialization import from_json, to_json
 from kvmlab.stored_files import parse_json
 
@@ -15,9 +15,13 @@ Document = TypeVar("Document")
 
 
 def save_document(path: Path, key: str, value: Any, *, version: int) -> None:
-    """Write a dataclass under ``key``, with the version of its format."""
+    """Write a dataclass under ``key``, with the version of its format.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     document = {"format": version, key: to_json(value)}
-    write_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_named(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_document(path: Path, key: str, kind: type[Document], *, version: int) -> Document:
@@ -33,6 +37,6 @@ def load_document(path: Path, key: str, kind: type[Document], *, version: int) -
             raise ValueError(f"its format is {document['format']!r}, and {version} is needed")
         return from_json(document[key], kind)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"{path} cannot be read: {reason_of(error)}.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{path} holds no `{key}` of kvmlab's: {error}.") from error

@@ -83,8 +83,13 @@ def history_of(
     Runs that lack the metric, or cannot be read, have no point. A cost needs ``workload``.
 
     Raises:
-        UsageError: no run has the metric.
+        UsageError: there is no run, or none has the metric.
     """
+    if not runs:
+        raise UsageError(
+            "There is no finished run, so no metric has a history.",
+            todo="`kvmlab run` makes one; `kvmlab runs` lists what there is, also unfinished ones.",
+        )
     series: dict[tuple[str, Clock], list[tuple[HistoryPoint, str, str]]] = {}
     for run in runs:
         try:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from kvmlab import __version__
 from kvmlab.directories import sync_folder, write_atomically
-from kvmlab.errors import OutputError, UsageError
+from kvmlab.errors import OutputError, UsageError, reason_of
 from kvmlab.file_locks import FileLock
 from kvmlab.results.model import Raw, Result, Trial
 from kvmlab.results.store import (
@@ -159,7 +159,7 @@ def _translated_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"The measurement cannot be written to {folder}: {error.strerror or error}.",
+            f"The measurement cannot be written to {folder}: {reason_of(error)}.",
             todo="Free some space there, or open the lab with another folder: open_lab(…, out=…).",
         ) from error
 
@@ -177,7 +177,7 @@ def recovered(folder: Path) -> tuple[Result, ...]:
         lines = read_file(folder, JOURNAL).split("\n")
     except OSError as error:
         raise UsageError(
-            f"There is no journal of a measurement in {folder}: {error.strerror or error}."
+            f"There is no journal of a measurement in {folder}: {reason_of(error)}."
         ) from error
     except UnicodeDecodeError as error:
         # A crash may have cut the last line inside a character.

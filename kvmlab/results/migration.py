@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from kvmlab.clock import Clock
 from kvmlab.directories import write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.results.journal import new_folder
 from kvmlab.serialization import from_json, to_json
 from kvmlab.stored_files import parse_json, read_file
@@ -270,7 +270,7 @@ def save_migration(result: MigrationResult, out: Path) -> Path:
         folder = new_folder(out)
         write_atomically(folder / MIGRATION_FILE, json.dumps(result.to_dict(), indent=1))
     except OSError as error:
-        raise UsageError(f"The migration cannot be stored in {out}: {error}.") from error
+        raise UsageError(f"The migration cannot be stored in {out}: {reason_of(error)}.") from error
     return folder
 
 
@@ -284,4 +284,6 @@ def load_migration(folder: Path) -> MigrationResult:
         document = parse_json(read_file(folder, MIGRATION_FILE))
         return from_json(document, MigrationResult)
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{folder} holds no migration that can be read: {error}.") from error
+        raise UsageError(
+            f"{folder} holds no migration that can be read: {reason_of(error)}."
+        ) from error

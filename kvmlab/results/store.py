@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from kvmlab.directories import write_atomically
-from kvmlab.errors import KvmlabError, OutputError, UsageError
+from kvmlab.errors import KvmlabError, OutputError, UsageError, reason_of
 from kvmlab.results.model import Raw, Result
 from kvmlab.results.tidy_table import tidy
 from kvmlab.serialization import from_json, to_json
@@ -55,7 +55,7 @@ def save(results: Sequence[Result], folder: FilePath) -> FilePath:
         write_atomically(folder / RESULTS, text, durable=True)
     except OSError as error:
         raise UsageError(
-            f"Results cannot be written to {folder}: {error.strerror or error}.",
+            f"Results cannot be written to {folder}: {reason_of(error)}.",
             todo="Free some space or choose a folder that you may write to.",
         ) from error
     return folder
@@ -72,7 +72,7 @@ def load(folder: FilePath) -> tuple[Result, ...]:
         text = read_file(folder, RESULTS)
     except OSError as error:
         raise UsageError(
-            f"There are no results in {folder}: {error.strerror or error}.",
+            f"There are no results in {folder}: {reason_of(error)}.",
             todo=f"Name a folder that holds {RESULTS}.",
         ) from error
     except ValueError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvmlab import __version__
 from kvmlab.directories import write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.results import Result, load, tidy
 from kvmlab.serialization import to_json
 from kvmlab.stored_files import SEALED_FORMAT, controller_id, sealed
@@ -105,7 +105,7 @@ def new_folder(out: Path | None) -> Path:
             )
     except OSError as error:
         raise UsageError(
-            f"The folder {folder} cannot be used for a run: {error.strerror or error}.",
+            f"The folder {folder} cannot be used for a run: {reason_of(error)}.",
             todo="Give a folder that you may write to by --out.",
         ) from error
     return folder

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from kvmlab.clock import Clock
 from kvmlab.directories import states_dir
-from kvmlab.errors import KvmlabError, RevertFailed, RunFailed, UsageError
+from kvmlab.errors import KvmlabError, RevertFailed, RunFailed, UsageError, reason_of
 from kvmlab.hosts import open_host
 from kvmlab.lab import EMBEDDED
 from kvmlab.lab.parallelism import JOBS_VARIABLE, usual_jobs
@@ -110,7 +110,7 @@ def run(
             return notebooks.side_by_side(planned, at_once)
     except OSError as error:
         raise UsageError(
-            f"The run cannot be written to {folder}: {error.strerror or error}.",
+            f"The run cannot be written to {folder}: {reason_of(error)}.",
             todo="Free some space, or give another folder by --out.",
         ) from error
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 
 _MARK = re.compile(r"<!-- cell: (?P<cell>[\w-]+), from: (?P<made_from>[0-9a-f]{8}) -->")
 _LIKE_A_MARK = re.compile(r"<!--\s*cell\b")
@@ -67,7 +67,7 @@ def read(path: Path) -> dict[str, Block]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"The translation {path} cannot be read: {error}.",
+            f"The translation {path} cannot be read: {reason_of(error)}.",
             todo="Run with --language en, or correct the file.",
         ) from error
     return parse(text, name=str(path))

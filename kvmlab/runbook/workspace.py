@@ -16,7 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from kvmlab.directories import data_dir, write_atomically
-from kvmlab.errors import UsageError
+from kvmlab.errors import UsageError, reason_of
 from kvmlab.language import ENGLISH
 from kvmlab.runbook import reference_pages
 from kvmlab.runbook.notebooks import Notebook, all_notebooks, find_notebooks, notebook_folder
@@ -60,7 +60,7 @@ def assemble(notebooks: Sequence[Notebook], folder: Path, say: Say) -> tuple[Pat
         return tuple(_put(book, folder / book.path.name, say) for book in notebooks)
     except OSError as error:
         raise UsageError(
-            f"The notebooks cannot be written to {folder}: {error.strerror or error}.",
+            f"The notebooks cannot be written to {folder}: {reason_of(error)}.",
             todo="Free that folder, or choose another place by the variable XDG_DATA_HOME.",
         ) from error
 

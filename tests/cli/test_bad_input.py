@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +50,17 @@ COMMANDS = st.sampled_from(
         ("run", "00", "--dry-run", "-p", "CABLE={}"),
         ("run", "00", "--dry-run", "-p", "VM={}"),
         ("compare", "{}", "{}"),
+        ("gate", "{}", "{}"),
+        ("history", "{}", "--in", "{}"),
+        ("book", "{}"),
+        ("measure", "{}", "--host", NOWHERE),
+        ("atlas", "{}", "--host", NOWHERE),
+        ("migrate", "--dry-run", "--host", "{}"),
+        ("fleet", "doctor", "-i", "{}"),
+        ("fleet", "report", "{}"),
+        ("class", "slides", "{}"),
+        ("task", "show", "{}"),
+        ("inspect", "--host", NOWHERE, "--record", "{}/x"),
         ("{}",),
     ]
 )
@@ -67,3 +80,24 @@ def test_anything_that_is_typed(command: tuple[str, ...], text: str) -> None:
     assert "Traceback" not in out.getvalue() + err.getvalue()
     if code:
         assert (out.getvalue() + err.getvalue()).strip()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "--host", NOWHERE, "--record"),
+        ("atlas", "--host", NOWHERE, "--write"),
+        ("bundle",),
+        ("class", "slides", "no-run", "--out"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_cannot_be_written_is_refused_first(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "below"
+    assert answer([*words, str(target)]) == 2
+    said = capsys.readouterr()
+    assert f"{target} cannot be written: Not a directory." in "".join(said).replace("\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kvmlab import directories
-from kvmlab.directories import private_dir, write_atomically
+from kvmlab.directories import check_writable, private_dir, write_atomically, write_named
 from kvmlab.errors import UsageError
 from kvmlab.file_locks import FileLock, is_locked
 
@@ -49,6 +51,20 @@ def test_a_file_is_old_or_new(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\xff"
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "\ud800")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_that_a_user_named(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+    write_named(tmp_path / "a", "of a host: \udcff\n", mode=0o600)
+    assert (tmp_path / "a").read_text("utf-8") == "of a host: \\udcff\n"
+    check_writable(tmp_path / "a")  # it stays as it is
+    assert (tmp_path / "a").read_text("utf-8") == "of a host: \\udcff\n"
+    for path in (tmp_path / "a" / "below", tmp_path / "missing" / "below", tmp_path):
+        for write in (check_writable, partial(write_named, data="")):
+            with pytest.raises(UsageError, match=f"^{re.escape(str(path))} cannot be written: "):
+                write(path)
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 

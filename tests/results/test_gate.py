@@ -127,3 +127,5 @@ def test_history_follows_a_scheme_over_runs(
     assert "https://" not in page.read_text().partition("<body>")[0]
     with pytest.raises(UsageError, match="None of the 7 runs has the metric"):
         history_of(find_runs([tmp_path]), "rtt_p50_us")
+    with pytest.raises(UsageError, match="There is no finished run"):
+        history_of((), "tcp_up_mbps")
