@@ -302,9 +302,9 @@ def test_a_killed_qemu_is_reported_with_its_console(home: Path) -> None:
         with pytest.raises(KvmlabError):
             ssh(lease, "sleep 100")
         with pytest.raises(MachineDied, match="was killed by SIGKILL") as caught:
-            deadline.until(lambda: died(lease), timeout_sec=10, what="The report")
+            deadline.until(lambda: died(lease), timeout_sec=60, what="The report")
         assert "the last words" in caught.value.evidence
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 60
         assert "died" in str(embedded.status())
 
 
@@ -375,7 +375,7 @@ def test_a_shared_host_serves_one_client_at_a_time_and_each_finds_it_clean(home:
         holder.kill()
         holder.wait()
     deadline.until(
-        lambda: not embedded.status()[0]["leaseholder"], timeout_sec=5, what="The end of the lease"
+        lambda: not embedded.status()[0]["leaseholder"], timeout_sec=60, what="The end of the lease"
     )
     with acquire() as lease:
         assert lease.shared
@@ -391,7 +391,7 @@ def test_a_shared_host_serves_one_client_at_a_time_and_each_finds_it_clean(home:
         assert ssh(lease, "ls /run/kvmlab* 2>/dev/null; true") == ""
     # It outlives its clients, also when QEMU does not.
     os.kill(int(embedded.status()[0]["qemu_pid"]), signal.SIGKILL)
-    deadline.until(lambda: embedded.status()[0]["died"], timeout_sec=5, what="Noticing the end")
+    deadline.until(lambda: embedded.status()[0]["died"], timeout_sec=60, what="Noticing the end")
     with acquire() as lease:
         assert ssh(lease, "ls", "/run/prepared")
     assert embedded.down() == [str(home / "shared")]

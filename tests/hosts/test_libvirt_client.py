@@ -93,7 +93,7 @@ def test_a_libvirt_that_never_answers(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(HostUnreachable, match=r"did not answer within 0\.5 s"):
             _open_socket(tmp_path / "sock", deadline_sec=0.5)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
 
 def test_time_without_cpu_does_not_count_as_silence() -> None:

@@ -79,7 +79,7 @@ def test_a_deadline_holds_while_a_line_does_not_end() -> None:
     with shell(LocalRunner(), "while printf x; do sleep 0.02; done") as process:
         begun = time.monotonic()
         assert process.next_line(timeout_sec=0.3) is None
-        assert 0.25 < time.monotonic() - begun < 5
+        assert 0.25 < time.monotonic() - begun < 30
         process.kill()
 
 
