@@ -51,7 +51,7 @@ class Need:
             guest, what = GuestOs(guest_os), Load(load)
         except ValueError as error:
             raise UsageError(
-                f"The adviser knows no guest {guest_os!r} with the load {load!r}.",
+                f"The adviser knows no guest '{guest_os}' with the load '{load}'.",
                 todo=f"Guests: {', '.join(GuestOs)}; loads: {', '.join(Load)}.",
             ) from error
         if type(density) is not int or not 1 <= density <= MOST_VMS:

@@ -111,14 +111,11 @@ def atlas(
     embedded one the safe part is measured, within a budget of ten minutes by default, and laid
     beside the atlas that ships with kvmlab.
     """
-    from kvmlab.directories import check_writable, naming_failures
     from kvmlab.lab import EMBEDDED
     from kvmlab.lab.atlas_survey import BASELINES
 
     if write is not None:
-        with naming_failures(write):
-            write.mkdir(parents=True, exist_ok=True)
-        check_writable(write / "atlas.md")
+        _check_pages(write)
     on_embedded = host == EMBEDDED
     chosen = chosen_tunings(tunings or (), local_only=not on_embedded)
     settings = _settings(trials, workload, on_embedded=on_embedded)
@@ -256,6 +253,19 @@ def _command(host: str, words: Sequence[str], options: Mapping[str, int | None])
     """Return the command line that measures the same, for the page."""
     numbers = (w for name, value in options.items() if value for w in (name, str(value)))
     return " ".join(("kvmlab", "atlas", *words, "--host", host, *numbers, "--write", "docs"))
+
+
+def _check_pages(folder: Path) -> None:
+    """Make the folder for the pages, before hours of measuring for them.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    from kvmlab.directories import check_writable, naming_failures
+
+    with naming_failures(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder / "atlas.md")
 
 
 def write_pages(measured: Atlas, folder: Path, *, command: str) -> None:

@@ -42,6 +42,7 @@ from kvmlab.lab.plotting_imports import start_plotting_imports
 from kvmlab.lab.result_store import ResultStore, SavedResults
 from kvmlab.language import N_, translate
 from kvmlab.results import Reach, Result, RunJournal, Timeline
+from kvmlab.schemes.base import Scheme
 from kvmlab.schemes.feasibility import Attempt, attempt
 from kvmlab.schemes.queues import name_of_queues, words_on_queues
 from kvmlab.schemes.registry import ALIASES, REGISTRY
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
     from kvmlab.migration import MemoryLoad, MigrationOptions, MigrationPlan, SecondHost
     from kvmlab.results.atlas import Atlas
     from kvmlab.results.migration import MigrationResult, Traffic
-    from kvmlab.schemes import Scheme
     from kvmlab.tunings import Tuning
     from kvmlab.widgets import HostTerminal, TrialPanel
 
@@ -273,8 +273,10 @@ class Lab:
         """Return everything that ``scheme`` would change on this host and in the VM.
 
         Raises:
+            UsageError: this is no scheme.
             Unavailable: this host cannot do that.
         """
+        _check_kind(scheme, Scheme, 'kvmlab.Virtio(backend="vhost")')
         with self._session.watched():
             return scheme.plan(self.facts, vm=self._session.vm_for_plans)
 
@@ -396,10 +398,12 @@ class Lab:
         """Run the trials on an interface that is in place.
 
         Raises:
+            UsageError: these are no trials.
             MeasureError: a trial failed, or a counter cannot be trusted.
         """
         from kvmlab.widgets import Ticker
 
+        _check_trials(trials)
         with self._session.watched(), Ticker() as ticker:
             return self._measure(nic, trials, ticker.show)
 
@@ -407,6 +411,7 @@ class Lab:
         """Measure the port under test against the peer, with no VM between: the bare metal.
 
         Raises:
+            UsageError: these are no trials.
             ChangeError: the port could not be given an address, or could not be put back.
             MeasureError: a run failed.
         """
@@ -414,6 +419,7 @@ class Lab:
         from kvmlab.measure import measure_baseline
         from kvmlab.measure.baseline import LABEL
 
+        _check_trials(trials)
         with (
             self._session.watched(),
             addressed(self.inspect(), self.cable, self.vm),
@@ -440,12 +446,15 @@ class Lab:
         memory allow.
 
         Raises:
-            UsageError: several jobs were asked for where figures depend on the machine's load.
+            UsageError: two plans have one name, or several jobs were asked for where figures
+                depend on the machine's load.
             ChangeError: a plan could not be applied or put back.
             MeasureError: a trial failed, or a counter cannot be trusted.
         """
         from kvmlab.changes import prepared
 
+        _check_plans(plans)
+        _check_trials(trials)
         if jobs is None:
             jobs = default_jobs(self.host, trials) if self.can_be_copied else 1
         elif jobs > 1:
@@ -532,6 +541,8 @@ class Lab:
             ChangeError: the plan could not be applied or put back.
             MeasureError: a trial failed, or a counter cannot be trusted.
         """
+        _check_plans((plan,))
+        _check_trials(trials)
         with self._session.watched(), plan.applied(self.vm) as nic:
             return self._interleaved(
                 channel_variants(self.vm, nic, used or doubling(nic.queues)), trials
@@ -855,6 +866,43 @@ def channel_variants(vm: TestVM, nic: Nic, used: Sequence[int]) -> dict[str, App
         variant.label: partial(_using_channels, vm, variant, number)
         for number, variant in variants.items()
     }
+
+
+def _check_kind(value: object, kind: type, example: str) -> None:
+    """Refuse what is easily taken for something else: a scheme for its plan, a name, a number.
+
+    Raises:
+        UsageError: ``value`` is of another kind.
+    """
+    if not isinstance(value, kind):
+        raise UsageError(
+            f"{value!r} is not what is needed here: {kind.__name__}.", todo=f"Give {example}."
+        )
+
+
+def _check_trials(trials: object) -> None:
+    from kvmlab.measure import Trials
+
+    _check_kind(trials, Trials, "kvmlab.Trials(3)")
+
+
+def _check_plans(plans: Sequence[Plan]) -> None:
+    """Refuse what is no plan, and two plans that results could not tell apart.
+
+    Raises:
+        UsageError: there are such.
+    """
+    from kvmlab.changes import Plan
+
+    for plan in plans:
+        _check_kind(plan, Plan, "a scheme's plan: lab.plan(scheme)")
+    labels = [plan.label for plan in plans]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise UsageError(
+            f"Two of the plans are named “{repeated[0]}”, and figures could not tell them apart.",
+            todo="Give each plan once; for more trials of each, Trials(count).",
+        )
 
 
 def _with_channels(nic: Nic, used: int) -> Nic:

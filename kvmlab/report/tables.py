@@ -42,9 +42,14 @@ def summary(*results: Result) -> pd.DataFrame:
     """Return one row a metric, one column a result: median and interval, with units.
 
     Of the costs those per packet, once for each workload they were counted in.
+
+    Raises:
+        UsageError: there is no result.
     """
     import pandas as pd
 
+    if not results:
+        raise UsageError("There is no result to put into a table.")
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for result in results:
         for workload in result.workloads:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kvmlab.schemes.bridge import BridgeScheme
+from kvmlab.schemes.options import check_options
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class FullEmulation(BridgeScheme):
     model: Literal["e1000", "e1000e"] = "e1000"
     with_vfs: int = 0
     learning: bool = True
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @property
     def id(self) -> str:

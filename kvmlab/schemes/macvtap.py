@@ -11,6 +11,7 @@ from kvmlab.domain import Interface
 from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import ModuleState, Rule
 from kvmlab.schemes.base import Scheme
+from kvmlab.schemes.options import check_options
 from kvmlab.schemes.port import free_port, switched_on
 from kvmlab.schemes.queues import check_queues, name_of_queues, notes_on_queues, words_on_queues
 from kvmlab.schemes.vhost import load_vhost
@@ -47,11 +48,8 @@ class Macvtap(Scheme):
     channels: int = 0
 
     def __post_init__(self) -> None:
+        check_options(self)
         check_queues(self.queues, self.channels)
-        if self.mode not in _MODES:
-            raise UsageError(
-                f"There is no macvtap mode {self.mode!r}.", todo=f"Use one of {', '.join(_MODES)}."
-            )
         if self.model != "virtio":
             if self.queues > 1 or self.trust_guest_rx_filters:
                 raise UsageError(

@@ -1,14 +1,16 @@
-"""Options of a scheme, read from its declaration, for the command line and for panels."""
+"""Options of a scheme, read from its declaration: checked here, offered by commands and panels."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from kvmlab.errors import UsageError
-from kvmlab.schemes.base import Scheme
+
+if TYPE_CHECKING:
+    from kvmlab.schemes.base import Scheme
 
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0")
@@ -48,12 +50,43 @@ class Option:
             todo=f"Use {' or '.join(self.choices) or 'a whole number'}.",
         )
 
+    def check(self, value: object) -> None:
+        """Refuse a value in Python that is of another type, or none of the choices.
 
-def options_of(scheme: type[Scheme] | Scheme) -> tuple[Option, ...]:
-    """Return all options of a scheme, in the order of its declaration."""
-    kind: Any = scheme if isinstance(scheme, type) else type(scheme)
+        Raises:
+            UsageError: it is.
+        """
+        if value is None and self.may_be_none:
+            return
+        if type(value) is self.kind:  # for Python, True is a whole number too
+            if self.kind is bool or value in self.choices:
+                return
+            if not self.choices and (not isinstance(value, int) or value >= 0):
+                return
+        allowed = {
+            bool: "True or False",
+            int: "a whole number, 0 or more",
+            str: " or ".join(map(repr, self.choices)) or "a text",
+        }
+        raise UsageError(
+            f"{value!r} is no value of the option {self.name}.", todo=f"Use {allowed[self.kind]}."
+        )
+
+
+def options_of(kind: type[Any]) -> tuple[Option, ...]:
+    """Return all options of a kind of scheme, in the order of its declaration."""
     hints = get_type_hints(kind)
     return tuple(_option(field.name, hints[field.name]) for field in fields(kind))
+
+
+def check_options(scheme: object) -> None:
+    """Refuse a scheme, or a part of one, with a value that its declaration does not allow.
+
+    Raises:
+        UsageError: an option has one; the message says which, and what it may be.
+    """
+    for option in options_of(type(scheme)):
+        option.check(getattr(scheme, option.name))
 
 
 def with_options(scheme: Scheme, values: Mapping[str, object]) -> Scheme:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from kvmlab.changes import VFIO, HostStep, keep_port, protected_interfaces, take_port
 from kvmlab.domain import HostDevice, PciAddress, alias_for
-from kvmlab.errors import Unavailable, UsageError
+from kvmlab.errors import Unavailable
 from kvmlab.facts import ModuleState, Rule
 from kvmlab.facts.interface_users import function_users
 from kvmlab.facts.port_kind import unfit_reason
 from kvmlab.facts.rules import unavailable
 from kvmlab.schemes.base import Scheme, mac_for
+from kvmlab.schemes.options import check_options
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts, NetFunction
     from kvmlab.hosts import Cable
-
-_GROUPS: Final = ("refuse", "take")
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,7 @@ class PciPassthrough(Scheme):
     group: Literal["refuse", "take"] = "refuse"
 
     def __post_init__(self) -> None:
-        if self.group not in _GROUPS:
-            raise UsageError(
-                f"{self.group!r} is no way to treat the rest of an IOMMU group.",
-                todo=f"Use one of {', '.join(_GROUPS)}.",
-            )
+        check_options(self)
 
     @property
     def id(self) -> str:

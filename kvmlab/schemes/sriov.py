@@ -11,6 +11,7 @@ from kvmlab.domain import LAB_POOL, HostDevice, Interface, Network, alias_for
 from kvmlab.errors import Unavailable, UsageError
 from kvmlab.facts import LinkState, ModuleState, Rule
 from kvmlab.schemes.base import Scheme, mac_for
+from kvmlab.schemes.options import check_options
 from kvmlab.schemes.port import free_port, switched_on
 from kvmlab.schemes.vfs import (
     MOST_VFS,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from kvmlab.facts import HostFacts, NetFunction
     from kvmlab.hosts import Cable
 
-_HOWS: Final = ("interface", "hostdev", "network")
 _POOL_FILE: Final = f"/run/libvirt/network/{LAB_POOL}.xml"
 
 
@@ -58,10 +58,8 @@ class SriovVf(Scheme):
     link_state: Literal["auto", "enable", "disable"] | None = None
 
     def __post_init__(self) -> None:
-        if self.how not in _HOWS:
-            raise UsageError(
-                f"A VF cannot be handed over as {self.how!r}.", todo=f"Use one of {_HOWS}."
-            )
+        check_options(self)
+        _ = self._all_options  # refuses values of its own
         most = self.vfs if self.vfs is not None else MOST_VFS
         if most < 1 or (self.vf is not None and not 0 <= self.vf < most):
             raise UsageError(
@@ -109,14 +107,20 @@ class SriovVf(Scheme):
         return "hardware"
 
     @property
-    def _beyond_libvirt(self) -> VfOptions:
-        """The options that libvirt does not set."""
+    def _all_options(self) -> VfOptions:
         return VfOptions(
+            mac=self.mac,
+            vlan=self.vlan,
             spoofchk=self.spoofchk,
             trust=self.trust,
             max_tx_rate=self.max_tx_rate,
             link_state=self.link_state,
         )
+
+    @property
+    def _beyond_libvirt(self) -> VfOptions:
+        """The options that libvirt does not set."""
+        return replace(self._all_options, mac=None, vlan=None)
 
     @property
     def must_answer(self) -> bool:
@@ -213,7 +217,7 @@ class SriovVf(Scheme):
     def _options(self) -> VfOptions:
         if self.how != "hostdev":
             return self._beyond_libvirt
-        return replace(self._beyond_libvirt, mac=self.mac or mac_for(self.id), vlan=self.vlan)
+        return replace(self._all_options, mac=self.mac or mac_for(self.id))
 
 
 def _refuse_link_state(port: NetFunction, wanted: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -14,6 +15,7 @@ from kvmlab.facts.isolation import vf_isolation_problem
 from kvmlab.facts.port_kind import switchdev_ports
 from kvmlab.facts.rules import unavailable
 from kvmlab.facts.sriov import refusals
+from kvmlab.schemes.options import check_options
 
 if TYPE_CHECKING:
     from kvmlab.facts import HostFacts, NetFunction
@@ -43,12 +45,15 @@ class VfOptions:
     link_state: Literal["auto", "enable", "disable"] | None = None
 
     def __post_init__(self) -> None:
+        check_options(self)
+        if self.mac is not None and not _is_unicast(self.mac):
+            raise UsageError(
+                f"{self.mac!r} is no MAC of an interface.",
+                todo="Give six bytes of lower-case hexadecimal digits, the first of them even: "
+                "52:54:00:00:00:07.",
+            )
         if self.vlan is not None and not 0 < self.vlan < 4095:
             raise UsageError(f"{self.vlan} is no VLAN.", todo="Use 1 to 4094.")
-        if self.max_tx_rate is not None and self.max_tx_rate < 0:
-            raise UsageError(
-                f"A rate of {self.max_tx_rate} Mbit/s was asked for.", todo="0 is no limit."
-            )
 
     def commands(self, pf: str, index: int) -> tuple[Command, ...]:
         """Return ``ip link set PF vf N …``, one command for each option that is set."""
@@ -63,6 +68,11 @@ class VfOptions:
         }
         of_vf = ("ip", "link", "set", "dev", pf, "vf", str(index))
         return tuple(Command((*of_vf, name, str(v))) for name, v in values.items() if v is not None)
+
+
+def _is_unicast(mac: str) -> bool:
+    """Return whether it is a MAC as the kernel writes it, and of a single interface."""
+    return re.fullmatch(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}", mac) is not None
 
 
 def physical_function(facts: HostFacts, name: str) -> NetFunction:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kvmlab.changes import HostStep
 from kvmlab.schemes.bridge import BridgeScheme
+from kvmlab.schemes.options import check_options
 from kvmlab.schemes.queues import check_queues, name_of_queues, notes_on_queues, words_on_queues
 from kvmlab.schemes.vhost import load_vhost
 
@@ -39,6 +40,7 @@ class Virtio(BridgeScheme):
     learning: bool = True
 
     def __post_init__(self) -> None:
+        check_options(self)
         check_queues(self.queues, self.channels)
 
     @property

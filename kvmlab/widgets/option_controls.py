@@ -29,7 +29,7 @@ class OptionControls:
     def show(self, scheme: Scheme) -> None:
         """Show the options of ``scheme`` with its values."""
         self._base = scheme
-        self._options = {option.name: option for option in options_of(scheme)}
+        self._options = {option.name: option for option in options_of(type(scheme))}
         self.controls = {
             name: _control(option, getattr(scheme, name)) for name, option in self._options.items()
         }

@@ -98,6 +98,6 @@ def test_a_file_that_cannot_be_written_is_refused_first(
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "below"
     assert answer([*words, str(target)]) == 2
-    said = capsys.readouterr()
-    assert f"{target} cannot be written: Not a directory." in "".join(said).replace("\n", "")
+    printed = "".join(capsys.readouterr())
+    assert f"{target} cannot be written: Not a directory." in printed.replace("\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

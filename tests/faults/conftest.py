@@ -26,7 +26,7 @@ def shared_scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> 
 
 @pytest.fixture
 def scene(shared_scene: Scene) -> Iterator[Scene]:
-    """The host as it was before the first test; one that fails leaves no change to the next."""
+    """Return the host as it was at first: a test that fails leaves no change to the next."""
     yield shared_scene
     until(
         lambda: _at_rest(shared_scene),

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kvmlab.clock import Clock
 from kvmlab.errors import UsageError
+from kvmlab.facts import inspect
+from kvmlab.hosts import Cable
 from kvmlab.lab import open_lab, parse_clock, preparation
 from kvmlab.lab.result_store import keep
+from kvmlab.measure import Trials
 from kvmlab.results import load
+from kvmlab.schemes import SriovVf
+from tests.facts.recorded_host import load as load_host
 from tests.report import builders
+
+CABLE = Cable("p2p1", "192.0.2.10/24", "192.0.2.1/24", "peer", "p2p2")
 
 
 @pytest.mark.parametrize("spec", ["", "embeded", "xen:///", "qemu+tcp://a/system"])
@@ -39,6 +47,28 @@ def test_a_local_lab_needs_a_cable_before_it_plans(tmp_path: Path) -> None:
         pytest.raises(UsageError, match="which port"),
     ):
         _ = lab.cable
+
+
+def test_what_is_no_scheme_plan_or_number_of_trials_is_refused(tmp_path: Path, data: Path) -> None:
+    facts = inspect(load_host(data / "facts" / "embedded.json"), prove_kvm=False)
+    first, second = (SriovVf(vfs=2, vf=number).plan(facts, cable=CABLE) for number in (0, 1))
+    trials: Any = Trials(1)
+    with open_lab("qemu:///system", out=tmp_path) as opened:
+        lab: Any = opened
+        for wrong, needed in (
+            (lambda: lab.plan("virtio"), "Scheme"),
+            (lambda: lab.plan(first), "Scheme"),
+            (lambda: lab.compare(SriovVf(), trials=trials), "Plan"),
+            (lambda: lab.compare(first, trials=3), "Trials"),
+            (lambda: lab.compare_channels(SriovVf(), trials=trials), "Plan"),
+            (lambda: lab.baseline(3), "Trials"),
+            (lambda: lab.measure(None, 3), "Trials"),
+        ):
+            with pytest.raises(UsageError, match=f"not what is needed here: {needed}") as caught:
+                wrong()
+            assert caught.value.todo
+        with pytest.raises(UsageError, match=f"named “{first.label}”"):
+            lab.compare(first, second, trials=trials)
 
 
 def test_results_are_kept_in_a_new_folder_each_time(tmp_path: Path) -> None:

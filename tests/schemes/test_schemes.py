@@ -286,6 +286,19 @@ def test_macvtap_needs_a_port_of_its_own(facts: HostFacts) -> None:
         lambda: SriovVf(how="network", vf=0),
         lambda: SriovVf(how="network", trust=True),
         lambda: PciPassthrough(group="ask"),  # type: ignore[arg-type]
+        lambda: SriovVf(way="modprobe"),  # type: ignore[arg-type]
+        lambda: SriovVf(mac="52:54:00:00:00"),
+        lambda: SriovVf(mac="01:00:5e:00:00:01"),
+        lambda: SriovVf(vlan=4095),
+        lambda: SriovVf(vlan="7"),  # type: ignore[arg-type]
+        lambda: SriovVf(link_state="up"),  # type: ignore[arg-type]
+        lambda: FullEmulation(model="rtl8139"),  # type: ignore[arg-type]
+        lambda: Virtio(backend="vhsot"),  # type: ignore[arg-type]
+        lambda: Virtio(queues="4"),  # type: ignore[arg-type]
+        lambda: Virtio(queues=True),
+        lambda: Virtio(with_vfs=-1),
+        lambda: Virtio(learning=1),  # type: ignore[arg-type]
+        lambda: PciPassthrough(managed=None),  # type: ignore[arg-type]
         lambda: VfOptions(vlan=4095),
         lambda: VfOptions(max_tx_rate=-1),
     ],
