@@ -103,7 +103,7 @@ def open_lab(
         progress: called with a line for each thing that takes time; left out, lines are printed.
 
     Raises:
-        UsageError: no such kind of host or clock, or no cable.
+        UsageError: no such kind of host or clock, no cable, or a consent that is no True or False.
         HostUnreachable, HostRefused: the host does not answer, or does not let us in.
         EmbeddedError: the embedded host cannot be built or started.
     """
@@ -111,13 +111,17 @@ def open_lab(
     vm_name, guest = parse_vm(vm)
     if isinstance(cable, str):
         cable = Cable.parse(cable) if cable else None
+    elif cable is not None:
+        _check_kind(cable, Cable, '"PORT,VM-ADDRESS,PEER-ADDRESS"')
+    # "no" is true for Python, and a consent is nothing to guess.
+    _check_kind(allow_changes, bool, "True or False for allow_changes")
     if spec != EMBEDDED:
         host = open_host(
             spec,
             cable=cable,
             allows_changes=allow_changes,
             confirm_within_sec=confirm_within_sec,
-            cuts=tuple(cut),
+            cuts=(cut,) if isinstance(cut, str) else tuple(cut),
         )
         return Lab(HostSession(host, vm_name=vm_name, guest=guest), out=Path(out))
     settings = settings or Settings(clock=host_clock)

@@ -48,8 +48,7 @@ def summary(*results: Result) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if not results:
-        raise UsageError("There is no result to put into a table.")
+    _require(results)
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for result in results:
         for workload in result.workloads:
@@ -61,10 +60,20 @@ def summary(*results: Result) -> pd.DataFrame:
     return _whole(frame)
 
 
+def _require(items: Sequence[object]) -> None:
+    if not items:
+        raise UsageError("There is no result to put into a table.", todo="Measure one first.")
+
+
 def comparisons(*items: Comparison) -> pd.DataFrame:
-    """Return one row a comparison: both medians, the ratio with its interval, the verdict."""
+    """Return one row a comparison: both medians, the ratio with its interval, the verdict.
+
+    Raises:
+        UsageError: there is no comparison.
+    """
     import pandas as pd
 
+    _require(items)
     frame = pd.DataFrame(
         [
             {
@@ -133,8 +142,7 @@ def side_by_side(*results: Result, baseline: Result) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if not results:
-        raise UsageError("There is no result to put into a table.")
+    _require(results)
     frame = pd.DataFrame([_side_by_side(result, baseline) for result in (*results, baseline)])
     return _whole(frame.set_index("scheme"))
 
@@ -264,10 +272,11 @@ def emitters(*results: Result) -> pd.DataFrame:
     """Return who hands the VM's packets to the host: one row a result, from its traced path.
 
     Raises:
-        UsageError: a result has no traced path.
+        UsageError: there is no result, or one has no traced path.
     """
     import pandas as pd
 
+    _require(results)
     return _whole(pd.DataFrame([_emitter(result) for result in results]).set_index("scheme"))
 
 
@@ -294,9 +303,14 @@ def _emitter(result: Result) -> dict[str, str]:
 
 
 def reach(*items: Reach) -> pd.DataFrame:
-    """Return who reached whom: one row for each attempt."""
+    """Return who reached whom: one row for each attempt.
+
+    Raises:
+        UsageError: there is no attempt.
+    """
     import pandas as pd
 
+    _require(items)
     frame = pd.DataFrame(
         [
             {

@@ -48,6 +48,11 @@ class TunedScheme(Scheme):
     tunings: tuple[Tuning, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.scheme, Scheme):
+            raise UsageError(
+                f"{self.scheme!r} is no scheme that could be tuned.",
+                todo='Give one, such as kvmlab.Virtio(backend="vhost").',
+            )
         ids = [tuning.id for tuning in self.tunings]
         if not ids or len(set(ids)) < len(ids) or isinstance(self.scheme, TunedScheme):
             raise UsageError(

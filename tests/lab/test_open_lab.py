@@ -71,6 +71,12 @@ def test_what_is_no_scheme_plan_or_number_of_trials_is_refused(tmp_path: Path, d
             lab.compare(first, second, trials=trials)
 
 
+@pytest.mark.parametrize("consent", ["no", "yes", 1, None])
+def test_consent_is_no_text(consent: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not what is needed here: bool"):
+        open_lab("qemu:///system", out=tmp_path, allow_changes=consent)
+
+
 def test_results_are_kept_in_a_new_folder_each_time(tmp_path: Path) -> None:
     first = keep([builders.e1000(), builders.virtio()], tmp_path, None)
     second = keep([builders.e1000()], tmp_path, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -181,3 +182,11 @@ def test_cells_begin_at_the_left_without_a_style_of_the_page() -> None:
     styles = [cell.get("style") for cell in page.iter("th", "td")]
     assert set(styles) == {"text-align: left;"}
     assert not [*page.iter("style")]
+
+
+@pytest.mark.parametrize(
+    "table", [tables.summary, tables.comparisons, tables.emitters, tables.reach]
+)
+def test_a_table_of_nothing_is_refused(table: Callable[[], object]) -> None:
+    with pytest.raises(UsageError, match="no result to put into a table"):
+        table()
