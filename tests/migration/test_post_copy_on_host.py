@@ -29,10 +29,10 @@ from tests.migration.host_state import assert_as_before, boot_of_vm, uptime_of_v
 
 pytestmark = [pytest.mark.host, pytest.mark.series, pytest.mark.timeout(900)]
 
-#: More than a stop of 300 ms moves is written in each round. What is left follows at 4 MiB/s, and
-#: sooner where the VM touches it: of 32 MiB all is there before a busy machine can look.
-OPTIONS: Final = MigrationOptions(bandwidth_mib=32, post_copy=True, post_copy_bandwidth_mib=4)
-LOAD: Final = MemoryLoad(16, 96)
+#: More than a stop of 300 ms moves is written in each round. What is left follows at 2 MiB/s, and
+#: sooner where the VM touches it: at twice these rates all was there before a busy machine looked.
+OPTIONS: Final = MigrationOptions(bandwidth_mib=16, post_copy=True, post_copy_bandwidth_mib=2)
+LOAD: Final = MemoryLoad(8, 96)
 QEMU: Final = "kill -9 $(cat /run/libvirt/qemu/kvmlab-vm.pid)"
 
 
