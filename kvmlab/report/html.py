@@ -196,13 +196,9 @@ def write(
     joined = page.join(nodes)
     joined.cells.extend(appendix)
     html, _ = exporter.from_notebook_node(joined)
-    write_atomically(out, encoded(html))
+    # A file's name may hold bytes that the locale cannot read.
+    write_atomically(out, html.encode(errors="backslashreplace"))
     return out
-
-
-def encoded(text: str) -> bytes:
-    """Return a page as UTF-8; bytes of a file's name that the locale cannot read as escapes."""
-    return text.encode(errors="backslashreplace")
 
 
 def _plotly_element() -> str:

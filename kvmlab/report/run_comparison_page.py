@@ -32,7 +32,7 @@ def write(comparison: RunComparison, out: Path) -> Path:
         language="en",
     )
     text, _ = exporter.from_notebook_node(_as_notebook(comparison))
-    write_named(out, html.encoded(text))
+    write_named(out, text)
     return out
 
 

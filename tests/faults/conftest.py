@@ -12,16 +12,12 @@ from kvmlab.changes import leftovers, restore
 from kvmlab.deadline import until
 from kvmlab.errors import KvmlabError
 from tests.faults.scene import Scene
-from tests.faults.stranger import stranger
 
 
 @pytest.fixture(scope="module")
 def shared_scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("stranger")
-    with stranger(folder) as host:
-        scene = Scene.on(host, folder, repository)
+    with Scene.opened(tmp_path_factory.mktemp("stranger"), repository) as scene:
         yield scene
-        scene.host.close()
 
 
 @pytest.fixture

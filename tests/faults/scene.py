@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from kvmlab.facts import inspect
 from kvmlab.hosts import Host
 from kvmlab.schemes import Scheme, Virtio
 from tests.faults.host_state import read_state
-from tests.faults.stranger import CABLES, Stranger
+from tests.faults.stranger import CABLES, Stranger, stranger
 
 VIRTIO: Final = Virtio(backend="vhost")
 ASK_SEC: Final = 60.0
@@ -30,6 +31,15 @@ class Scene:
     repository: Path
     vm: TestVM
     before: dict[str, Any]
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, repository: Path) -> Iterator[Scene]:
+        """Start a stranger's host of its own, and end it afterwards."""
+        with stranger(folder) as host:
+            scene = cls.on(host, folder, repository)
+            yield scene
+            scene.host.close()
 
     @classmethod
     def on(cls, stranger: Stranger, folder: Path, repository: Path) -> Scene:

@@ -12,7 +12,7 @@ from kvmlab.cli import answer
 from kvmlab.results.atlas import Atlas
 from tests.faults.host_state import read_state
 from tests.faults.scene import Scene
-from tests.faults.stranger import CABLE, SPEC, stranger
+from tests.faults.stranger import CABLE, SPEC
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
@@ -24,11 +24,8 @@ SHORT = ("-w", "tcp_up", "--trials", "1")
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Scene]:
     """One stranger's host for all tests of this file; each leaves it as it was."""
-    folder = tmp_path_factory.mktemp("stranger")
-    with stranger(folder) as host:
-        scene = Scene.on(host, folder, repository)
+    with Scene.opened(tmp_path_factory.mktemp("stranger"), repository) as scene:
         yield scene
-        scene.host.close()
 
 
 def test_a_tuning_is_measured_beside_its_scheme(scene: Scene, tmp_path: Path, capsys: Out) -> None:
